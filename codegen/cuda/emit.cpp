@@ -1,0 +1,93 @@
+#include "codegen/cuda/emit.h"
+
+#include <fmt/ranges.h>
+
+#include "codegen/spec.h"
+#include "runtime/plan/layout.h"
+
+namespace heddle::codegen::cuda {
+
+std::vector<const plan::ProgramT*> programs_of(const plan::KernelSpecT& spec) {
+  std::vector<const plan::ProgramT*> programs;
+  if (spec.prologue) programs.push_back(spec.prologue.get());
+  for (const auto& part : spec.parts)
+    if (part->epilogue) programs.push_back(part->epilogue.get());
+  return programs;
+}
+
+std::string header_comment(const plan::KernelSpecT& spec) {
+  Text out;
+  out.line("// {}", spec.name);
+  out.line("// {} of {} row{}, at least {} bytes", plan::EnumNameLoopKind(spec.loop), spec.rows, spec.rows == 1 ? "" : "s", min_bytes(spec));
+  for (std::size_t i = 0; i < spec.args.size(); ++i) {
+    const plan::ArgT& arg = *spec.args[i];
+    out.line("//   a{}: {} {}[{}]{}{}", i, plan::EnumNameArgRole(arg.role), arg.dtype, fmt::join(arg.shape, ", "),
+             arg.role == plan::ArgRole::weight ? " in " + arg.layout : "", arg.written ? ", written" : "");
+  }
+  if (spec.gemm) out.line("// gemm: k {}, activations {}", spec.gemm->k, spec.gemm->activations);
+  if (const auto* a = spec.attention.get())
+    out.line("// attention: {} heads of {} on {} kv heads, scale {}, window {}, softcap {}", a->heads, a->head_dim, a->kv_heads, a->scale, a->window,
+             a->softcap);
+  if (spec.prologue && !(spec.prologue->inputs.empty() && spec.prologue->instrs.empty())) {
+    out.line("// prologue{}", spec.gemm ? fmt::format(", the product is of v{}", spec.gemm->activation) : "");
+    print_listing(out, *spec.prologue, "//   ");
+  }
+  for (std::size_t i = 0; i < spec.parts.size(); ++i) {
+    const plan::PartT& part = *spec.parts[i];
+    std::string segments;
+    for (const auto& segment : part.segments) segments += fmt::format("{}a{}", segments.empty() ? ", products with " : ", ", segment->weight);
+    out.line("// part {}: {} columns{}", i, part.n, segments);
+    print_listing(out, *part.epilogue, "//   ");
+  }
+  return out.str();
+}
+
+void print_signature(Text& out, const plan::KernelSpecT& spec, int threads, int blocks_per_sm, bool scratch) {
+  std::string parameters;
+  for (std::size_t i = 0; i < spec.args.size(); ++i) {
+    if (i > 0) parameters += ", ";
+    switch (spec.args[i]->role) {
+      case plan::ArgRole::weight: parameters += fmt::format("const char* a{}", i); break;
+      case plan::ArgRole::buffer: parameters += fmt::format("char* a{}", i); break;
+      case plan::ArgRole::state: parameters += fmt::format("State a{}", i); break;
+      default: parameters += fmt::format("int* a{}", i);
+    }
+  }
+  if (scratch) parameters += ", char* scratch";
+  out.open("extern \"C\" __global__ void __launch_bounds__({}, {}) {}({}) {{", threads, blocks_per_sm, spec.name, parameters);
+}
+
+std::string layout_of(DType type) { return plan::planes_of(type).empty() ? "rows" : "planes"; }
+
+void set_layouts(plan::KernelSpecT& spec) {
+  for (auto& arg : spec.args)
+    if (arg->role == plan::ArgRole::weight) arg->layout = layout_of(*dtype_named(arg->dtype));
+}
+
+namespace {
+
+Emitted emit_any(const plan::KernelSpecT& spec, const ir::Target& target) {
+  switch (spec.loop) {
+    case plan::LoopKind::gemm: return emit_gemm(spec, target);
+    case plan::LoopKind::attention: return emit_attention(spec, target);
+    case plan::LoopKind::rowwise: return emit_rowwise(spec, target);
+    case plan::LoopKind::embed: return emit_embed(spec, target);
+    default: return CannotEmit{std::string(plan::EnumNameLoopKind(spec.loop)), "the GPU has no such loop"};
+  }
+}
+
+}  // namespace
+
+Result<CudaText> emit(const plan::KernelSpecT& spec, const ir::Target& target) {
+  Emitted emitted = emit_any(spec, target);
+  if (const auto* refused = std::get_if<CannotEmit>(&emitted)) return error("{}: {}: {}", spec.name, refused->op, refused->reason);
+  return std::get<CudaText>(std::move(emitted));
+}
+
+std::optional<CannotEmit> cannot_emit(const plan::KernelSpecT& spec, const ir::Target& target) {
+  Emitted emitted = emit_any(spec, target);
+  if (auto* refused = std::get_if<CannotEmit>(&emitted)) return std::move(*refused);
+  return std::nullopt;
+}
+
+}  // namespace heddle::codegen::cuda

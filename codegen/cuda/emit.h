@@ -1,0 +1,53 @@
+#pragma once
+#include <array>
+#include <cstdint>
+#include <string>
+#include <variant>
+
+#include "codegen/cuda/program.h"
+#include "ir/base/error.h"
+#include "ir/target.h"
+#include "runtime/plan/plan_generated.h"
+
+namespace heddle::codegen::cuda {
+
+/// A kernel as CUDA C++, with how it is launched. Parameters: one for each argument of the spec (weights, buffers: addresses; states: keys,
+/// values, capacity by value; tokens, slots, positions: addresses of int), then the scratch memory if `scratch_bytes` is above 0.
+struct CudaText {
+  std::string entry;  // the C symbol
+  std::string text;   // self-contained: no includes
+  std::array<std::uint32_t, 3> grid{1, 1, 1}, block{1, 1, 1};
+  std::uint32_t grid_per_sm = 0;  // above 0: so many blocks for each multiprocessor instead of `grid`
+  std::uint32_t dynamic_shared_bytes = 0;
+  std::uint64_t scratch_bytes = 0;
+  bool programmatic = false;
+};
+
+/// The text of a kernel for a target. Equal specs and targets give equal text.
+///   gemv_q4_K_64x256__quantize: quantize: behind a product it needs 16 columns together
+Result<CudaText> emit(const plan::KernelSpecT& spec, const ir::Target& target);
+
+/// The same question without the text: which op stands in the way, and why.
+std::optional<CannotEmit> cannot_emit(const plan::KernelSpecT& spec, const ir::Target& target);
+
+/// How the GPU reads a weight of this type and shape: "planes" for matrices in blocks that have them, else "rows".
+std::string layout_of(DType type);
+/// Marks every weight argument as stored that way, whatever a pass has chosen so far.
+void set_layouts(plan::KernelSpecT& spec);
+
+// ---- One file each
+
+using Emitted = std::variant<CudaText, CannotEmit>;
+Emitted emit_gemm(const plan::KernelSpecT& spec, const ir::Target& target);
+Emitted emit_attention(const plan::KernelSpecT& spec, const ir::Target& target);
+Emitted emit_rowwise(const plan::KernelSpecT& spec, const ir::Target& target);
+Emitted emit_embed(const plan::KernelSpecT& spec, const ir::Target& target);
+
+/// The kernel's head: `extern "C" __global__ ... name(parameters) {`; ends inside the body.
+void print_signature(Text& out, const plan::KernelSpecT& spec, int threads, int blocks_per_sm, bool scratch);
+/// The comment that repeats the spec.
+std::string header_comment(const plan::KernelSpecT& spec);
+/// Programs of a spec, prologue first.
+std::vector<const plan::ProgramT*> programs_of(const plan::KernelSpecT& spec);
+
+}  // namespace heddle::codegen::cuda

@@ -1,0 +1,64 @@
+#pragma once
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "codegen/cuda/emit.h"
+#include "codegen/cuda/formats.h"
+#include "codegen/cuda/program.h"
+
+/// How a product is laid out over a GPU: one block on each multiprocessor; units of output rows dealt round-robin over all warps of the
+/// grid; each lane copies its own pieces of the weights into a ring of its warp, which is filled before the kernel waits for its predecessors
+/// and runs on across units. The block prepares the activation rows in shared memory once.
+namespace heddle::codegen::cuda {
+
+/// A part's epilogue in units: a unit is one row of each segment, or two rows that a rope turns together.
+struct GemmPart {
+  const plan::PartT* spec;
+  Program epilogue;
+  std::optional<Rope> rope;
+  std::vector<Format> formats;     // of the segments
+  std::int64_t units = 0;
+  std::int64_t begin = 0, end = 0;  // in warp units
+};
+
+/// Parts with the same formats and pairs share the loop's text.
+struct GemmClass {
+  std::vector<unsigned> parts;
+  int pair = 1;      // rows of a segment in a unit
+  int streams = 1;   // segments * pair; stream s is row s % pair of segment s / pair
+  int elements = 32; // of a piece
+  int lanes = 32;    // on one row
+  int pieces = 1;    // rounds of `lanes` pieces that a row takes
+  bool tail = false; // the last round is not full
+  std::vector<int> stage_offsets;  // of the streams
+  std::int64_t begin = 0, end = 0; // in warp units
+  int teams() const { return 32 / lanes; }
+};
+
+struct GemmPlan {
+  std::int64_t k;
+  int rows, chunk, padded;  // activation rows, rows at once, the same as a power of two
+  int warps, stages;
+  int stage_bytes = 0;
+  bool bytes = false, floats = false;  // forms of the activation in shared memory
+  int x_piece = 4;
+  int first_at, last_at, ds_at, x_at, partials_at, ring_at, shared_bytes;  // offsets in shared memory
+  std::optional<Program> prologue;
+  std::vector<unsigned> reductions;  // values of the prologue that need sums over whole rows
+  std::vector<GemmPart> parts;
+  std::vector<GemmClass> classes;
+  int group_warps() const { return warps / chunk; }  // that prepare one row
+};
+
+std::variant<GemmPlan, CannotEmit> plan_gemm(const plan::KernelSpecT& spec, const ir::Target& target);
+
+/// The prologue: `early` stands before the wait, `late` behind it and ends with the activation in shared memory and a barrier. Afterwards
+/// the row scalars of the lane's row that epilogues read are constants p<number>.
+struct PrologueText {
+  Text early, late;
+};
+PrologueText print_prologue(const plan::KernelSpecT& spec, const GemmPlan& plan);
+
+}  // namespace heddle::codegen::cuda

@@ -1,0 +1,127 @@
+#include "codegen/cuda/kernel_cache.h"
+
+#include <xxhash.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstring>
+#include <thread>
+
+#include "ir/base/mapped_file.h"
+
+namespace heddle::codegen::cuda {
+namespace {
+
+constexpr std::string_view magic = "heddle-kernel 1\n";  // then the hash of the rest, then the rest: a CudaCode
+constexpr std::size_t header_bytes = magic.size() + sizeof(XXH128_canonical_t);
+
+XXH128_canonical_t hash_of(const void* data, std::size_t bytes) {
+  XXH128_canonical_t out;
+  XXH128_canonicalFromHash(&out, XXH3_128bits(data, bytes));
+  return out;
+}
+
+}  // namespace
+
+std::string KernelCache::path_for(const std::string& text, const std::string& architecture, const std::string& version) const {
+  const std::string key = fmt::format("{}\n{}\n{}", architecture, version, text);
+  std::string name;
+  for (unsigned char byte : hash_of(key.data(), key.size()).digest) name += fmt::format("{:02x}", byte);
+  return fmt::format("{}/kernels/{}.kernel", dir_, name);
+}
+
+std::optional<Compiled> KernelCache::find(const std::string& text, const std::string& architecture, const std::string& version) const {
+  if (dir_.empty()) return std::nullopt;
+  const auto file = MappedFile::open(path_for(text, architecture, version));
+  if (!file.ok() || file->bytes().size() < header_bytes) return std::nullopt;
+  const auto* begin = reinterpret_cast<const std::uint8_t*>(file->bytes().data());
+  const std::uint8_t* body = begin + header_bytes;
+  const std::size_t size = file->bytes().size() - header_bytes;
+  if (std::memcmp(begin, magic.data(), magic.size()) != 0) return std::nullopt;
+  const XXH128_canonical_t hash = hash_of(body, size);
+  if (std::memcmp(begin + magic.size(), &hash, sizeof hash) != 0) return std::nullopt;
+  // Alignment as FlatBuffers wants it.
+  std::vector<std::uint64_t> aligned((size + 7) / 8);
+  std::memcpy(aligned.data(), body, size);
+  const auto* bytes = reinterpret_cast<const std::uint8_t*>(aligned.data());
+  flatbuffers::Verifier verifier(bytes, size);
+  if (!verifier.VerifyBuffer<plan::CudaCode>(nullptr)) return std::nullopt;
+  plan::CudaCodeT code;
+  flatbuffers::GetRoot<plan::CudaCode>(bytes)->UnPackTo(&code);
+  if (code.text != text) return std::nullopt;
+  return Compiled{.cubin = std::move(code.cubin), .ptx = std::move(code.ptx), .registers = code.registers, .shared_bytes = code.shared_bytes,
+                  .spill_bytes = code.spill_bytes, .log = {}};
+}
+
+Result<void> KernelCache::add(const std::string& text, const std::string& architecture, const std::string& version, const Compiled& compiled) const {
+  if (dir_.empty()) return {};
+  plan::CudaCodeT code;
+  code.text = text, code.ptx = compiled.ptx, code.cubin = compiled.cubin;
+  code.registers = compiled.registers, code.shared_bytes = compiled.shared_bytes, code.spill_bytes = compiled.spill_bytes;
+  flatbuffers::FlatBufferBuilder builder;
+  builder.Finish(plan::CudaCode::Pack(builder, &code));
+  const XXH128_canonical_t hash = hash_of(builder.GetBufferPointer(), builder.GetSize());
+  std::string file(magic);
+  file.append(reinterpret_cast<const char*>(&hash), sizeof hash);
+  file.append(reinterpret_cast<const char*>(builder.GetBufferPointer()), builder.GetSize());
+  return write_file_atomically(path_for(text, architecture, version), std::as_bytes(std::span(file)));
+}
+
+Result<CompileReport> compile_kernels(plan::PlanT& plan, const ir::Target& target, const std::string& cache_dir, int threads) {
+  const auto start = std::chrono::steady_clock::now();
+  HEDDLE_ASSIGN(const auto nvrtc, Nvrtc::open());
+  const std::string architecture = plan.target.substr(plan.target.find(':') + 1), version = nvrtc->version();
+  if (!nvrtc->supports(architecture)) return error("NVRTC {} cannot compile for {}", version, architecture);
+
+  const KernelCache cache(cache_dir);
+  const std::size_t count = plan.kernels.size();
+  struct Outcome {
+    std::optional<Error> error;
+    std::string remark;
+    bool compiled = false;
+  };
+  std::vector<Outcome> outcomes(count);
+  const auto compile_one = [&](std::size_t i) -> Result<void> {
+    plan::KernelT& kernel = *plan.kernels[i];
+    HEDDLE_ASSIGN(CudaText text, emit(*kernel.spec, target));
+    auto found = cache.find(text.text, architecture, version);
+    if (!found) {
+      HEDDLE_ASSIGN(found, nvrtc->compile(kernel.spec->name, text.text, architecture));
+      outcomes[i].compiled = true;
+      if (auto added = cache.add(text.text, architecture, version, *found); !added.ok()) outcomes[i].remark = added.error().message();
+    }
+    auto code = std::make_unique<plan::CudaCodeT>();
+    code->entry = std::move(text.entry), code->text = std::move(text.text);
+    code->ptx = std::move(found->ptx), code->cubin = std::move(found->cubin);
+    code->registers = found->registers, code->shared_bytes = found->shared_bytes, code->spill_bytes = found->spill_bytes;
+    code->grid.assign(text.grid.begin(), text.grid.end());
+    code->block.assign(text.block.begin(), text.block.end());
+    code->grid_per_sm = text.grid_per_sm;
+    code->dynamic_shared_bytes = text.dynamic_shared_bytes;
+    code->scratch_bytes = text.scratch_bytes;
+    code->programmatic = text.programmatic;
+    kernel.cuda = std::move(code);
+    return {};
+  };
+  std::atomic<std::size_t> next{0};
+  const auto work = [&] {
+    for (std::size_t i; (i = next++) < count;)
+      if (auto done = compile_one(i); !done.ok()) outcomes[i].error = done.take_error();
+  };
+  std::vector<std::thread> team;
+  for (int i = 1; i < threads && std::size_t(i) < count; ++i) team.emplace_back(work);
+  work();
+  for (std::thread& member : team) member.join();
+
+  CompileReport report;
+  report.kernels = int(count);
+  for (Outcome& outcome : outcomes) {
+    if (outcome.error) return std::move(*outcome.error);
+    report.compiled += outcome.compiled;
+    if (!outcome.remark.empty()) report.remarks.push_back(std::move(outcome.remark));
+  }
+  report.milliseconds = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  return report;
+}
+
+}  // namespace heddle::codegen::cuda

@@ -1,0 +1,72 @@
+#include "codegen/cuda/prelude.h"
+
+namespace heddle::codegen::cuda {
+namespace {
+
+constexpr std::string_view common = R"(
+typedef unsigned int u32;
+typedef unsigned long long u64;
+typedef unsigned short u16;
+#define INLINE __device__ __forceinline__
+#define DYNAMIC_SHARED extern __shared__ __align__(16) char shared[]
+#define F(x) float(x)
+struct State { char* keys; char* values; long long capacity; };
+
+// copies by each lane into its own part of a ring, in groups
+INLINE u32 shared_address(const void* p) { return (u32)__cvta_generic_to_shared(p); }
+INLINE void copy16(char* to, const char* from) {
+  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(shared_address(to)), "l"(from) : "memory");
+}
+INLINE void copy8(char* to, const char* from) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 8;" ::"r"(shared_address(to)), "l"(from) : "memory");
+}
+INLINE void copy4(char* to, const char* from) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(shared_address(to)), "l"(from) : "memory");
+}
+INLINE void end_group() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+template <int N> INLINE void groups_left() { asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory"); }
+
+// conversions
+INLINE float low_f16(u32 x) {
+  float y;
+  asm("{.reg .b16 l, h; mov.b32 {l, h}, %1; cvt.f32.f16 %0, l;}" : "=f"(y) : "r"(x));
+  return y;
+}
+INLINE float high_f16(u32 x) {
+  float y;
+  asm("{.reg .b16 l, h; mov.b32 {l, h}, %1; cvt.f32.f16 %0, h;}" : "=f"(y) : "r"(x));
+  return y;
+}
+INLINE u16 to_f16(float x) {
+  u16 y;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y) : "f"(x));
+  return y;
+}
+INLINE float power_of_2(float x) {  // 0 for -infinity
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+INLINE void fence_system() { asm volatile("fence.acq_rel.sys;" ::: "memory"); }
+)";
+
+constexpr std::string_view programmatic = R"(
+INLINE void wait() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
+INLINE void trigger() { asm volatile("griddepcontrol.launch_dependents;"); }
+)";
+
+constexpr std::string_view plain = R"(
+INLINE void wait() {}
+INLINE void trigger() {}
+)";
+
+}  // namespace
+
+std::string prelude(const ir::Target& target) {
+  std::string out(common.substr(1));
+  out += target.has("programmatic_launch") ? programmatic : plain;
+  out += end_of_prelude;
+  return out;
+}
+
+}  // namespace heddle::codegen::cuda

@@ -1,0 +1,17 @@
+#pragma once
+#include "codegen/questions.h"
+#include "ir/target.h"
+
+namespace heddle::codegen::cuda {
+
+/// What can be one CUDA kernel: a group that has a spec, and whose spec `emit` takes.
+class CudaQuestions : public Questions {
+ public:
+  explicit CudaQuestions(ir::Target target) : target_(std::move(target)) {}
+  std::optional<Refusal> cannot_emit(const ir::Node& group) const override;
+
+ private:
+  ir::Target target_;
+};
+
+}  // namespace heddle::codegen::cuda

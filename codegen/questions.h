@@ -1,0 +1,22 @@
+#pragma once
+#include <optional>
+#include <string>
+
+#include "ir/graph.h"
+
+/// What passes ask of the code generator, and all they may know of it.
+namespace heddle::codegen {
+
+struct Refusal {
+  const ir::Node* node;  // the node that cannot be emitted
+  std::string reason;    // "rms_norm after the loop needs whole rows"
+};
+
+class Questions {
+ public:
+  virtual ~Questions() = default;
+  /// Whether the target can emit a group with these nodes (of one block, in order, terminator left out) as one kernel.
+  virtual std::optional<Refusal> cannot_emit(const ir::Node& group) const = 0;
+};
+
+}  // namespace heddle::codegen

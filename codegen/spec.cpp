@@ -1,0 +1,287 @@
+#include "codegen/spec.h"
+
+#include <llvm/ADT/DenseMap.h>
+#include <llvm/ADT/DenseSet.h>
+#include <llvm/ADT/STLExtras.h>
+
+#include <numeric>
+
+#include "codegen/program_builder.h"
+
+namespace heddle::codegen {
+namespace {
+
+using ir::Node;
+using ir::Op;
+using ir::Value;
+
+/// A group's nodes by their place: before the loop, the loops themselves, after them. Constants have no place: they go where they are read.
+struct Places {
+  std::vector<const Node*> before, anchors, after;
+  llvm::DenseMap<const Node*, bool> is_after;
+};
+
+bool depends_on(const Node& node, const llvm::DenseSet<const Node*>& set) {
+  return llvm::any_of(node.operands(), [&](Value* value) { return value->producer() && set.contains(value->producer()); });
+}
+
+std::variant<Places, Refusal> places_of(const Node& group) {
+  Places places;
+  llvm::DenseSet<const Node*> anchors, after, before;
+  const auto nodes = group.body()->nodes();
+  for (const Node* node : nodes) {
+    if (node->has(ir::terminator) || node->op() == Op::constant) continue;
+    const bool reads_loop = depends_on(*node, anchors) || depends_on(*node, after);
+    if (node->has(ir::anchor)) {
+      if (reads_loop) return Refusal{node, "it reads the result of another loop in the same kernel"};
+      if (!places.anchors.empty() && places.anchors.front()->op() != node->op())
+        return Refusal{node, fmt::format("one kernel has one kind of loop, and {} is there already", places.anchors.front()->info().name)};
+      places.anchors.push_back(node);
+      anchors.insert(node);
+    } else if (reads_loop) {
+      places.after.push_back(node);
+      after.insert(node);
+    } else {
+      places.before.push_back(node);
+    }
+  }
+  return places;
+}
+
+/// Everything under construction: the spec and the IR value behind each argument.
+struct Assembly {
+  const Node& group;
+  SpecOfGroup out;
+  ArgTable args{out};
+
+  explicit Assembly(const Node& group) : group(group) {}
+
+  plan::PartT& add_part(std::int64_t n) {
+    auto& part = out.spec.parts.emplace_back(std::make_unique<plan::PartT>());
+    part->n = n;
+    part->granule = 1;
+    part->epilogue = std::make_unique<plan::ProgramT>();
+    return *part;
+  }
+};
+
+/// Columns that `node` must see together when it stands after a loop; 0 if it cannot stand there.
+std::int64_t columns_needed(const Node& node) {
+  const std::int64_t n = node.operands().empty() ? 1 : node.operand(0)->type.width();
+  if (node.has(ir::elementwise)) return 1;
+  if (node.has(ir::blockwise)) return heddle::info(node.result()->type.dtype).elements;
+  if (node.has(ir::row_pair)) return node.i64("head_dim");
+  if (node.op() == Op::rms_norm && node.operand("gain")->type.width() < n) return node.operand("gain")->type.width();
+  return 0;
+}
+
+/// Appends the nodes after the loop to the program of the part they belong to, with the stores of what leaves the group.
+/// `part_of(value)`: the part a value is computed in, or null.
+std::optional<Refusal> append_epilogue(Assembly& a, const Places& places, llvm::DenseMap<const Value*, unsigned>& part_of,
+                                       std::vector<ProgramBuilder>& programs, bool whole_rows) {
+  auto part_of_node = [&](const Node& node) -> std::variant<unsigned, Refusal> {
+    std::optional<unsigned> part;
+    for (Value* value : node.operands())
+      if (auto found = part_of.find(value); found != part_of.end()) {
+        if (part && *part != found->second) return Refusal{&node, "it joins columns of products of different widths"};
+        part = found->second;
+      }
+    HEDDLE_CHECK(part, "{} after the loop reads nothing of it", node.info().name);
+    return *part;
+  };
+
+  for (const Node* node : places.after) {
+    if (node->op() == Op::kv_store) {
+      const unsigned state = a.args.of(*node->operand("kv"), plan::ArgRole::state);
+      a.out.spec.args[state]->written = true;
+      a.args.use_row_inputs(node->operand("slot"), node->operand("pos"));
+      for (auto [name, kind] : {std::pair{"k", plan::StoreKind::cache_key}, std::pair{"v", plan::StoreKind::cache_value}}) {
+        auto part = part_of.find(node->operand(name));
+        if (part == part_of.end()) return Refusal{node, fmt::format("its {} does not come out of this loop", name)};
+        if (auto refusal = programs[part->second].store(*node, *node->operand(name), kind, state)) return refusal;
+      }
+      continue;
+    }
+    auto part = part_of_node(*node);
+    if (auto* refusal = std::get_if<Refusal>(&part)) return *refusal;
+    const unsigned index = std::get<unsigned>(part);
+    plan::PartT& spec = *a.out.spec.parts[index];
+    const std::int64_t columns = columns_needed(*node);
+    if (columns == 0 && !whole_rows) return Refusal{node, fmt::format("{} after the loop needs whole rows", node->info().name)};
+    if (columns > 0) spec.granule = std::lcm(spec.granule, columns);
+    if (spec.n % spec.granule != 0)
+      return Refusal{node, fmt::format("{} works on {} columns together, which do not divide the {} of the loop", node->info().name, spec.granule, spec.n)};
+    if (auto refusal = programs[index].append(*node)) return refusal;
+    part_of[node->result()] = index;
+  }
+
+  const Node* yield = a.group.body()->terminator();
+  for (unsigned i = 0; i < yield->operands().size(); ++i) {
+    const Value* value = yield->operand(i);
+    if (value->type.state) continue;
+    auto part = part_of.find(value);
+    if (part == part_of.end()) return Refusal{value->producer() ? value->producer() : yield, "it is computed before the loop and read outside"};
+    const unsigned arg = a.args.of(*a.group.result(i), plan::ArgRole::buffer);
+    a.out.spec.args[arg]->written = true;
+    if (auto refusal = programs[part->second].store(*yield, *value, plan::StoreKind::buffer, arg)) return refusal;
+  }
+  return std::nullopt;
+}
+
+std::optional<Refusal> gemm(Assembly& a, const Places& places) {
+  auto& spec = a.out.spec;
+  spec.loop = plan::LoopKind::gemm;
+  spec.gemm = std::make_unique<plan::GemmLoopT>();
+  const Value* x = places.anchors.front()->operand("x");
+  for (const Node* node : places.anchors) {
+    if (node->operand("x") != x) return Refusal{node, "it multiplies another activation than the first product"};
+    if (node->operand("experts")) return Refusal{node, "products with an expert index are not emitted yet"};
+  }
+  spec.gemm->k = x->type.width();
+  spec.gemm->activations = std::string(heddle::name(x->type.dtype));
+
+  ProgramBuilder prologue(a.args, nullptr);
+  for (const Node* node : places.before) {
+    if (!node->has(ir::elementwise) && !node->has(ir::row_wise)) return Refusal{node, fmt::format("{} cannot stand before a product", node->info().name)};
+    if (node->has(ir::gather)) return Refusal{node, "rows cannot be gathered before a product"};
+    if (auto refusal = prologue.append(*node)) return refusal;
+  }
+  if (auto refusal = prologue.require(*places.anchors.front(), *x)) return refusal;
+  spec.gemm->activation = prologue.number_of(*x);
+
+  // Products whose results meet in an elementwise op share a part.
+  std::vector<unsigned> root(places.anchors.size());
+  std::iota(root.begin(), root.end(), 0u);
+  llvm::DenseMap<const Value*, unsigned> anchor_of;
+  for (unsigned i = 0; i < places.anchors.size(); ++i) anchor_of[places.anchors[i]->result()] = i;
+  auto find = [&](unsigned i) {
+    while (root[i] != i) i = root[i];
+    return i;
+  };
+  for (const Node* node : places.after) {
+    if (node->op() == Op::kv_store) continue;
+    std::optional<unsigned> first;
+    for (Value* value : node->operands())
+      if (auto found = anchor_of.find(value); found != anchor_of.end()) {
+        const unsigned r = find(found->second);
+        if (first && *first != r) {
+          if (places.anchors[*first]->result()->type != places.anchors[r]->result()->type)
+            return Refusal{node, "it joins columns of products of different widths"};
+          root[std::max(*first, r)] = std::min(*first, r);
+        }
+        first = first ? std::min(*first, r) : r;
+      }
+    if (first) anchor_of[node->result()] = *first;
+  }
+
+  llvm::DenseMap<unsigned, unsigned> part_of_root;
+  llvm::DenseMap<const Value*, unsigned> part_of;
+  std::vector<ProgramBuilder> programs;
+  for (unsigned i = 0; i < places.anchors.size(); ++i) {
+    const Node& anchor = *places.anchors[i];
+    const unsigned r = find(i);
+    if (!part_of_root.contains(r)) {
+      part_of_root[r] = unsigned(spec.parts.size());
+      a.add_part(anchor.result()->type.width());
+      programs.emplace_back(a.args, &prologue);
+    }
+    const unsigned part = part_of_root[r];
+    auto segment = std::make_unique<plan::SegmentT>();
+    segment->weight = a.args.of(*anchor.operand("w"), plan::ArgRole::weight);
+    programs[part].define_loop(*anchor.result(), unsigned(spec.parts[part]->segments.size()));
+    spec.parts[part]->segments.push_back(std::move(segment));
+    part_of[anchor.result()] = part;
+  }
+  if (auto refusal = append_epilogue(a, places, part_of, programs, false)) return refusal;
+  for (unsigned i = 0; i < programs.size(); ++i) *spec.parts[i]->epilogue = programs[i].take();
+  spec.prologue = std::make_unique<plan::ProgramT>(prologue.take());
+  return std::nullopt;
+}
+
+/// attention and embed: one loop, whose result an epilogue may change.
+std::optional<Refusal> single_loop(Assembly& a, const Places& places) {
+  const Node& anchor = *places.anchors.front();
+  if (places.anchors.size() > 1) return Refusal{places.anchors[1], fmt::format("one kernel holds one {}", anchor.info().name)};
+  if (!places.before.empty()) return Refusal{places.before.front(), fmt::format("nothing can stand before {}", anchor.info().name)};
+  auto& spec = a.out.spec;
+  const std::int64_t n = anchor.result()->type.width();
+  plan::PartT& part = a.add_part(n);
+  if (anchor.op() == Op::attention) {
+    spec.loop = plan::LoopKind::attention;
+    spec.attention = std::make_unique<plan::AttentionLoopT>();
+    auto& loop = *spec.attention;
+    loop.q = a.args.of(*anchor.operand("q"), plan::ArgRole::buffer);
+    loop.kv = a.args.of(*anchor.operand("kv"), plan::ArgRole::state);
+    loop.heads = anchor.i64("heads"), loop.kv_heads = anchor.i64("kv_heads"), loop.head_dim = anchor.i64("head_dim");
+    loop.scale = anchor.f32("scale"), loop.window = anchor.i64("window"), loop.softcap = anchor.f32("softcap");
+    a.args.use_row_inputs(anchor.operand("slot"), anchor.operand("pos"));
+    part.granule = loop.head_dim;
+  } else {
+    spec.loop = plan::LoopKind::embed;
+    spec.embed = std::make_unique<plan::EmbedLoopT>();
+    spec.embed->table = a.args.of(*anchor.operand("table"), plan::ArgRole::weight);
+    spec.embed->tokens = a.args.of(*anchor.operand("tokens"), plan::ArgRole::tokens);
+  }
+  llvm::DenseMap<const Value*, unsigned> part_of{{anchor.result(), 0}};
+  std::vector<ProgramBuilder> programs;
+  programs.emplace_back(a.args, nullptr);
+  programs[0].define_loop(*anchor.result(), 0);
+  if (auto refusal = append_epilogue(a, places, part_of, programs, false)) return refusal;
+  if (spec.attention && part.granule != spec.attention->head_dim)
+    return Refusal{places.after.front(), fmt::format("it works on {} columns together, and a head has {}", part.granule, spec.attention->head_dim)};
+  *part.epilogue = programs[0].take();
+  return std::nullopt;
+}
+
+std::optional<Refusal> rowwise(Assembly& a, Places& places) {
+  a.out.spec.loop = plan::LoopKind::rowwise;
+  if (places.before.empty()) return Refusal{&a.group, "there is nothing to compute"};
+  std::int64_t n = 1;
+  for (const Node* node : places.before) {
+    if (!node->has(ir::elementwise) && !node->has(ir::row_wise) && !node->has(ir::state_write))
+      return Refusal{node, fmt::format("{} is no row-wise op", node->info().name)};
+    if (node->has(ir::gather)) return Refusal{node, "gathering rows is not emitted yet"};
+    for (const Value* value : node->operands())
+      if (!value->type.state && !value->is_weight() && value->type.dtype != DType::i32) n = std::max(n, value->type.width());
+  }
+  plan::PartT& part = a.add_part(n);
+  part.granule = n;
+  // Everything is "after the loop" of a kernel that has none: values enter as rows.
+  llvm::DenseMap<const Value*, unsigned> part_of;
+  std::vector<ProgramBuilder> programs;
+  programs.emplace_back(a.args, nullptr);
+  for (const Node* node : places.before)
+    for (Value* value : node->operands())
+      if (!value->type.state && !value->is_weight()) part_of.try_emplace(value, 0);
+  places.after = std::move(places.before);
+  if (auto refusal = append_epilogue(a, places, part_of, programs, true)) return refusal;
+  part.granule = n;
+  *part.epilogue = programs[0].take();
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::variant<SpecOfGroup, Refusal> spec_of(const Node& group) {
+  HEDDLE_CHECK(group.op() == Op::group);
+  auto places = places_of(group);
+  if (auto* refusal = std::get_if<Refusal>(&places)) return *refusal;
+  Places& p = std::get<Places>(places);
+  Assembly a(group);
+  std::optional<Refusal> refusal;
+  if (p.anchors.empty()) refusal = rowwise(a, p);
+  else if (p.anchors.front()->op() == Op::matmul) refusal = gemm(a, p);
+  else refusal = single_loop(a, p);
+  if (refusal) return *refusal;
+  a.out.spec.rows = group.block()->function()->rows;
+  a.out.spec.name = name_of(a.out.spec);
+  return std::move(a.out);
+}
+
+std::optional<Refusal> SpecQuestions::cannot_emit(const Node& group) const {
+  auto spec = spec_of(group);
+  if (auto* refusal = std::get_if<Refusal>(&spec)) return *refusal;
+  return std::nullopt;
+}
+
+}  // namespace heddle::codegen

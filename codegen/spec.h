@@ -1,0 +1,37 @@
+#pragma once
+#include <variant>
+#include <vector>
+
+#include "codegen/questions.h"
+#include "ir/graph.h"
+#include "runtime/plan/plan_generated.h"
+
+namespace heddle::codegen {
+
+/// A kernel's spec and the IR value behind each of its arguments, in order.
+struct SpecOfGroup {
+  plan::KernelSpecT spec;
+  std::vector<const ir::Value*> args;
+};
+
+/// The spec of a group: one loop kind, a program before and programs after it; or the node that does not fit and why.
+///   gemm       matmuls that share one activation, which a program of row-wise ops may prepare; after it elementwise ops, row pairs,
+///              quantize and cache stores on columns
+///   attention  one attention, elementwise ops and quantize after it
+///   embed      one embed, elementwise ops after it
+///   rowwise    anything made of row-wise and elementwise ops and cache stores
+std::variant<SpecOfGroup, Refusal> spec_of(const ir::Node& group);
+
+/// gemv_q4_K_4096x14336__add: loop, formats and shape, then the ops after it. The name spells the spec.
+std::string name_of(const plan::KernelSpecT& spec);
+
+/// The least bytes the kernel must move: weights, caches' new entries, buffers read and written once.
+std::int64_t min_bytes(const plan::KernelSpecT& spec);
+
+/// Answers for targets whose kernels are all specs of the form above.
+class SpecQuestions : public Questions {
+ public:
+  std::optional<Refusal> cannot_emit(const ir::Node& group) const override;
+};
+
+}  // namespace heddle::codegen

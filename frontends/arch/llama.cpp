@@ -1,0 +1,24 @@
+#include "frontends/arch/architecture.h"
+#include "frontends/arch/transformer.h"
+
+/// llama (also Mistral and other models that are stored as llama): RMSNorm, grouped-query attention with rotary positions, gated FFN with
+/// silu. Some variants have biases in the attention. GGUF files hold Q and K permuted for adjacent pairs.
+namespace heddle::frontends {
+
+static Result<void> build(const Config& config, const BuildOptions& options, Weights& weights, ir::Module& module) {
+  HEDDLE_ASSIGN(const Decoder decoder, take_decoder(weights, config, {.qkv = Bias::optional, .output = Bias::optional}));
+  for (const EntryRequest& entry : options.entries) {
+    Step step(module, config, decoder, entry, options.kv);
+    ir::Value* x = step.embed();
+    for (std::size_t layer = 0; layer < decoder.layers.size(); ++layer) {
+      x = step.attention(layer, x);
+      if (x) x = step.gated_ffn(layer, x);
+    }
+    step.finish(x);
+  }
+  return {};
+}
+
+const Architecture llama = {.name = "llama", .gguf_rope_adjacent = true, .build = build};
+
+}  // namespace heddle::frontends

@@ -1,0 +1,196 @@
+#include "frontends/gguf/config.h"
+
+#include <cmath>
+
+#include "frontends/arch/architecture.h"
+#include "frontends/quoted.h"
+
+namespace heddle::frontends::gguf {
+namespace {
+
+/// Keys that are read below, and keys that change nothing that is computed.
+constexpr std::string_view known_keys[] = {"attention.head_count",
+                                           "attention.head_count_kv",
+                                           "attention.key_length",
+                                           "attention.layer_norm_rms_epsilon",
+                                           "attention.sliding_window",
+                                           "attention.value_length",
+                                           "block_count",
+                                           "context_length",
+                                           "embedding_length",
+                                           "feed_forward_length",
+                                           "rope.dimension_count",
+                                           "rope.freq_base",
+                                           "rope.scaling.finetuned",
+                                           "rope.scaling.original_context_length",
+                                           "rope.scaling.type",
+                                           "tensor_data_layout",
+                                           "vocab_size"};
+
+/// Settings that heddle knows and does not support: fine with the value that switches them off.
+constexpr struct {
+  std::string_view key;
+  double off;
+  std::string_view what;
+} switched_off[] = {{"attention.causal", 1, "attention that is not causal"},
+                    {"attention.clamp_kqv", 0, "clamping of q, k and v"},
+                    {"attention.max_alibi_bias", 0, "a position bias"},
+                    {"attention.scale", 0, "an attention scale of its own"},
+                    {"attn_logit_softcapping", 0, "soft-capped attention"},
+                    {"embedding_scale", 1, "scaled embeddings"},
+                    {"expert_count", 0, "a mixture of experts"},
+                    {"expert_shared_count", 0, "a mixture of experts"},
+                    {"expert_used_count", 0, "a mixture of experts"},
+                    {"final_logit_softcapping", 0, "soft-capped logits"},
+                    {"leading_dense_block_count", 0, "a mixture of experts"},
+                    {"logit_scale", 1, "scaled logits"},
+                    {"nextn_predict_layers", 0, "prediction of further tokens"},
+                    {"residual_scale", 1, "scaled residuals"},
+                    {"rope.scale_linear", 1, "rope scaling"},
+                    {"rope.scaling.attn_factor", 1, "rope scaling"},
+                    {"rope.scaling.factor", 1, "rope scaling"},
+                    {"use_parallel_residual", 0, "a parallel residual"}};
+
+constexpr std::int64_t largest = 0x7fffffff;
+
+/// Reads the keys under "<architecture>.".
+class Reader {
+ public:
+  Reader(const Metadata& metadata, const std::string& architecture) : metadata_(metadata), prefix_(architecture + ".") {}
+
+  std::string full(std::string_view key) const { return prefix_ + std::string(key); }
+  bool has(std::string_view key) const { return metadata_.has(full(key)); }
+  Error bad(std::string_view key, std::string_view message) const { return metadata_.bad(full(key), message); }
+
+  Result<std::int64_t> size(std::string_view key) const {
+    HEDDLE_ASSIGN(const auto value, metadata_.integer(full(key)));
+    return in_range(key, value);
+  }
+  Result<std::int64_t> size_or(std::string_view key, std::int64_t otherwise) const {
+    if (!has(key)) return otherwise;
+    return size(key);
+  }
+  /// A number for all layers, or an array with the same number for each.
+  Result<std::int64_t> size_of_layers(std::string_view key, std::int64_t layers) const {
+    const Value* value = metadata_.find(full(key));
+    if (!value || value->type != ValueType::array) return size(key);
+    HEDDLE_ASSIGN(const auto entries, metadata_.integers(full(key), std::uint64_t(layers)));
+    for (const auto entry : entries) {
+      if (entry != entries[0]) return bad(key, fmt::format("found {} and {}, layers that differ are not supported", entries[0], entry));
+    }
+    return in_range(key, entries[0]);
+  }
+  Result<double> positive(std::string_view key) const {
+    HEDDLE_ASSIGN(const auto value, metadata_.number(full(key)));
+    if (!(value > 0) || !std::isfinite(value)) return bad(key, fmt::format("found {}, wanted a number above 0", value));
+    return value;
+  }
+
+  /// Refuses what heddle does not know or does not support.
+  Result<void> check_settings(std::int64_t trained_context) const {
+    for (auto it = metadata_.values().lower_bound(prefix_); it != metadata_.values().end() && it->first.starts_with(prefix_); ++it) {
+      HEDDLE_TRY(check_setting(std::string_view(it->first).substr(prefix_.size()), it->second));
+    }
+    HEDDLE_ASSIGN(const auto window, metadata_.integer_or(full("attention.sliding_window"), 0));
+    if (window != 0 && window < trained_context) {
+      return bad("attention.sliding_window",
+                 fmt::format("found {}, less than the context of {}: a sliding window is not supported", window, trained_context));
+    }
+    HEDDLE_ASSIGN(const auto scaling, metadata_.string_or(full("rope.scaling.type"), "none"));
+    if (scaling != "none" && !has("rope.scaling.factor")) {  // a factor that is there has been found to be 1
+      return bad("rope.scaling.type", fmt::format("found {}, wanted 'none': rope scaling is not supported", quoted(scaling)));
+    }
+    return {};
+  }
+
+ private:
+  Result<std::int64_t> in_range(std::string_view key, std::int64_t value) const {
+    if (value < 1 || value > largest) return bad(key, fmt::format("found {}, wanted 1 to {}", value, largest));
+    return value;
+  }
+
+  Result<void> check_setting(std::string_view key, const Value& value) const {
+    for (const auto known : known_keys) {
+      if (key == known) return {};
+    }
+    for (const auto& setting : switched_off) {
+      if (key != setting.key) continue;
+      HEDDLE_ASSIGN(const auto number, any_number(key, value));
+      if (number != setting.off)
+        return bad(key, fmt::format("found {}, wanted {}: {} is not supported", number, setting.off, setting.what));
+      return {};
+    }
+    return bad(key, "the setting is not supported");
+  }
+
+  Result<double> any_number(std::string_view key, const Value& value) const {
+    if (value.type == ValueType::boolean) {
+      HEDDLE_ASSIGN(const bool on, metadata_.boolean(full(key)));
+      return on ? 1.0 : 0.0;
+    }
+    if (value.type == ValueType::f32 || value.type == ValueType::f64) return metadata_.number(full(key));
+    HEDDLE_ASSIGN(const auto number, metadata_.integer(full(key)));
+    return double(number);
+  }
+
+  const Metadata& metadata_;
+  std::string prefix_;
+};
+
+Result<std::int64_t> vocabulary_of(const File& file, const Reader& read) {
+  if (read.has("vocab_size")) return read.size("vocab_size");
+  for (const TensorInfo& tensor : file.tensors) {
+    if (tensor.name == "token_embd.weight" && tensor.shape[0] <= largest) return tensor.shape[0];
+  }
+  return file.metadata.missing(read.full("vocab_size"));
+}
+
+}  // namespace
+
+Result<Config> read_config(const File& file, const std::string& architecture, std::int64_t vocabulary) {
+  const Architecture* known = architecture_named(architecture);
+  HEDDLE_CHECK(known, "{}", architecture);
+  const Reader read(file.metadata, architecture);
+  Config c;
+  c.architecture = architecture;
+  c.rope_adjacent = known->gguf_rope_adjacent;
+  HEDDLE_ASSIGN(c.layers, read.size("block_count"));
+  HEDDLE_ASSIGN(c.trained_context, read.size("context_length"));
+  HEDDLE_ASSIGN(c.width, read.size("embedding_length"));
+  HEDDLE_ASSIGN(c.ffn, read.size_of_layers("feed_forward_length", c.layers));
+  HEDDLE_ASSIGN(c.rms_eps, read.positive("attention.layer_norm_rms_epsilon"));
+  HEDDLE_TRY(read.check_settings(c.trained_context));
+
+  HEDDLE_ASSIGN(c.heads, read.size_of_layers("attention.head_count", c.layers));
+  c.kv_heads = c.heads;
+  if (read.has("attention.head_count_kv")) {
+    HEDDLE_ASSIGN(c.kv_heads, read.size_of_layers("attention.head_count_kv", c.layers));
+  }
+  if (c.heads % c.kv_heads != 0)
+    return read.bad("attention.head_count_kv", fmt::format("{} does not divide {} heads", c.kv_heads, c.heads));
+
+  if (!read.has("attention.key_length") && c.width % c.heads != 0) {
+    return read.bad("attention.head_count", fmt::format("{} heads do not divide a width of {}", c.heads, c.width));
+  }
+  HEDDLE_ASSIGN(c.head_dim, read.size_or("attention.key_length", c.width / c.heads));
+  HEDDLE_ASSIGN(const auto value_length, read.size_or("attention.value_length", c.head_dim));
+  if (value_length != c.head_dim) {
+    return read.bad("attention.value_length",
+                    fmt::format("{} is not the key length {}, different ones are not supported", value_length, c.head_dim));
+  }
+  HEDDLE_ASSIGN(c.rope_dims, read.size_or("rope.dimension_count", c.head_dim));
+  if (c.rope_dims % 2 != 0 || c.rope_dims > c.head_dim) {
+    return read.bad("rope.dimension_count",
+                    fmt::format("found {}, wanted an even number up to the head dimension {}", c.rope_dims, c.head_dim));
+  }
+  if (read.has("rope.freq_base")) {
+    HEDDLE_ASSIGN(c.rope_theta, read.positive("rope.freq_base"));
+  }
+  c.vocabulary = vocabulary;
+  if (vocabulary == 0) {
+    HEDDLE_ASSIGN(c.vocabulary, vocabulary_of(file, read));
+  }
+  return c;
+}
+
+}  // namespace heddle::frontends::gguf

@@ -1,0 +1,22 @@
+#pragma once
+#include "passes/pass.h"
+
+/// heddle's own passes, each in the file of its name.
+namespace heddle::passes {
+
+Pass cse();
+Pass dce();
+Pass fold_constants();
+Pass fuse_gate_up_swiglu();
+Pass fuse_norm_matmul();
+Pass fuse_residual();
+Pass fuse_rope_cache();
+Pass group_gate_up();
+Pass group_qkv();
+Pass group_rest();
+Pass norm_scale_through_matmul();
+Pass plan_memory();
+Pass quantize_activations();
+Pass schedule();
+
+}  // namespace heddle::passes

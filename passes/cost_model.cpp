@@ -1,0 +1,124 @@
+#include "passes/cost_model.h"
+
+#include <llvm/ADT/DenseSet.h>
+#include <llvm/ADT/SmallPtrSet.h>
+#include <llvm/ADT/STLExtras.h>
+
+#include "ir/base/scalar_ops.h"
+
+namespace heddle::passes {
+
+using ir::Node;
+using ir::Op;
+using ir::Value;
+
+namespace {
+
+/// Float operations for one element, by the op's traits; of an elementwise op, by its expression: 1 for a sign, 8 for a function.
+double flops_per_element(const Node& node) {
+  if (node.has(ir::elementwise)) {
+    const auto op = scalar_op_named(node.info().name);
+    HEDDLE_CHECK(op, "{} has no row in scalar_ops.def", node.info().name);
+    double flops = 0;
+    const std::string_view text = info(*op).expression;
+    for (char c : text) flops += c == '+' || c == '-' || c == '*' || c == '/';
+    for (std::string_view function : {"exp", "tanh", "sqrt", "erf"})
+      for (std::size_t at = text.find(function); at != text.npos; at = text.find(function, at + 1)) flops += 8;
+    return std::max(flops, 1.0);
+  }
+  if (node.has(ir::blockwise)) return 6;  // largest magnitude, scale, round, sum
+  if (node.has(ir::row_pair)) return 6;   // two products and a sum for each, sine and cosine shared by the heads
+  if (node.has(ir::reduction) && !node.has(ir::anchor)) return 4;
+  return 0;
+}
+
+double row_work(const Node& node) {
+  if (node.has(ir::anchor) || node.results().empty()) return 0;
+  const Value& counted = node.has(ir::reduction) ? *node.operand(0) : *node.result();  // a row scalar reads whole rows
+  return flops_per_element(node) * double(counted.type.elements());
+}
+
+double bytes_of(const ir::Type& type) { return double(heddle::bytes_of(type.dtype, type.elements())); }
+
+/// Bytes that one read of weight `value` moves.
+double weight_bytes(const Node& reader, const Value& value) {
+  const ir::Type& type = value.type;
+  if (reader.op() == Op::embed) return double(reader.result()->type.rows() * heddle::bytes_of(type.dtype, type.width()));
+  if (reader.op() == Op::matmul && reader.operand("experts"))
+    return double(std::min(reader.result()->type.rows(), type.shape[0])) * bytes_of(type) / double(type.shape[0]);
+  return bytes_of(type);
+}
+
+/// Whether anybody outside the kernel reads `value`; `inside` holds its nodes and the groups they come from.
+bool leaves(const Value& value, const llvm::DenseSet<const Node*>& inside) {
+  return llvm::any_of(value.uses(), [&](const Value::Use& use) {
+    if (inside.contains(use.node)) return false;
+    const Node* group = use.node->enclosing_group();
+    return use.node->op() != Op::yield || !inside.contains(group) || leaves(*group->result(use.operand), inside);
+  });
+}
+
+/// Bytes to and from memory; those of activations count less.
+double bytes_moved(llvm::ArrayRef<const Node*> nodes, const llvm::DenseSet<const Node*>& inside) {
+  double bytes = 0;
+  llvm::SmallPtrSet<const Value*, 16> seen;
+  for (const Node* node : nodes) {
+    for (const Value* value : node->operands()) {
+      if (value->producer() && inside.contains(value->producer())) continue;
+      if (value->type.state) {
+        if (node->has(ir::state_read)) bytes += bytes_of(value->type) * double(nominal_context);
+        continue;
+      }
+      if (!seen.insert(value).second) continue;
+      bytes += value->is_weight() ? weight_bytes(*node, *value) : bytes_of(value->type) / cache_speedup;
+    }
+    for (const Value* value : node->results()) {
+      if (value->type.state) bytes += bytes_of(value->type) * double(node->operand("k")->type.rows());
+      else if (leaves(*value, inside)) bytes += bytes_of(value->type) / cache_speedup;
+    }
+  }
+  return bytes;
+}
+
+}  // namespace
+
+double kernel_us(llvm::ArrayRef<Node*> members, const ir::Target& target) {
+  std::vector<const Node*> nodes;
+  for (Node* member : members) {
+    if (!member->body()) nodes.push_back(member);
+    else
+      for (Node* node : member->body()->nodes())
+        if (!node->has(ir::terminator)) nodes.push_back(node);
+  }
+  llvm::DenseSet<const Node*> inside(nodes.begin(), nodes.end());
+  inside.insert(members.begin(), members.end());
+
+  double before = 0, after = 0;
+  std::int64_t rows = 1;
+  bool loop = false;
+  llvm::DenseSet<const Node*> behind;  // the loop, and all that depends on it
+  auto reads_loop = [&](const Value* value) {
+    const Node* producer = value->producer();
+    if (!producer) return false;
+    if (producer->op() == Op::group) producer = producer->body()->terminator()->operand(value->index())->producer();
+    return behind.contains(producer);
+  };
+  for (const Node* node : nodes) {
+    if (!node->results().empty() && !node->result()->type.state) rows = std::max(rows, node->result()->type.rows());
+    if (node->has(ir::anchor)) loop = true;
+    if (node->has(ir::anchor) || llvm::any_of(node->operands(), reads_loop)) behind.insert(node);
+    (behind.contains(node) ? after : before) += row_work(*node);
+  }
+
+  const double flops_per_us = target.worker_gflops * 1e3;
+  const double shared = double(loop ? target.workers : std::min<std::int64_t>(target.workers, rows));
+  const double work = loop ? before + after / shared : before / shared;
+  return target.launch_us + bytes_moved(nodes, inside) / (target.memory_gbps * 1e3) + work / flops_per_us;
+}
+
+double kernel_us(const Node& node, const ir::Target& target) {
+  Node* one = const_cast<Node*>(&node);
+  return kernel_us(llvm::ArrayRef<Node*>(one), target);
+}
+
+}  // namespace heddle::passes

@@ -1,0 +1,22 @@
+#pragma once
+#include "ir/graph.h"
+
+namespace heddle::passes {
+
+/// Estimated microseconds for a group (or a lone node) as one kernel on a target:
+///
+///   launch  +  bytes / memory rate  +  row work before the loop, which every worker repeats  +  row work after it, which is shared
+///
+/// Bytes are weights, caches (attention: as if `nominal_context` positions were filled), and activations that cross the kernel's border: these
+/// were just written, or are about to be read, and move `cache_speedup` times as fast.
+/// A kernel without a loop shares its rows among the workers. The arithmetic of the loop itself is left out: it is the same on both
+/// sides of any fusion. Simple on purpose: fusions must be able to lose by it.
+double kernel_us(const ir::Node& node, const ir::Target& target);
+
+/// The same for nodes (in order) that would be one kernel.
+double kernel_us(llvm::ArrayRef<ir::Node*> nodes, const ir::Target& target);
+
+constexpr std::int64_t nominal_context = 512;
+constexpr double cache_speedup = 4;
+
+}  // namespace heddle::passes

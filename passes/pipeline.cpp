@@ -1,0 +1,208 @@
+#include "passes/pipeline.h"
+
+#include <llvm/ADT/STLExtras.h>
+
+#include <chrono>
+
+#include "ir/base/mapped_file.h"
+#include "ir/text.h"
+#include "ir/verify.h"
+#include "passes/builtin.h"
+
+namespace heddle::passes {
+
+void register_builtin_passes(Registry& registry) {
+  for (Pass pass : {cse(), dce(), fold_constants(), fuse_gate_up_swiglu(), fuse_norm_matmul(), fuse_residual(), fuse_rope_cache(), group_gate_up(),
+                    group_qkv(), group_rest(), norm_scale_through_matmul(), plan_memory(), quantize_activations(), schedule()}) {
+    if (registry.find(pass.name)) continue;
+    HEDDLE_CHECK(registry.add(std::move(pass)).ok());
+  }
+}
+
+/// The same list for every target so far: what a target does not gain from is declined by its figures and by what it can emit.
+std::vector<Step> default_pipeline(const ir::Target&) {
+  std::vector<Step> steps;
+  for (const char* pass : {
+           "fold_constants",        // first: frontends write plain arithmetic
+           "cse",                   //
+           "dce",                   // a prefill reads no logits: what only they need is gone before anything is grouped
+           "quantize_activations",  // before all grouping: a quantize belongs to a group like any other node
+           "cse",                   // leaves one quantize where several products read the same row
+           "group_qkv",             // before the fusions: Q, K and V become the one reader that a norm may join
+           "group_gate_up",         // likewise gate and up
+           "fuse_gate_up_swiglu",   // before fuse_norm_matmul: the quantize of the wide row goes behind this loop, where the workers share it,
+                                    // and not in front of the next one, where each repeats it
+           "fuse_norm_matmul",      //
+           "fuse_rope_cache",       //
+           "fuse_residual",         // after the groups exist that it adds to
+           "dce",                   // what the fusions left unread
+           "group_rest",            // from here on every top-level node is a kernel
+           "schedule",              // the order, by which plan_memory knows when a value dies
+           "plan_memory",           // last: every pass above may still add or drop a value
+       })
+    steps.push_back({pass, {}});
+  for (const Pass* pass : Registry::global().all()) {
+    const auto place = llvm::find_if(steps, [&](const Step& step) { return step.pass == pass->before; });
+    if (place != steps.end()) steps.insert(place, {pass->name, {}});
+  }
+  return steps;
+}
+
+// ---- Pipeline strings
+
+namespace {
+
+std::string_view trimmed(std::string_view text) {
+  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.front()))) text.remove_prefix(1);
+  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back()))) text.remove_suffix(1);
+  return text;
+}
+
+std::string list(std::vector<std::string> names) { return names.empty() ? "none" : fmt::format("{}", fmt::join(names, ", ")); }
+
+Error unknown_pass(std::string_view place, std::string_view name, const Registry& registry) {
+  std::vector<std::string> known;
+  for (const Pass* pass : registry.all()) known.push_back(pass->name);
+  return error("{}: unknown pass '{}' (known: {})", place, name, list(known));
+}
+
+Result<Options> parse_options(std::string_view text, const Pass& pass) {
+  Options options;
+  while (!trimmed(text).empty()) {
+    const std::size_t comma = std::min(text.find(','), text.size());
+    const std::string_view item = trimmed(text.substr(0, comma));
+    text.remove_prefix(std::min(comma + 1, text.size()));
+    const std::size_t equals = item.find('=');
+    if (equals == item.npos) return error("pipeline: option '{}' of {} has no value, wanted name=value", item, pass.name);
+    const std::string key(trimmed(item.substr(0, equals)));
+    if (!llvm::is_contained(pass.option_names, key))
+      return error("pipeline: unknown option '{}' of {} (known: {})", key, pass.name, list(pass.option_names));
+    if (!options.emplace(key, trimmed(item.substr(equals + 1))).second) return error("pipeline: option '{}' of {} is given twice", key, pass.name);
+  }
+  return options;
+}
+
+}  // namespace
+
+Result<std::vector<Step>> parse_pipeline(std::string_view text, const Registry& registry) {
+  std::vector<Step> steps;
+  text = trimmed(text);
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find_first_of(",{"), text.size());
+    const std::string_view name = trimmed(text.substr(0, end));
+    const Pass* pass = registry.find(name);
+    if (name.empty()) return error("pipeline: a pass's name is missing before '{}'", text.substr(0, 40));
+    if (!pass) return unknown_pass("pipeline", name, registry);
+    text.remove_prefix(end);
+    Step step{std::string(name), {}};
+    if (text.starts_with('{')) {
+      const std::size_t close = text.find('}');
+      if (close == text.npos) return error("pipeline: '{{' after {} is not closed", name);
+      HEDDLE_ASSIGN(step.options, parse_options(text.substr(1, close - 1), *pass));
+      text = trimmed(text.substr(close + 1));
+      if (!text.empty() && !text.starts_with(',')) return error("pipeline: found '{}' after {}, wanted ','", text.substr(0, 40), name);
+    }
+    steps.push_back(std::move(step));
+    if (text.empty()) break;
+    text = trimmed(text.substr(1));
+    if (text.empty()) return error("pipeline: a pass's name is missing after the last ','");
+  }
+  return steps;
+}
+
+std::string print_pipeline(const std::vector<Step>& steps) {
+  std::string out;
+  for (const Step& step : steps) {
+    out += (out.empty() ? "" : ",") + step.pass;
+    if (step.options.empty()) continue;
+    std::string options;
+    for (auto& [key, value] : step.options) options += fmt::format("{}{}={}", options.empty() ? "" : ",", key, value);
+    out += "{" + options + "}";
+  }
+  return out;
+}
+
+// ---- Running
+
+int Report::fired(std::string_view pass) const {
+  int sum = 0;
+  for (const PassReport& report : passes)
+    if (report.pass == pass) sum += report.fired;
+  return sum;
+}
+
+namespace {
+
+Result<void> run_step(ir::Module& module, const Pass& pass, Context& context, bool verify) {
+  for (auto& function : module.functions()) {
+    function->make_names_unique();  // remarks name values
+    context.function = function->name;
+    if (auto done = pass.run(*function, context); !done.ok()) return done.take_error().at(fmt::format("pass {}: @{}", pass.name, function->name));
+  }
+  for (auto& function : module.functions()) function->make_names_unique();
+  if (!verify) return {};
+  if (auto valid = ir::verify(module); !valid.ok()) return valid.take_error().at(fmt::format("pass {} broke the module", pass.name));
+  return {};
+}
+
+/// The text that `heddle opt` runs to see the failure again.
+std::string reproducer_text(const std::string& path, llvm::ArrayRef<Step> left, std::string_view problem, const std::string& before) {
+  return fmt::format("# heddle opt {} --passes '{}' --verify-each\n# {}\n{}", path, print_pipeline(left.vec()), problem, before);
+}
+
+}  // namespace
+
+Result<Report> run_pipeline(ir::Module& module, const std::vector<Step>& steps, const codegen::Questions* questions, const RunOptions& options) {
+  const Registry& registry = Registry::global();
+  for (const std::string& name : options.disabled)
+    if (!registry.find(name)) return unknown_pass("disabled", name, registry);
+  for (const Step& step : steps)
+    if (!registry.find(step.pass)) return unknown_pass("pipeline", step.pass, registry);
+
+  Report report;
+  int changes_left = options.pass_limit;
+  std::string text = options.after || !options.reproducer.empty() ? ir::print(module) : std::string();
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    const Step& step = steps[i];
+    if (llvm::is_contained(options.disabled, step.pass)) continue;
+    const auto start = std::chrono::steady_clock::now();
+    const std::size_t earlier = report.remarks.size();
+    Context context{.target = module.target,
+                    .questions = questions,
+                    .options = step.options,
+                    .changes_left = options.pass_limit < 0 ? nullptr : &changes_left,
+                    .remarks = &report.remarks,
+                    .pass = step.pass,
+                    .function = {}};
+    auto done = run_step(module, *registry.find(step.pass), context, options.verify_each);
+    if (!done.ok()) {
+      if (options.reproducer.empty()) return done.take_error();
+      const std::string problem = done.error().message();
+      const std::string file = reproducer_text(options.reproducer, llvm::ArrayRef(steps).drop_front(i), problem, text);
+      if (auto written = write_file_atomically(options.reproducer, std::as_bytes(std::span(file))); !written.ok())
+        return error("{} (and no reproducer: {})", problem, written.error().message());
+      return error("{} (to see it again: heddle opt {})", problem, options.reproducer);
+    }
+
+    PassReport& entry = report.passes.emplace_back();
+    entry.pass = step.pass;
+    for (const Remark& remark : llvm::ArrayRef(report.remarks).drop_front(earlier)) ++(remark.outcome.kind == Outcome::fired ? entry.fired : entry.declined);
+    entry.milliseconds = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+    if (text.empty()) continue;
+    std::string now = ir::print(module);
+    if (now == text) continue;
+    text = std::move(now);
+    if (options.after) options.after(step, module);
+  }
+  return report;
+}
+
+Result<void> check_required(const Report& report, const std::vector<std::pair<std::string, int>>& required) {
+  for (auto& [pass, wanted] : required) {
+    if (!Registry::global().find(pass)) return unknown_pass("required", pass, Registry::global());
+    if (const int found = report.fired(pass); found < wanted) return error("required: {} fired {} times, wanted {} or more", pass, found, wanted);
+  }
+  return {};
+}
+
+}  // namespace heddle::passes

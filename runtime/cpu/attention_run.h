@@ -1,0 +1,35 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "ir/base/dtype.h"
+
+/// The inner loops of attention.
+namespace heddle::runtime::cpu {
+
+/// Positions that one pass works on. A sum over a context is made of passes joined in order, whoever computes them.
+inline constexpr std::int64_t attention_pass = 512;
+
+/// Query heads that read the same key and value head, on positions [begin, end) of one slot, at most attention_pass of them.
+struct AttentionPass {
+  const float* queries;     // [heads, head_dim]
+  const std::byte* keys;    // of position 0: [positions, head_dim]
+  const std::byte* values;
+  DType dtype;              // of keys and values: f32 or f16
+  std::int64_t heads, head_dim, begin, end;
+  float scale, softcap;
+};
+
+/// A softmax-weighted sum not yet divided by its weights: what passes over parts of a context are joined from.
+struct PartialSum {
+  float* values;  // [head_dim], sum of exp(score - largest) * value
+  float largest, weight;
+};
+/// Floats of scratch for one pass.
+std::int64_t attention_scratch_floats(std::int64_t heads, std::int64_t head_dim);
+/// sums: [heads], with room for the values.
+void run_attention_pass(const AttentionPass& pass, float* scratch, PartialSum* sums);
+/// Joins `more` into `sum`.
+void join(PartialSum& sum, const PartialSum& more, std::int64_t head_dim);
+
+}  // namespace heddle::runtime::cpu

@@ -1,0 +1,215 @@
+#include "runtime/cpu/device.h"
+
+#include <algorithm>
+
+#include "runtime/cpu/kernel.h"
+#include "runtime/cpu/memory.h"
+#include "runtime/cpu/program.h"
+
+namespace heddle::runtime {
+namespace cpu {
+
+std::unique_ptr<Kernel> make_kernel(const Binding& binding) {
+  switch (binding.spec.loop) {
+    case plan::LoopKind::gemm: return make_gemm(binding);
+    case plan::LoopKind::rowwise: return make_rowwise(binding);
+    case plan::LoopKind::attention: return make_attention(binding);
+    case plan::LoopKind::embed: return make_embed(binding);
+    case plan::LoopKind::sample: break;  // refused by load; the host draws the tokens
+  }
+  HEDDLE_CHECK(false, "loop {}", int(binding.spec.loop));
+  return nullptr;
+}
+
+namespace {
+
+/// Bytes of device memory that a node touches.
+struct Access {
+  plan::Where where;
+  std::uint32_t index;
+  std::uint64_t begin, end;  // arena only
+  bool written;
+};
+
+bool conflict(const Access& a, const Access& b) {
+  if (a.where != b.where || (!a.written && !b.written)) return false;
+  return a.where == plan::Where::arena ? a.begin < b.end && b.begin < a.end : a.index == b.index;
+}
+
+struct Node {
+  std::unique_ptr<Kernel> kernel;
+  std::vector<Access> accesses;
+  bool wait = false;           // for all members to have finished the nodes before
+  std::size_t shared_offset = 0;
+};
+
+struct Entry {
+  std::size_t rows = 0;
+  std::vector<std::int32_t> inputs[3];       // tokens, slots, positions
+  std::vector<std::vector<float>> outputs;   // [rows, columns]
+  std::vector<Node> nodes;
+};
+
+class CpuDevice : public Device {
+ public:
+  explicit CpuDevice(int threads) : pool_(threads) {}
+
+  std::string description() const override {
+    return fmt::format("cpu, {} thread{}, {}", pool_.size(), pool_.size() == 1 ? "" : "s", instruction_set());
+  }
+
+  Result<void> load(std::shared_ptr<const plan::PlanT> plan, const Capacity& capacity, const Progress& progress) override {
+    HEDDLE_CHECK(capacity.slots > 0 && capacity.context > 0, "{} slots of {}", capacity.slots, capacity.context);
+    HEDDLE_TRY(check_loops(*plan));
+    HEDDLE_TRY(check_memory(*plan, capacity, available_memory()));
+    entries_.clear();
+    ropes_ = {};
+    plan_ = std::move(plan);
+    capacity_ = capacity;
+    HEDDLE_ASSIGN(weights_, Weights::open(*plan_, progress));
+    HEDDLE_ASSIGN(arena_, Region::make(memory_use(*plan_, capacity).arena));
+    states_.clear();
+    for (const auto& state : plan_->states) {
+      const std::int64_t elements = state->shape[0] * state->shape[1] * state->shape[2] * capacity.slots * capacity.context;
+      HEDDLE_ASSIGN(Region region, Region::make(std::size_t(bytes_of(*dtype_named(state->dtype), elements))));
+      states_.push_back(std::move(region));
+    }
+    std::size_t scratch = 0, shared = 0;
+    for (const auto& entry : plan_->entries) {
+      entries_.push_back(make_entry(*entry));
+      for (const Node& node : entries_.back().nodes) {
+        scratch = std::max(scratch, node.kernel->scratch_bytes);
+        shared = std::max(shared, node.shared_offset + node.kernel->shared_bytes);
+      }
+    }
+    scratch_bytes_ = round_up(scratch, 4096);  // members write to pages of their own
+    HEDDLE_ASSIGN(scratch_, Region::make(scratch_bytes_ * std::size_t(pool_.size())));
+    HEDDLE_ASSIGN(shared_, Region::make(shared));
+    return {};
+  }
+
+  Result<void> run(std::size_t index, std::span<const StepRow> rows) override {
+    HEDDLE_CHECK(index < entries_.size(), "entry {} of {}", index, entries_.size());
+    Entry& entry = entries_[index];
+    HEDDLE_CHECK(rows.size() == entry.rows, "{} rows, entry {} has {}", rows.size(), index, entry.rows);
+    HEDDLE_TRY(check_rows(rows));
+    std::int64_t used = 0, positions = 1;
+    for (std::size_t r = 0; r < rows.size(); ++r) {
+      const bool idle = rows[r].slot < 0;
+      entry.inputs[0][r] = idle ? 0 : rows[r].token;
+      entry.inputs[1][r] = idle ? -1 : rows[r].slot;
+      entry.inputs[2][r] = idle ? 0 : rows[r].position;
+      if (idle) continue;
+      used = std::int64_t(r) + 1;
+      positions = std::max(positions, std::int64_t(rows[r].position) + 1);
+    }
+    ropes_.grow(std::min(capacity_.context, (positions + 255) / 256 * 256));
+    pool_.run([&](int member) {
+      for (const Node& node : entry.nodes) {
+        if (node.wait) pool_.barrier();
+        node.kernel->run({pool_, member, pool_.size(), used, scratch_.data() + scratch_bytes_ * std::size_t(member),
+                          shared_.data() + node.shared_offset});
+      }
+    });
+    return {};
+  }
+
+  Result<std::span<const float>> logits(std::size_t index, std::size_t row) override {
+    HEDDLE_CHECK(index < entries_.size() && row < entries_[index].rows, "row {} of entry {}", row, index);
+    const Entry& entry = entries_[index];
+    if (entry.outputs.empty()) return error("entry '{}' has no logits", plan_->entries[index]->name);
+    const std::size_t columns = entry.outputs[0].size() / entry.rows;
+    return std::span<const float>(entry.outputs[0]).subspan(row * columns, columns);
+  }
+
+ private:
+  static Result<void> check_loops(const plan::PlanT& plan) {
+    for (const auto& entry : plan.entries)
+      for (const auto& node : entry->nodes)
+        if (const plan::KernelSpecT& spec = *plan.kernels[node->kernel]->spec; spec.loop == plan::LoopKind::sample)
+          return error("entry '{}': kernel '{}' draws tokens, which the cpu leaves to the host", entry->name, spec.name);
+    return {};
+  }
+
+  Result<void> check_rows(std::span<const StepRow> rows) const {
+    for (std::size_t r = 0; r < rows.size(); ++r) {
+      const StepRow& row = rows[r];
+      if (row.slot < 0) continue;
+      if (row.slot >= capacity_.slots) return error("row {}: slot is {}, there are {}", r, row.slot, capacity_.slots);
+      if (row.position < 0 || row.position >= capacity_.context)
+        return error("row {}: position is {}, the context has {}", r, row.position, capacity_.context);
+      if (row.token < 0 || std::uint32_t(row.token) >= plan_->model->vocabulary)
+        return error("row {}: token is {}, the vocabulary has {}", r, row.token, plan_->model->vocabulary);
+    }
+    return {};
+  }
+
+  Entry make_entry(const plan::EntryPointT& from) {
+    Entry entry;
+    entry.rows = from.rows;
+    for (auto& input : entry.inputs) input.resize(from.rows);
+    for (const auto& output : from.outputs) entry.outputs.emplace_back(std::size_t(output->shape[0] * output->shape[1]));
+    std::size_t since = 0;  // first node after the last wait
+    for (const auto& node : from.nodes) {
+      Node made = make_node(*node, entry);
+      const auto waits_for = [&](std::size_t before) {
+        if (std::ranges::find(node->after, before) != node->after.end()) return true;
+        for (const Access& a : made.accesses)
+          for (const Access& b : entry.nodes[before].accesses)
+            if (conflict(a, b)) return true;
+        return false;
+      };
+      for (std::size_t before = since; before < entry.nodes.size() && !made.wait; ++before) made.wait = waits_for(before);
+      if (made.wait) since = entry.nodes.size();
+      // Nodes that may run at the same time have shared memory of their own.
+      if (!made.wait && !entry.nodes.empty()) made.shared_offset = entry.nodes.back().shared_offset + entry.nodes.back().kernel->shared_bytes;
+      entry.nodes.push_back(std::move(made));
+    }
+    return entry;
+  }
+
+  Node make_node(const plan::NodeT& from, Entry& entry) {
+    const plan::KernelSpecT& spec = *plan_->kernels[from.kernel]->spec;
+    Node node;
+    std::vector<Argument> args;
+    for (std::size_t i = 0; i < spec.args.size(); ++i) {
+      const plan::ArgT& arg = *spec.args[i];
+      const plan::RefT& ref = *from.args[i];
+      args.push_back({arg.role, *dtype_named(arg.dtype), arg.shape, address_of(ref, entry)});
+      if (arg.role == plan::ArgRole::weight && arg.shape.size() == 1) args.back().dtype = DType::f32;
+      node.accesses.push_back({ref.where, ref.index, ref.offset, ref.offset + ref.bytes, arg.written});
+    }
+    node.kernel = make_kernel({spec, args, capacity_.slots, capacity_.context, pool_.size(), &ropes_});
+    return node;
+  }
+
+  std::byte* address_of(const plan::RefT& ref, Entry& entry) {
+    switch (ref.where) {
+      case plan::Where::arena: return arena_.data() + ref.offset;
+      case plan::Where::weight: return const_cast<std::byte*>(weights_.data(ref.index));
+      case plan::Where::state: return states_[ref.index].data();
+      case plan::Where::input: return reinterpret_cast<std::byte*>(entry.inputs[ref.index].data());
+      case plan::Where::output: return reinterpret_cast<std::byte*>(entry.outputs[ref.index].data());
+    }
+    return nullptr;
+  }
+
+  ThreadPool pool_;
+  std::shared_ptr<const plan::PlanT> plan_;
+  Capacity capacity_;
+  Weights weights_;
+  RopeTables ropes_;
+  Region arena_, scratch_, shared_;
+  std::size_t scratch_bytes_ = 0;  // of a member
+  std::vector<Region> states_;
+  std::vector<Entry> entries_;
+};
+
+}  // namespace
+}  // namespace cpu
+
+std::unique_ptr<Device> make_cpu_device(int threads) {
+  return std::make_unique<cpu::CpuDevice>(threads > 0 ? threads : usable_processors());
+}
+
+}  // namespace heddle::runtime

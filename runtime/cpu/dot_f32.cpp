@@ -1,0 +1,183 @@
+// Dot products with float activations: weights of every format become floats in registers.
+#include "runtime/cpu/dot.h"
+#include "runtime/cpu/simd.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "runtime/cpu/dot_f32.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "runtime/cpu/formats-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace heddle::runtime::cpu {
+namespace HWY_NAMESPACE {
+
+using Float = hn::Vec<Floats>;
+
+/// Running sums of `rows` activation rows, two each: additions do not wait for one another.
+template <int rows>
+struct Sums {
+  Float even[rows], odd[rows];
+
+  HWY_INLINE Sums() {
+    HEDDLE_UNROLL
+    for (int r = 0; r < rows; ++r) even[r] = odd[r] = hn::Zero(Floats());
+  }
+  HWY_INLINE void store(float* out, std::int64_t stride) const {
+    HEDDLE_UNROLL
+    for (int r = 0; r < rows; ++r) out[r * stride] = hn::GetLane(hn::SumOfLanes(Floats(), hn::Add(even[r], odd[r])));
+  }
+};
+
+/// A plain element type: `load` gives a vector of floats.
+struct PlainF32 {
+  using Element = float;
+  static HWY_INLINE Float load(const float* in) { return hn::LoadU(Floats(), in); }
+};
+struct PlainF16 {
+  using Element = std::uint16_t;
+  static HWY_INLINE Float load(const std::uint16_t* in) {
+    const hn::Rebind<hwy::float16_t, Floats> half;
+    return hn::PromoteTo(Floats(), hn::LoadU(half, reinterpret_cast<const hwy::float16_t*>(in)));
+  }
+};
+struct PlainBF16 {
+  using Element = std::uint16_t;
+  static HWY_INLINE Float load(const std::uint16_t* in) {
+    const hn::Rebind<std::uint16_t, Floats> half;
+    const hn::Rebind<std::uint32_t, Floats> wide;
+    return hn::BitCast(Floats(), hn::ShiftLeft<16>(hn::PromoteTo(wide, hn::LoadU(half, in))));
+  }
+};
+
+template <class Plain, int rows>
+HWY_INLINE void dot_plain(const std::byte* HWY_RESTRICT weight, std::int64_t k, const float* HWY_RESTRICT x, std::int64_t x_stride, float* out,
+                          std::int64_t out_stride) {
+  using Element = typename Plain::Element;
+  const auto* w = reinterpret_cast<const Element*>(weight);
+  Sums<rows> sums;
+  std::int64_t i = 0;
+  for (; i + 2 * float_lanes <= k; i += 2 * float_lanes) {
+    const Float w0 = Plain::load(w + i), w1 = Plain::load(w + i + float_lanes);
+    HEDDLE_UNROLL
+    for (int r = 0; r < rows; ++r) {
+      sums.even[r] = hn::MulAdd(w0, hn::LoadU(Floats(), x + r * x_stride + i), sums.even[r]);
+      sums.odd[r] = hn::MulAdd(w1, hn::LoadU(Floats(), x + r * x_stride + i + float_lanes), sums.odd[r]);
+    }
+  }
+  for (; i < k; i += float_lanes) {  // at most two vectors, the last one padded with zeros
+    const std::int64_t count = k - i < float_lanes ? k - i : float_lanes;
+    Element padded_w[float_lanes] = {};
+    std::memcpy(padded_w, w + i, std::size_t(count) * sizeof(Element));
+    HEDDLE_UNROLL
+    for (int r = 0; r < rows; ++r) {
+      float padded_x[float_lanes] = {};
+      std::memcpy(padded_x, x + r * x_stride + i, std::size_t(count) * sizeof(float));
+      sums.even[r] = hn::MulAdd(Plain::load(padded_w), hn::LoadU(Floats(), padded_x), sums.even[r]);
+    }
+  }
+  sums.store(out, out_stride);
+}
+
+#if HWY_TARGET != HWY_SCALAR
+template <class Format, int rows>
+HWY_INLINE void dot_quantised(const std::byte* HWY_RESTRICT w, std::int64_t k, const float* HWY_RESTRICT x, std::int64_t x_stride, float* out,
+                              std::int64_t out_stride) {
+  constexpr DType dtype = Format::dtype;
+  constexpr std::int64_t block = dtype == DType::q8_0 || dtype == DType::q4_0 ? 32 : 256;
+  const std::int64_t block_bytes = info(dtype).bytes;
+  const hn::Rebind<std::int32_t, Floats> d32;
+  using Quant = std::conditional_t<Format::is_signed, std::int8_t, std::uint8_t>;
+  const hn::Rebind<Quant, Floats> d8;
+  Sums<rows> sums;
+  for (std::int64_t done = 0; done < k; done += 256) {
+    Group group;
+    const std::int64_t left = k - done < 256 ? k - done : 256;
+    Format::decode(w + done / block * block_bytes, left / block, group);
+    const auto value = [&](std::int64_t i) HWY_ATTR {
+      const auto quant = hn::ConvertTo(Floats(), hn::PromoteTo(d32, hn::LoadU(d8, reinterpret_cast<const Quant*>(group.quants) + i)));
+      return hn::MulAdd(quant, hn::Set(Floats(), group.scale[i / 16]), hn::Set(Floats(), group.offset[i / 16]));
+    };
+    for (std::int64_t i = 0; i < left; i += 2 * float_lanes) {  // whole blocks of 32: no rest
+      const Float w0 = value(i), w1 = value(i + float_lanes);
+      HEDDLE_UNROLL
+      for (int r = 0; r < rows; ++r) {
+        const float* from = x + r * x_stride + done + i;
+        sums.even[r] = hn::MulAdd(w0, hn::LoadU(Floats(), from), sums.even[r]);
+        sums.odd[r] = hn::MulAdd(w1, hn::LoadU(Floats(), from + float_lanes), sums.odd[r]);
+      }
+    }
+  }
+  sums.store(out, out_stride);
+}
+#endif
+
+/// Any other dtype by its dequantiser, block by block.
+template <int rows>
+HWY_INLINE void dot_any(DType dtype, const std::byte* w, std::int64_t k, const float* x, std::int64_t x_stride, float* out, std::int64_t out_stride) {
+  const DTypeInfo& format = info(dtype);
+  float sums[rows] = {};
+  float values[256];
+  for (std::int64_t done = 0; done < k; done += format.elements, w += format.bytes) {
+    format.dequantize(w, values, 1);
+    HEDDLE_UNROLL
+    for (int r = 0; r < rows; ++r)
+      for (std::int64_t i = 0; i < format.elements; ++i) sums[r] += values[i] * x[r * x_stride + done + i];
+  }
+  HEDDLE_UNROLL
+  for (int r = 0; r < rows; ++r) out[r * out_stride] = sums[r];
+}
+
+void dot_f32(DType weight, const std::byte* w, std::int64_t columns, std::int64_t k, const float* x, std::int64_t x_stride, std::int64_t rows,
+             float* out, std::int64_t out_stride) {
+  const std::int64_t row_bytes = bytes_of(weight, k);
+  const auto each_row = [&](const auto& dot) HWY_ATTR {  // dot.operator()<rows>(weight row, x, out) for blocks of activation rows
+    std::int64_t r = 0;
+    const auto block = [&]<int size>() HWY_ATTR {
+      for (; r + size <= rows; r += size)
+        for (std::int64_t c = 0; c < columns; ++c)
+          dot.template operator()<size>(w + c * row_bytes, x + r * x_stride, out + r * out_stride + c);
+    };
+    block.template operator()<8>();
+    block.template operator()<4>();
+    block.template operator()<2>();
+    block.template operator()<1>();
+  };
+  const auto plain = [&](auto type) HWY_ATTR {
+    each_row([&]<int size>(const std::byte* from, const float* at, float* to) HWY_ATTR {
+      dot_plain<decltype(type), size>(from, k, at, x_stride, to, out_stride);
+    });
+  };
+  if (weight == DType::f32) return plain(PlainF32());
+  if (weight == DType::f16) return plain(PlainF16());
+  if (weight == DType::bf16) return plain(PlainBF16());
+#if HWY_TARGET != HWY_SCALAR
+  const bool known = visit_format(weight, [&](auto format) HWY_ATTR {
+    each_row([&]<int size>(const std::byte* from, const float* at, float* to) HWY_ATTR {
+      dot_quantised<decltype(format), size>(from, k, at, x_stride, to, out_stride);
+    });
+  });
+  if (known) return;
+#endif
+  each_row([&]<int size>(const std::byte* from, const float* at, float* to) HWY_ATTR {
+    dot_any<size>(weight, from, k, at, x_stride, to, out_stride);
+  });
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace heddle::runtime::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace heddle::runtime::cpu {
+
+HWY_EXPORT(dot_f32);
+
+void dot_f32(DType weight, const std::byte* w, std::int64_t columns, std::int64_t k, const float* x, std::int64_t x_stride, std::int64_t rows,
+             float* out, std::int64_t out_stride) {
+  HWY_DYNAMIC_DISPATCH(dot_f32)(weight, w, columns, k, x, x_stride, rows, out, out_stride);
+}
+
+}  // namespace heddle::runtime::cpu
+#endif

@@ -1,0 +1,134 @@
+#include "runtime/generate.h"
+
+#include <algorithm>
+#include <chrono>
+#include <optional>
+
+#include "runtime/text/special_tokens.h"
+
+namespace heddle::runtime {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+bool starts_character(char c) { return (std::uint8_t(c) & 0xc0) != 0x80; }
+
+/// Looks for stop texts in a stream of UTF-8 and passes on what cannot be part of one.
+class StopFilter {
+ public:
+  StopFilter(const std::vector<std::string>& stops, const std::function<void(std::string_view)>& out) : out_(out) {
+    for (const std::string& stop : stops) {
+      if (!stop.empty()) stops_.push_back(stop);
+    }
+  }
+
+  /// True if a stop text is complete: all before it is out, the rest is dropped.
+  bool add(std::string_view text) {
+    held_ += text;
+    const std::size_t complete = first_place([](std::string_view rest, std::string_view stop) { return rest.starts_with(stop); });
+    const std::size_t unfinished = first_place([](std::string_view rest, std::string_view stop) { return stop.starts_with(rest); });
+    const bool stopped = complete < held_.size();
+    pass_on(stopped ? complete : unfinished);
+    return stopped;
+  }
+
+  void finish() { pass_on(held_.size()); }
+
+ private:
+  /// The first place of the held text at which a stop text fits, its length if there is none. In the middle of a character nothing does.
+  template <class Fits>
+  std::size_t first_place(Fits fits) const {
+    for (std::size_t at = 0; at < held_.size(); ++at) {
+      const std::string_view rest = std::string_view(held_).substr(at);
+      if (starts_character(rest[0]) && std::any_of(stops_.begin(), stops_.end(), [&](std::string_view s) { return fits(rest, s); }))
+        return at;
+    }
+    return held_.size();
+  }
+
+  void pass_on(std::size_t length) {
+    if (length > 0 && out_) out_(std::string_view(held_).substr(0, length));
+    held_.erase(0, length);
+  }
+
+  const std::function<void(std::string_view)>& out_;
+  std::vector<std::string_view> stops_;
+  std::string held_;
+};
+
+bool is_end(const Session& session, const text::Tokenizer* tokenizer, std::int32_t token) {
+  if (tokenizer) return tokenizer->is_end(token);
+  const auto& vocabulary = session.plan().vocabulary;
+  return vocabulary && std::find(vocabulary->end_tokens.begin(), vocabulary->end_tokens.end(), token) != vocabulary->end_tokens.end();
+}
+
+bool all_control(const text::Tokenizer& tokenizer, std::span<const std::int32_t> tokens) {
+  return std::all_of(tokens.begin(), tokens.end(), [&](std::int32_t token) {
+    return token >= 0 && token < tokenizer.size() && text::is_control(tokenizer.vocabulary(), token);
+  });
+}
+
+}  // namespace
+
+std::string_view name(StopReason reason) {
+  switch (reason) {
+    case StopReason::end:
+      return "end";
+    case StopReason::length:
+      return "length";
+    case StopReason::stop_text:
+      return "stop";
+    case StopReason::context_full:
+      return "context full";
+    case StopReason::cancelled:
+      return "cancelled";
+  }
+  HEDDLE_CHECK(false);
+}
+
+Result<GenerateResult> generate(Session& session, const text::Tokenizer* tokenizer, std::span<const std::int32_t> prompt,
+                                const GenerateOptions& options, const std::function<void(std::string_view)>& text,
+                                const std::function<bool(std::int32_t)>& token) {
+  GenerateResult result;
+  result.prompt_tokens = std::int64_t(prompt.size());
+  std::optional<text::Detokenizer> detokenizer;
+  if (tokenizer) detokenizer.emplace(*tokenizer, session.position() == 0 && all_control(*tokenizer, prompt));
+  StopFilter filter(options.stop, text);
+
+  auto start = Clock::now();
+  HEDDLE_ASSIGN(std::span<const float> logits, session.feed(prompt));
+  result.prefill_seconds = seconds_since(start);
+
+  start = Clock::now();
+  std::vector<std::int32_t> history(prompt.begin(), prompt.end());
+  const auto step = [&]() -> Result<std::optional<StopReason>> {  // one token; a reason ends the loop
+    if (options.max_tokens >= 0 && std::int64_t(result.tokens.size()) >= options.max_tokens) return std::optional(StopReason::length);
+    if (!result.tokens.empty()) {  // only now that one more token is wanted
+      if (session.position() >= session.context()) return std::optional(StopReason::context_full);
+      HEDDLE_ASSIGN(logits, session.feed({&result.tokens.back(), 1}));
+    }
+    HEDDLE_ASSIGN(const std::int32_t id, sample(logits, options.sampling, history, std::uint64_t(session.position())));
+    if (!options.ignore_end && is_end(session, tokenizer, id)) return std::optional(StopReason::end);
+    result.tokens.push_back(id);
+    history.push_back(id);
+    const bool go_on = !token || token(id);
+    if (detokenizer && filter.add(detokenizer->add(id))) return std::optional(StopReason::stop_text);
+    if (!go_on) return std::optional(StopReason::cancelled);
+    return std::optional<StopReason>();
+  };
+  std::optional<StopReason> reason;
+  while (!reason) {
+    HEDDLE_ASSIGN(reason, step());
+  }
+  result.reason = *reason;
+  result.decode_seconds = seconds_since(start);
+
+  if (detokenizer && result.reason != StopReason::stop_text) {
+    if (filter.add(detokenizer->finish())) result.reason = StopReason::stop_text;
+    filter.finish();
+  }
+  return result;
+}
+
+}  // namespace heddle::runtime

@@ -1,0 +1,242 @@
+#include <cmath>
+
+#include "runtime/plan/check_parts.h"
+
+/// Kernels: arguments, loop, programs, launch shape.
+namespace heddle::plan {
+namespace {
+
+Result<void> check_argument(const ArgT& arg, const KernelSpecT& spec, const Place& place) {
+  if (arg.role > ArgRole::MAX) return fail(place, "role is {}, wanted 0 to {}", int(arg.role), int(ArgRole::MAX));
+  HEDDLE_ASSIGN(const DType dtype, check_dtype(arg.dtype, place));
+  HEDDLE_TRY(check_shape(arg.shape, dtype, place));
+  if (arg.role != ArgRole::weight && arg.layout != "rows") return fail(place, "layout is '{}', wanted 'rows'", arg.layout);
+  const auto wants = [&](std::string_view wanted) {
+    return fail(place, "{} is {}[{}], wanted {}", name(arg.role), arg.dtype, fmt::join(arg.shape, ", "), wanted);
+  };
+  switch (arg.role) {
+    case ArgRole::weight:
+      return {};  // every node's weight is compared with it, and those are checked
+    case ArgRole::buffer:
+      HEDDLE_TRY(check_activation(arg.dtype, "dtype", place));
+      if (arg.shape.size() != 2 || arg.shape[0] != spec.rows) return wants(fmt::format("[{}, n]", spec.rows));
+      return {};
+    case ArgRole::state:
+      if (arg.shape.size() != 3 || arg.shape[0] != 2) return wants("[2, kv_heads, head_dim]");
+      return {};
+    case ArgRole::tokens:
+    case ArgRole::slots:
+    case ArgRole::positions:
+      if (dtype != DType::i32 || arg.shape.size() != 1 || arg.shape[0] != spec.rows) return wants(fmt::format("i32[{}]", spec.rows));
+      return {};
+  }
+  return {};
+}
+
+/// Every argument that says so is stored to; what is stored to says so (check_store, check_sample).
+Result<void> check_written(const KernelSpecT& spec, const Place& place) {
+  std::vector<bool> stored(spec.args.size());
+  const auto collect = [&](const std::unique_ptr<ProgramT>& program) {
+    if (!program) return;
+    for (const auto& store : program->stores) stored[store->index] = true;
+  };
+  collect(spec.prologue);
+  for (const auto& part : spec.parts) collect(part->epilogue);
+  if (spec.sample) stored[spec.sample->tokens] = stored[spec.sample->slots] = stored[spec.sample->positions] = true;
+  for (std::size_t i = 0; i < stored.size(); ++i)
+    if (spec.args[i]->written && !stored[i]) return fail(Place{&place, "args", std::int64_t(i)}, "is marked written and never stored to");
+  return {};
+}
+
+Result<void> check_row_inputs(const KernelSpecT& spec, const Place& place) {
+  const auto check_one = [&](std::int32_t index, ArgRole role, std::string_view field) -> Result<void> {
+    if (index < -1) return fail(place, "{} is {}, wanted -1 or an argument", field, index);
+    if (index == -1) return {};
+    auto arg = check_arg(spec, std::uint64_t(index), role, field, place);
+    if (!arg.ok()) return arg.take_error();
+    return {};
+  };
+  HEDDLE_TRY(check_one(spec.slots_arg, ArgRole::slots, "slots_arg"));
+  return check_one(spec.positions_arg, ArgRole::positions, "positions_arg");
+}
+
+/// The table of each loop kind is there for that kind and no other.
+Result<void> check_loop_tables(const KernelSpecT& spec, const Place& place) {
+  if (spec.loop > LoopKind::MAX) return fail(place, "loop is {}, wanted 0 to {}", int(spec.loop), int(LoopKind::MAX));
+  const auto check_one = [&](std::string_view table, bool there, LoopKind kind) -> Result<void> {
+    if (there == (spec.loop == kind)) return {};
+    return fail(place, "loop is {}, the table '{}' is {}", EnumNameLoopKind(spec.loop), table, there ? "there" : "missing");
+  };
+  HEDDLE_TRY(check_one("gemm", spec.gemm != nullptr, LoopKind::gemm));
+  HEDDLE_TRY(check_one("attention", spec.attention != nullptr, LoopKind::attention));
+  HEDDLE_TRY(check_one("embed", spec.embed != nullptr, LoopKind::embed));
+  HEDDLE_TRY(check_one("sample", spec.sample != nullptr, LoopKind::sample));
+  if (spec.loop != LoopKind::gemm && spec.prologue)
+    return fail(place, "prologue is there, a loop of kind {} has none", EnumNameLoopKind(spec.loop));
+  if (spec.loop == LoopKind::sample) {
+    if (!spec.parts.empty()) return fail(place, "{} parts, a loop of kind sample has none", spec.parts.size());
+    return {};
+  }
+  if (spec.parts.empty()) return fail(place, "parts: there is none, at least one is needed");
+  if (spec.loop != LoopKind::gemm && spec.parts.size() != 1)
+    return fail(place, "{} parts, a loop of kind {} has one", spec.parts.size(), EnumNameLoopKind(spec.loop));
+  return {};
+}
+
+Result<void> check_attention(const KernelSpecT& spec, const Place& outer) {
+  const Place place{&outer, "attention"};
+  const AttentionLoopT& loop = *spec.attention;
+  if (loop.heads <= 0 || loop.kv_heads <= 0 || loop.head_dim <= 0 || loop.heads % loop.kv_heads != 0 ||
+      loop.heads > max_elements / loop.head_dim)
+    return fail(place, "{} heads of {} on {} kv_heads", loop.heads, loop.head_dim, loop.kv_heads);
+  const std::int64_t n = loop.heads * loop.head_dim;
+  HEDDLE_ASSIGN(const ArgT* q, check_arg(spec, loop.q, ArgRole::buffer, "q", place));
+  if (q->dtype != "f32" || q->shape[1] != n)
+    return fail(place, "q is {}[{}], wanted f32[{}, {}]", q->dtype, fmt::join(q->shape, ", "), spec.rows, n);
+  HEDDLE_ASSIGN(const ArgT* kv, check_arg(spec, loop.kv, ArgRole::state, "kv", place));
+  if (kv->shape[1] != loop.kv_heads || kv->shape[2] != loop.head_dim)
+    return fail(place, "kv is [{}], wanted [2, {}, {}]", fmt::join(kv->shape, ", "), loop.kv_heads, loop.head_dim);
+  if (!std::isfinite(loop.scale)) return fail(place, "scale is {}, wanted a finite number", loop.scale);
+  if (loop.window < 0) return fail(place, "window is {}, wanted at least 0", loop.window);
+  if (!std::isfinite(loop.softcap) || loop.softcap < 0)
+    return fail(place, "softcap is {}, wanted a finite number of at least 0", loop.softcap);
+  if (spec.slots_arg < 0 || spec.positions_arg < 0)
+    return fail(place, "needs slots and positions, slots_arg is {}, positions_arg is {}", spec.slots_arg, spec.positions_arg);
+  const PartT& part = *spec.parts[0];
+  if (part.n != n || part.granule != loop.head_dim)
+    return fail(place, "the part has {} columns in granules of {}, wanted {} in granules of {}", part.n, part.granule, n, loop.head_dim);
+  return {};
+}
+
+Result<void> check_embed(const KernelSpecT& spec, const PlanT& plan, const Place& outer) {
+  const Place place{&outer, "embed"};
+  HEDDLE_ASSIGN(const ArgT* table, check_arg(spec, spec.embed->table, ArgRole::weight, "table", place));
+  if (table->shape.size() != 2 || table->shape[0] < std::int64_t(plan.model->vocabulary) || table->shape[1] != spec.parts[0]->n)
+    return fail(place, "table is [{}], wanted [{}, {}]", fmt::join(table->shape, ", "), plan.model->vocabulary, spec.parts[0]->n);
+  HEDDLE_ASSIGN([[maybe_unused]] const ArgT* tokens, check_arg(spec, spec.embed->tokens, ArgRole::tokens, "tokens", place));
+  return {};
+}
+
+Result<void> check_sample(const KernelSpecT& spec, const PlanT& plan, const Place& outer) {
+  const Place place{&outer, "sample"};
+  const SampleLoopT& loop = *spec.sample;
+  if (plan.target == "cpu") return fail(place, "the target is cpu, which draws no tokens in kernels");
+  HEDDLE_ASSIGN(const ArgT* logits, check_arg(spec, loop.logits, ArgRole::buffer, "logits", place));
+  if (logits->dtype != "f32" || logits->shape[1] != std::int64_t(plan.model->vocabulary))
+    return fail(place, "logits is {}[{}], wanted f32[{}, {}]", logits->dtype, fmt::join(logits->shape, ", "), spec.rows,
+                plan.model->vocabulary);
+  const auto check_drawn = [&](std::uint32_t index, ArgRole role, std::string_view field) -> Result<void> {
+    HEDDLE_ASSIGN(const ArgT* arg, check_arg(spec, index, role, field, place));
+    if (!arg->written) return fail(place, "{} is argument {}, which is not marked written", field, index);
+    return {};
+  };
+  HEDDLE_TRY(check_drawn(loop.tokens, ArgRole::tokens, "tokens"));
+  HEDDLE_TRY(check_drawn(loop.slots, ArgRole::slots, "slots"));
+  HEDDLE_TRY(check_drawn(loop.positions, ArgRole::positions, "positions"));
+  if (loop.max_top_k < -1) return fail(place, "max_top_k is {}, wanted at least -1", loop.max_top_k);
+  return {};
+}
+
+Result<std::vector<ProgramValue>> check_gemm(const KernelSpecT& spec, const Place& outer) {
+  const Place place{&outer, "gemm"};
+  const GemmLoopT& loop = *spec.gemm;
+  if (loop.k <= 0 || loop.k > max_elements / spec.rows) return fail(place, "k is {}, wanted 1 to {}", loop.k, max_elements / spec.rows);
+  HEDDLE_ASSIGN(const DType activations, check_activation(loop.activations, "activations", place));
+  const int block = info(activations).elements;
+  if (loop.k % block != 0) return fail(place, "k is {}, {} needs a multiple of {}", loop.k, loop.activations, block);
+  if (!spec.prologue) return fail(outer, "prologue is missing, a gemm needs one");
+  const ProgramFrame frame{spec, loop.k, loop.k};
+  HEDDLE_ASSIGN(auto values, check_program(*spec.prologue, frame, Place{&outer, "prologue"}));
+  if (loop.activation >= values.size())
+    return fail(place, "activation is value {} of the prologue, it has {}", loop.activation, values.size());
+  const ProgramValue& x = values[loop.activation];
+  if (x.vector || x.width != loop.k || x.dtype != activations)
+    return fail(place, "activation is {}[rows, {}], wanted {}[rows, {}]", heddle::name(x.dtype), x.width, loop.activations, loop.k);
+  return values;
+}
+
+Result<void> check_part(const PartT& part, const KernelSpecT& spec, const std::vector<ProgramValue>* prologue, const Place& place) {
+  if (part.n <= 0 || part.n > max_elements / spec.rows) return fail(place, "n is {}, wanted 1 to {}", part.n, max_elements / spec.rows);
+  if (part.granule <= 0 || part.n % part.granule != 0) return fail(place, "granule is {}, wanted a divisor of {}", part.granule, part.n);
+  if (spec.loop != LoopKind::gemm && !part.segments.empty())
+    return fail(place, "{} segments, a loop of kind {} has none", part.segments.size(), EnumNameLoopKind(spec.loop));
+  if (spec.loop == LoopKind::gemm && part.segments.empty()) return fail(place, "segments: there is none, at least one is needed");
+  HEDDLE_TRY(check_each(part.segments, &place, "segments", [&](const SegmentT& segment, const Place& at) -> Result<void> {
+    HEDDLE_ASSIGN(const ArgT* weight, check_arg(spec, segment.weight, ArgRole::weight, "weight", at));
+    if (weight->shape.size() != 2 || weight->shape[0] != part.n || weight->shape[1] != spec.gemm->k)
+      return fail(at, "weight is [{}], wanted [{}, {}]", fmt::join(weight->shape, ", "), part.n, spec.gemm->k);
+    return {};
+  }));
+  if (!part.epilogue) return fail(place, "epilogue is missing");
+  if (part.epilogue->stores.empty()) return fail(place, "the epilogue stores nothing");
+  const std::size_t accumulators = spec.loop == LoopKind::gemm ? part.segments.size() : spec.loop == LoopKind::rowwise ? 0 : 1;
+  const ProgramFrame frame{spec, part.n, part.granule, accumulators, prologue};
+  auto values = check_program(*part.epilogue, frame, Place{&place, "epilogue"});
+  if (!values.ok()) return values.take_error();
+  return {};
+}
+
+/// Limits of CUDA's launches that hold for every architecture.
+Result<void> check_launch(const CudaCodeT& cuda, const Place& place) {
+  if (cuda.entry.empty()) return fail(place, "entry is empty");
+  if (cuda.ptx.empty() && cuda.cubin.empty()) return fail(place, "neither ptx nor cubin is there");
+  const auto check_dims = [&](std::string_view field, const std::vector<std::uint32_t>& dims,
+                              const std::uint32_t(&limits)[3]) -> Result<void> {
+    bool good = dims.size() == 3;
+    for (std::size_t i = 0; good && i < 3; ++i) good = dims[i] >= 1 && dims[i] <= limits[i];
+    if (good) return {};
+    return fail(place, "{} is [{}], wanted three numbers from 1 to [{}]", field, fmt::join(dims, ", "), fmt::join(limits, ", "));
+  };
+  HEDDLE_TRY(check_dims("grid", cuda.grid, {2147483647u, 65535u, 65535u}));
+  HEDDLE_TRY(check_dims("block", cuda.block, {1024u, 1024u, 64u}));
+  if (const std::uint32_t threads = cuda.block[0] * cuda.block[1] * cuda.block[2]; threads > 1024)
+    return fail(place, "block has {} threads, at most 1024 are possible", threads);
+  constexpr std::uint32_t most_shared = 227 * 1024;
+  if (cuda.dynamic_shared_bytes > most_shared)
+    return fail(place, "dynamic_shared_bytes is {}, at most {} are possible", cuda.dynamic_shared_bytes, most_shared);
+  constexpr std::uint32_t most_per_sm = 1 << 16;  // times any number of multiprocessors this is still a grid
+  if (cuda.grid_per_sm > most_per_sm) return fail(place, "grid_per_sm is {}, at most {} are possible", cuda.grid_per_sm, most_per_sm);
+  constexpr std::uint64_t most_scratch = std::uint64_t(1) << 32;
+  if (cuda.scratch_bytes > most_scratch)
+    return fail(place, "scratch_bytes is {}, at most {} are possible", cuda.scratch_bytes, most_scratch);
+  return {};
+}
+
+}  // namespace
+
+std::string_view name(ArgRole role) { return EnumNameArgRole(role); }
+
+Result<const ArgT*> check_arg(const KernelSpecT& spec, std::uint64_t index, ArgRole role, std::string_view field, const Place& place) {
+  if (index >= spec.args.size()) return fail(place, "{} is argument {}, the kernel has {}", field, index, spec.args.size());
+  const ArgT& arg = *spec.args[index];
+  if (arg.role != role) return fail(place, "{} is argument {}, a {}, wanted a {}", field, index, name(arg.role), name(role));
+  return &arg;
+}
+
+Result<void> check_kernel(const KernelT& kernel, const PlanT& plan, const Place& outer) {
+  if (!kernel.spec) return fail(outer, "spec is missing");
+  const Place place{&outer, "spec"};
+  const KernelSpecT& spec = *kernel.spec;
+  if (spec.rows < 1 || spec.rows > max_rows) return fail(place, "rows is {}, wanted 1 to {}", spec.rows, max_rows);
+  HEDDLE_TRY(check_each(spec.args, &place, "args", [&](const ArgT& arg, const Place& at) { return check_argument(arg, spec, at); }));
+  HEDDLE_TRY(check_row_inputs(spec, place));
+  HEDDLE_TRY(check_loop_tables(spec, place));
+  std::vector<ProgramValue> prologue;
+  if (spec.loop == LoopKind::gemm) {
+    HEDDLE_ASSIGN(prologue, check_gemm(spec, place));
+  }
+  const auto* before = spec.loop == LoopKind::gemm ? &prologue : nullptr;
+  HEDDLE_TRY(
+      check_each(spec.parts, &place, "parts", [&](const PartT& part, const Place& at) { return check_part(part, spec, before, at); }));
+  if (spec.loop == LoopKind::attention) HEDDLE_TRY(check_attention(spec, place));
+  if (spec.loop == LoopKind::embed) HEDDLE_TRY(check_embed(spec, plan, place));
+  if (spec.loop == LoopKind::sample) HEDDLE_TRY(check_sample(spec, plan, place));
+  HEDDLE_TRY(check_written(spec, place));
+  const bool wants_cuda = plan.target != "cpu";
+  if (wants_cuda != (kernel.cuda != nullptr))
+    return fail(outer, "cuda is {}, the target is {}", kernel.cuda ? "there" : "missing", plan.target);
+  if (kernel.cuda) HEDDLE_TRY(check_launch(*kernel.cuda, Place{&outer, "cuda"}));
+  return {};
+}
+
+}  // namespace heddle::plan

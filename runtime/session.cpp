@@ -1,0 +1,113 @@
+#include "runtime/session.h"
+
+#include <algorithm>
+
+namespace heddle::runtime {
+namespace {
+
+/// A step reads all weights once, which costs about as much as computing this many rows. Only chooses between entry points.
+constexpr double rows_per_weight_read = 8;
+
+/// The entry points that a session uses, by index.
+struct Entries {
+  std::size_t decode = 0;  // of one row
+  std::size_t widest_decode = 0;
+  std::vector<std::size_t> prefill;
+};
+
+std::optional<Entries> find_entries(const plan::PlanT& plan) {
+  Entries found;
+  bool any = false;
+  for (std::size_t i = 0; i < plan.entries.size(); ++i) {
+    const plan::EntryPointT& entry = *plan.entries[i];
+    if (entry.kind == "prefill") found.prefill.push_back(i);
+    if (entry.kind != "decode") continue;
+    if (entry.rows == 1) found.decode = i, any = true;
+    if (plan.entries[found.widest_decode]->kind != "decode" || entry.rows > plan.entries[found.widest_decode]->rows)
+      found.widest_decode = i;
+  }
+  if (!any) return std::nullopt;
+  return found;
+}
+
+/// The entry point that feeds `left` tokens at the least cost per token: with few tokens left, single steps beat a wide chunk whose rows
+/// are mostly idle.
+std::size_t choose_chunk(const plan::PlanT& plan, const Entries& entries, std::size_t left) {
+  const auto cost = [&](std::size_t entry) {
+    const double rows = plan.entries[entry]->rows;
+    return (rows + rows_per_weight_read) / std::min(rows, double(left));
+  };
+  std::size_t best = entries.decode;
+  for (const std::size_t entry : entries.prefill)
+    if (cost(entry) < cost(best)) best = entry;
+  return best;
+}
+
+/// The rows of one step: tokens from `position` on in slot 0, then idle rows.
+std::vector<StepRow> rows_of(std::span<const std::int32_t> tokens, std::int64_t position, std::size_t rows) {
+  std::vector<StepRow> out(rows);
+  for (std::size_t i = 0; i < tokens.size(); ++i) out[i] = {tokens[i], 0, std::int32_t(position + std::int64_t(i))};
+  return out;
+}
+
+/// Tokens that fit and are in the vocabulary.
+Result<void> check_tokens(std::span<const std::int32_t> tokens, const plan::PlanT& plan, std::int64_t position, std::int64_t context) {
+  if (tokens.empty()) return error("no tokens to feed, at least one is wanted");
+  const std::int64_t wanted = position + std::int64_t(tokens.size());
+  if (wanted > context) return error("context is full: {} positions, {} wanted", context, wanted);
+  for (std::size_t i = 0; i < tokens.size(); ++i)
+    if (tokens[i] < 0 || std::uint32_t(tokens[i]) >= plan.model->vocabulary)
+      return error("token at position {} is {}, the vocabulary has {}", position + std::int64_t(i), tokens[i], plan.model->vocabulary);
+  return {};
+}
+
+}  // namespace
+
+Result<Session> Session::open(std::unique_ptr<Device> device, std::shared_ptr<const plan::PlanT> plan, std::int64_t context,
+                              const Progress& progress) {
+  if (!find_entries(*plan)) return error("the plan has no decode entry point of one row");
+  if (context < 1 || context > INT32_MAX) return error("context is {}, wanted 1 to {}", context, INT32_MAX);
+  HEDDLE_TRY(device->load(plan, Capacity{1, context}, progress));
+  Session session;
+  session.device_ = std::move(device);
+  session.plan_ = std::move(plan);
+  session.context_ = context;
+  return session;
+}
+
+void Session::rewind(std::int64_t position) {
+  HEDDLE_CHECK(position >= 0 && position <= position_, "rewind to {}, {} positions are filled", position, position_);
+  position_ = position;
+}
+
+Result<std::span<const float>> Session::feed(std::span<const std::int32_t> tokens) {
+  HEDDLE_TRY(check_tokens(tokens, *plan_, position_, context_));
+  const Entries entries = *find_entries(*plan_);
+  while (!tokens.empty()) {
+    const std::size_t before_last = tokens.size() - 1;
+    const std::size_t entry = before_last == 0 ? entries.decode : choose_chunk(*plan_, entries, before_last);
+    const std::size_t rows = plan_->entries[entry]->rows, count = std::min(rows, std::max<std::size_t>(before_last, 1));
+    HEDDLE_TRY(device_->run(entry, rows_of(tokens.first(count), position_, rows)));
+    position_ += std::int64_t(count);
+    tokens = tokens.subspan(count);
+  }
+  return device_->logits(entries.decode, 0);
+}
+
+Result<void> Session::feed_all_logits(std::span<const std::int32_t> tokens,
+                                      const std::function<Result<void>(std::size_t, std::span<const float>)>& row) {
+  HEDDLE_TRY(check_tokens(tokens, *plan_, position_, context_));
+  const std::size_t entry = find_entries(*plan_)->widest_decode, rows = plan_->entries[entry]->rows;
+  for (std::size_t begin = 0; begin < tokens.size(); begin += rows) {
+    const auto chunk = tokens.subspan(begin, std::min(rows, tokens.size() - begin));
+    HEDDLE_TRY(device_->run(entry, rows_of(chunk, position_, rows)));
+    position_ += std::int64_t(chunk.size());
+    for (std::size_t i = 0; i < chunk.size(); ++i) {
+      HEDDLE_ASSIGN(const std::span<const float> logits, device_->logits(entry, i));
+      HEDDLE_TRY(row(begin + i, logits));
+    }
+  }
+  return {};
+}
+
+}  // namespace heddle::runtime

@@ -1,0 +1,40 @@
+#pragma once
+#include <array>
+#include <deque>
+#include <string_view>
+
+#include "runtime/text/pre_tokenizers.h"
+#include "runtime/text/special_tokens.h"
+#include "runtime/text/text_index.h"
+#include "runtime/text/tokenizer.h"
+
+namespace heddle::text {
+
+/// Byte-level BPE (vocabulary kind "bpe"): a text is cut into words (pre_tokenizers.h), each byte of a word is a character of GPT-2's
+/// alphabet, and neighbours are merged in the order of the list of merges, the leftmost first. `add_space_prefix` does not apply.
+class BpeTokenizer final : public Tokenizer {
+ public:
+  /// "merge 5 is 'abc', wanted two symbols separated by a blank" and the errors of PreTokenizer::create.
+  static Result<std::unique_ptr<Tokenizer>> create(const plan::VocabularyT& vocabulary);
+  std::vector<std::int32_t> encode(std::string_view text, EncodeOptions options) const override;
+  std::string piece(std::int32_t token, bool first, bool special) const override;
+
+ private:
+  struct Scratch;
+
+  BpeTokenizer(const plan::VocabularyT& vocabulary, PreTokenizer pre);
+  Result<void> add_merges();
+  /// A symbol is a text over the alphabet that a merge takes or gives: the id of the token with this text, or a number above all ids.
+  std::int32_t symbol(std::string_view text);
+  void encode_word(std::string_view word, Scratch& scratch, std::vector<std::int32_t>& out) const;
+  void append_byte(std::uint8_t byte, std::vector<std::int32_t>& out) const;
+
+  PreTokenizer pre_;
+  SpecialTokens special_;
+  TextIndex symbols_;
+  std::deque<std::string> own_texts_;  // of symbols that are no tokens
+  std::array<std::int32_t, 256> byte_symbols_;
+  MergeIndex merges_;
+};
+
+}  // namespace heddle::text

@@ -1,0 +1,113 @@
+#include "runtime/cpu/dot.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "kernel_case.h"
+#include "targets.h"
+
+namespace heddle::runtime::cpu {
+namespace {
+
+using testing::random_elements;
+
+struct Case {
+  DType weight;
+  std::int64_t k, columns, rows;
+};
+
+/// Weight rows times activation rows, against double sums over dequantised elements.
+void check(const Case& c, bool integers) {
+  SCOPED_TRACE(fmt::format("{} k {} columns {} rows {} {}", name(c.weight), c.k, c.columns, c.rows, integers ? "q8_1" : "f32"));
+  std::mt19937 random(7);
+  const auto w = random_elements(c.weight, c.columns * c.k, random);
+  const auto x = random_elements(integers ? DType::q8_1 : DType::f32, c.rows * c.k, random);
+  std::vector<float> w_values(std::size_t(c.columns * c.k)), x_values(std::size_t(c.rows * c.k));
+  info(c.weight).dequantize(w.data(), w_values.data(), c.columns * c.k / info(c.weight).elements);
+  const DTypeInfo& activation = info(integers ? DType::q8_1 : DType::f32);
+  activation.dequantize(x.data(), x_values.data(), c.rows * c.k / activation.elements);
+
+  const std::int64_t stride = c.columns + 3;
+  std::vector<float> out(std::size_t(c.rows * stride), -1000.0f);
+  if (integers) {
+    std::vector<Q8Group> groups(std::size_t(c.rows * q8_groups(c.k)));
+    for (std::int64_t r = 0; r < c.rows; ++r)
+      unpack_q8_1(x.data() + r * bytes_of(DType::q8_1, c.k), c.k, groups.data() + r * q8_groups(c.k));
+    dot_q8(c.weight, w.data(), c.columns, c.k, groups.data(), q8_groups(c.k), c.rows, out.data(), stride);
+  } else {
+    dot_f32(c.weight, w.data(), c.columns, c.k, x_values.data(), c.k, c.rows, out.data(), stride);
+  }
+  for (std::int64_t r = 0; r < c.rows; ++r) {
+    for (std::int64_t i = 0; i < c.columns; ++i) {
+      double sum = 0, size = 0;
+      for (std::int64_t j = 0; j < c.k; ++j) {
+        const double term = double(w_values[std::size_t(i * c.k + j)]) * x_values[std::size_t(r * c.k + j)];
+        sum += term, size += std::fabs(term);
+      }
+      ASSERT_NEAR(out[std::size_t(r * stride + i)], sum, size * 2e-6 + 1e-6) << "row " << r << ", column " << i;
+    }
+    for (std::int64_t i = c.columns; i < stride; ++i) ASSERT_EQ(out[std::size_t(r * stride + i)], -1000.0f) << "wrote past the columns";
+  }
+}
+
+TEST(dot, quantised_weights_with_q8_1_activations) {
+  testing::on_every_target([] {
+    for (const std::int64_t rows : {1, 2, 3, 8, 32}) {
+      for (const DType weight : {DType::q8_0, DType::q4_0})
+        for (const std::int64_t k : {32, 64, 96, 256, 288, 736}) check({weight, k, 5, rows}, true);
+      for (const DType weight : {DType::q4_K, DType::q5_K, DType::q6_K})
+        for (const std::int64_t k : {256, 768}) check({weight, k, 7, rows}, true);
+    }
+  });
+}
+
+TEST(dot, every_weight_format_with_float_activations) {
+  testing::on_every_target([] {
+    for (const std::int64_t rows : {1, 2, 3, 8, 32}) {
+      for (const DType weight : {DType::f32, DType::f16, DType::bf16})
+        for (const std::int64_t k : {1, 7, 64, 172, 288}) check({weight, k, 5, rows}, false);
+      for (const DType weight : {DType::q8_0, DType::q4_0, DType::q8_1})
+        for (const std::int64_t k : {32, 64, 256, 288}) check({weight, k, 5, rows}, false);
+      for (const DType weight : {DType::q4_K, DType::q5_K, DType::q6_K, DType::q8_K}) check({weight, 512, 7, rows}, false);
+    }
+  });
+}
+
+TEST(dot, largest_quants_do_not_saturate) {
+  // All weights and activations at the ends of their ranges: sums of two products need more than 16 bits with plain bytes.
+  testing::on_every_target([] {
+    for (const int sign : {1, -1}) {
+      std::vector<float> w(256, -128.0f), x(256, float(sign) * 127), out(1);
+      std::vector<std::byte> w_bytes(std::size_t(bytes_of(DType::q8_0, 256))), x_bytes(std::size_t(bytes_of(DType::q8_1, 256)));
+      info(DType::q8_0).quantize(w.data(), w_bytes.data(), 8);
+      for (std::size_t b = 0; b < 8; ++b)  // the quantiser stops at -127
+        for (std::size_t i = 0; i < 32; ++i) w_bytes[b * 34 + 2 + i] = std::byte(0x80);
+      info(DType::q8_0).dequantize(w_bytes.data(), w.data(), 8);
+      info(DType::q8_1).quantize(x.data(), x_bytes.data(), 8);
+      Q8Group group;
+      unpack_q8_1(x_bytes.data(), 256, &group);
+      dot_q8(DType::q8_0, w_bytes.data(), 1, 256, &group, 1, 1, out.data(), 1);
+      const double wanted = 256.0 * w[0] * 127 * sign;
+      EXPECT_NEAR(out[0], wanted, std::fabs(wanted) * 1e-6);
+    }
+  });
+}
+
+TEST(dot, a_block_of_activation_rows_does_not_change_a_column) {
+  // Columns are cut into work items anywhere: a column's result may not depend on its neighbours.
+  std::mt19937 random(3);
+  const auto w = random_elements(DType::q4_K, 9 * 512, random);
+  const auto x = random_elements(DType::f32, 3 * 512, random);
+  const auto* activations = reinterpret_cast<const float*>(x.data());
+  std::vector<float> whole(27), one(3);
+  dot_f32(DType::q4_K, w.data(), 9, 512, activations, 512, 3, whole.data(), 9);
+  for (std::int64_t c = 0; c < 9; ++c) {
+    dot_f32(DType::q4_K, w.data() + c * bytes_of(DType::q4_K, 512), 1, 512, activations, 512, 3, one.data(), 1);
+    for (std::int64_t r = 0; r < 3; ++r) EXPECT_EQ(one[std::size_t(r)], whole[std::size_t(r * 9 + c)]);
+  }
+}
+
+}  // namespace
+}  // namespace heddle::runtime::cpu

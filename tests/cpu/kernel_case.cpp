@@ -1,0 +1,196 @@
+#include "kernel_case.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "ir/base/blocks.h"
+#include "ir/base/check.h"
+#include "runtime/cpu/kernel.h"
+
+namespace heddle::testing {
+namespace {
+
+std::int64_t product(const std::vector<std::int64_t>& shape) {
+  std::int64_t out = 1;
+  for (const std::int64_t size : shape) out *= size;
+  return out;
+}
+
+std::vector<std::byte> bytes_of_integers(const std::vector<std::int32_t>& values) {
+  std::vector<std::byte> bytes(values.size() * sizeof(std::int32_t));
+  std::memcpy(bytes.data(), values.data(), bytes.size());
+  return bytes;
+}
+
+}  // namespace
+
+unsigned ProgramWriter::input(plan::InputKind kind, unsigned index, double value) {
+  HEDDLE_CHECK(program_.instrs.empty(), "inputs come first");
+  auto input = std::make_unique<plan::InputT>();
+  input->kind = kind, input->index = index, input->value = value;
+  program_.inputs.push_back(std::move(input));
+  return last();
+}
+
+plan::InstrT& ProgramWriter::instr(const std::string& name, std::vector<unsigned> operands) {
+  auto instr = std::make_unique<plan::InstrT>();
+  instr->op = name, instr->operands = std::move(operands);
+  program_.instrs.push_back(std::move(instr));
+  return *program_.instrs.back();
+}
+
+unsigned ProgramWriter::op(const std::string& name, std::vector<unsigned> operands) { return instr(name, std::move(operands)), last(); }
+unsigned ProgramWriter::rms_norm(unsigned x, unsigned gain, double eps) { return instr("rms_norm", {x, gain}).f0 = eps, last(); }
+unsigned ProgramWriter::rms_scale(unsigned x, double eps) { return instr("rms_scale", {x}).f0 = eps, last(); }
+unsigned ProgramWriter::quantize(unsigned x, const std::string& format) { return instr("quantize", {x}).text = format, last(); }
+unsigned ProgramWriter::rope(std::vector<unsigned> operands, std::int64_t head_dim, std::int64_t dims, double theta, const std::string& pairing) {
+  plan::InstrT& rope = instr("rope", std::move(operands));
+  rope.i0 = head_dim, rope.i1 = dims, rope.f0 = theta, rope.text = pairing;
+  return last();
+}
+void ProgramWriter::store(unsigned value, unsigned arg, plan::StoreKind kind) {
+  auto store = std::make_unique<plan::StoreT>();
+  store->value = value, store->index = arg, store->kind = kind;
+  program_.stores.push_back(std::move(store));
+}
+
+KernelCase::KernelCase(plan::LoopKind loop, std::int64_t rows, unsigned seed) : random(seed) {
+  spec.loop = loop;
+  spec.rows = rows;
+}
+
+unsigned KernelCase::add(plan::ArgRole role, DType dtype, std::vector<std::int64_t> shape, std::vector<std::byte> bytes, bool written) {
+  auto arg = std::make_unique<plan::ArgT>();
+  arg->role = role, arg->dtype = std::string(name(dtype)), arg->shape = std::move(shape), arg->written = written, arg->layout = "rows";
+  spec.args.push_back(std::move(arg));
+  memory.push_back(std::move(bytes));
+  return unsigned(memory.size()) - 1;
+}
+
+unsigned KernelCase::weight(DType dtype, std::vector<std::int64_t> shape) {
+  auto bytes = random_elements(dtype, product(shape), random);
+  return add(plan::ArgRole::weight, dtype, std::move(shape), std::move(bytes), false);
+}
+unsigned KernelCase::buffer(DType dtype, std::int64_t n, bool written) {
+  return add(plan::ArgRole::buffer, dtype, {spec.rows, n}, random_elements(dtype, spec.rows * n, random), written);
+}
+unsigned KernelCase::state(DType dtype, std::int64_t kv_heads, std::int64_t head_dim, bool written) {
+  return add(plan::ArgRole::state, dtype, {2, kv_heads, head_dim},
+             random_elements(dtype, 2 * slot_count * kv_heads * capacity * head_dim, random), written);
+}
+unsigned KernelCase::slots(std::vector<std::int32_t> values) {
+  return unsigned(spec.slots_arg = int(add(plan::ArgRole::slots, DType::i32, {spec.rows}, bytes_of_integers(values), false)));
+}
+unsigned KernelCase::positions(std::vector<std::int32_t> values) {
+  return unsigned(spec.positions_arg = int(add(plan::ArgRole::positions, DType::i32, {spec.rows}, bytes_of_integers(values), false)));
+}
+unsigned KernelCase::tokens(std::vector<std::int32_t> values) {
+  return add(plan::ArgRole::tokens, DType::i32, {spec.rows}, bytes_of_integers(values), false);
+}
+
+plan::PartT& KernelCase::part(std::int64_t n, std::int64_t granule, std::vector<unsigned> weights, ProgramWriter epilogue) {
+  auto part = std::make_unique<plan::PartT>();
+  part->n = n, part->granule = granule;
+  for (const unsigned weight : weights) {
+    part->segments.push_back(std::make_unique<plan::SegmentT>());
+    part->segments.back()->weight = weight;
+  }
+  part->epilogue = epilogue.take();
+  spec.parts.push_back(std::move(part));
+  return *spec.parts.back();
+}
+
+std::vector<float> KernelCase::floats(unsigned arg, const std::vector<std::byte>& bytes) const {
+  const DTypeInfo& format = info(dtype(arg));
+  const std::int64_t blocks = std::int64_t(bytes.size()) / format.bytes;
+  std::vector<float> out(std::size_t(blocks * format.elements));
+  format.dequantize(bytes.data(), out.data(), blocks);
+  return out;
+}
+
+std::map<unsigned, std::vector<std::byte>> KernelCase::run(int threads, std::int64_t rows) const {
+  auto copy = memory;
+  // Vectors reach kernels as f32.
+  std::vector<std::vector<float>> vectors;
+  std::vector<runtime::cpu::Argument> args;
+  for (unsigned i = 0; i < copy.size(); ++i) {
+    args.push_back({spec.args[i]->role, dtype(i), spec.args[i]->shape, copy[i].data()});
+    if (args[i].role == plan::ArgRole::weight && args[i].shape.size() == 1) {
+      vectors.push_back(floats(i));
+      args[i].dtype = DType::f32, args[i].data = reinterpret_cast<std::byte*>(vectors.back().data());
+    }
+  }
+  runtime::cpu::RopeTables ropes;
+  const auto kernel = runtime::cpu::make_kernel({spec, args, slot_count, capacity, threads, &ropes});
+  ropes.grow(capacity);
+  ThreadPool pool(threads);
+  struct alignas(64) Line {
+    std::byte bytes[64];
+  };
+  std::vector<Line> shared(kernel->shared_bytes / 64 + 1);
+  std::vector<std::vector<Line>> scratch(std::size_t(threads), std::vector<Line>(kernel->scratch_bytes / 64 + 1));
+  pool.run([&](int member) {
+    kernel->run({pool, member, threads, rows < 0 ? spec.rows : rows, scratch[std::size_t(member)][0].bytes, shared[0].bytes});
+  });
+  std::map<unsigned, std::vector<std::byte>> out;
+  for (unsigned i = 0; i < copy.size(); ++i)
+    if (spec.args[i]->written) out[i] = std::move(copy[i]);
+  return out;
+}
+
+std::vector<std::byte> random_elements(DType dtype, std::int64_t elements, std::mt19937& random) {
+  const DTypeInfo& format = info(dtype);
+  const std::int64_t blocks = elements / format.elements;
+  std::vector<std::byte> bytes(std::size_t(blocks * format.bytes));
+  if (format.quantize) {
+    std::vector<float> values(static_cast<std::size_t>(elements));
+    for (float& value : values) value = float(int(random() % 4001) - 2000) / 1000;
+    format.quantize(values.data(), bytes.data(), blocks);
+    return bytes;
+  }
+  // Formats that heddle does not write: any bits are quants, with scales that make them about one.
+  for (std::byte& byte : bytes) byte = std::byte(random());
+  const auto small = [&](float size) { return to_f16(size * (0.5f + float(random() % 1000) / 1000)); };
+  for (std::int64_t b = 0; b < blocks; ++b) {
+    std::byte* const block = bytes.data() + b * format.bytes;
+    if (dtype == DType::q6_K) {
+      const f16 d = small(1.0f / (64 * 32));
+      std::memcpy(block + offsetof(BlockQ6_K, d), &d, sizeof(d));
+    } else {
+      const f16 d = small(1.0f / (32 * (dtype == DType::q5_K ? 32 : 16))), dmin = small(1.0f / 64);
+      std::memcpy(block + offsetof(BlockQ4_K, d), &d, sizeof(d));
+      std::memcpy(block + offsetof(BlockQ4_K, dmin), &dmin, sizeof(dmin));
+    }
+  }
+  return bytes;
+}
+
+void expect_reference(const KernelCase& kernel, double tolerance) {
+  const auto wanted = reference(kernel);
+  const auto found = kernel.run(1);
+  for (const int threads : {2, 3, 4}) {
+    for (const auto& [arg, bytes] : kernel.run(threads)) EXPECT_EQ(bytes, found.at(arg)) << "argument " << arg << ", " << threads << " threads";
+  }
+  ASSERT_EQ(found.size(), wanted.size());
+  for (const auto& [arg, bytes] : found) {
+    const std::vector<float> values = kernel.floats(arg, bytes);
+    const std::vector<double>& exact = wanted.at(arg);
+    ASSERT_EQ(values.size(), exact.size());
+    double largest = 0, error = 0;
+    std::size_t where = 0;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      largest = std::max(largest, std::fabs(exact[i]));
+      const double off = std::fabs(double(values[i]) - exact[i]);
+      if (!(off <= error)) error = off, where = i;
+    }
+    const DType dtype = kernel.dtype(arg);
+    const double step = dtype == DType::f16 ? 0x1p-11 : is_block_type(dtype) ? 1.01 / 127 : 0;
+    EXPECT_TRUE(largest > 0 || values.size() <= 8) << "argument " << arg << " is all zero";  // a few may happen to be
+    EXPECT_LE(error, (tolerance + step) * largest) << "argument " << arg << ", element " << where << ": found " << values[where] << ", wanted "
+                                                    << exact[where];
+  }
+}
+
+}  // namespace heddle::testing

@@ -1,0 +1,24 @@
+#pragma once
+#include <gtest/gtest.h>
+#include <hwy/highway.h>
+
+#include "runtime/cpu/program.h"
+
+namespace heddle::testing {
+
+/// Runs a test body with every instruction set that the CPU device has code for and this machine can run.
+template <class Body>
+void on_every_target(const Body& body) {
+  const std::int64_t candidates[] = {HWY_SCALAR, HWY_SSE4, HWY_AVX2, HWY_AVX3, HWY_AVX3_DL};
+  const std::int64_t supported = hwy::SupportedTargets() | HWY_SCALAR;
+  for (const std::int64_t target : candidates) {
+    if (!(supported & target)) continue;
+    SCOPED_TRACE(hwy::TargetName(target));
+    hwy::GetChosenTarget().Update(target);
+    ASSERT_STREQ(runtime::cpu::instruction_set(), hwy::TargetName(target));
+    body();
+  }
+  hwy::GetChosenTarget().Update(supported);
+}
+
+}  // namespace heddle::testing

@@ -1,0 +1,292 @@
+#include "runtime/cuda/device.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+
+#include "cuda_plan.h"
+#include "fake_driver.h"
+
+namespace heddle::testing {
+namespace {
+
+using runtime::CudaDevice;
+using runtime::CudaOptions;
+using runtime::StepRow;
+
+template <class T>
+std::string message(const Result<T>& result) {
+  return result.ok() ? "" : result.error().message();
+}
+
+constexpr runtime::Capacity capacity{2, 20};
+
+class CudaDeviceTest : public ::testing::Test {
+ protected:
+  std::string load(const CudaOptions& options = {}) {
+    auto made = runtime::make_cuda_device(options, &fake.api());
+    if (!made.ok()) return message(made);
+    device = std::move(*made);
+    return message(device->load(p.plan, capacity, {}));
+  }
+  std::string run(std::size_t entry, std::vector<StepRow> rows) { return message(device->run(entry, rows)); }
+  /// Entries and grids of what ran, one a line.
+  std::string log() const {
+    std::string text;
+    for (const auto& kernel : fake.ran) text += fmt::format("{} {} {}\n", kernel.entry, kernel.grid[0], kernel.block[0]);
+    return text;
+  }
+  template <class T>
+  static std::vector<T> at(std::uint64_t address, std::size_t count) {
+    std::vector<T> out(count);
+    std::memcpy(out.data(), reinterpret_cast<const void*>(address), count * sizeof(T));
+    return out;
+  }
+
+  FakeDriver fake;
+  CudaPlan p;
+  std::unique_ptr<CudaDevice> device;
+};
+
+TEST_F(CudaDeviceTest, DescribesItself) {
+  ASSERT_EQ(load(), "");
+  EXPECT_EQ(device->description(), "cuda, Fake H100, sm_90, driver for CUDA 12.4");
+}
+
+TEST_F(CudaDeviceTest, AStepIsOneGraphLaunchOverItsInputs) {
+  std::vector<std::int32_t> tokens, slots, positions;
+  fake.kernels["embed_6"] = [&](const FakeDriver::Kernel& kernel) { tokens = at<std::int32_t>(kernel.pointer(1), 2); };
+  fake.kernels["attend_8"] = [&](const FakeDriver::Kernel& kernel) {
+    slots = at<std::int32_t>(kernel.pointer(2), 2), positions = at<std::int32_t>(kernel.pointer(3), 2);
+  };
+  ASSERT_EQ(load(), "");
+  EXPECT_EQ(run(1, {{7, 1, 5}, {9, -1, 3}}), "");
+  EXPECT_EQ(fake.graph_launches, 1);
+  EXPECT_EQ(log(), "embed_6 7 128\nproject_7 8 128\nattend_8 9 128\noutput_9 10 128\nnorm_10 11 128\nhead_11 12 128\n");
+  EXPECT_EQ(tokens, (std::vector<std::int32_t>{7, 9}));
+  EXPECT_EQ(slots, (std::vector<std::int32_t>{1, -1}));
+  EXPECT_EQ(positions, (std::vector<std::int32_t>{5, 3}));
+}
+
+TEST_F(CudaDeviceTest, ParametersAreTheBytesThatThePlanMeans) {
+  p.plan->kernels[1]->cuda->scratch_bytes = 64;
+  p.make_images();
+  ASSERT_EQ(load(), "");
+  ASSERT_EQ(run(0, {{7, 0, 0}}), "");
+  const auto& embed = fake.ran[0];
+  const auto& project = fake.ran[1];
+  EXPECT_EQ(embed.pointer(2), project.pointer(0));  // the same buffer of the arena
+  for (std::size_t i = 1; i <= 4; ++i) {
+    const plan::WeightT& weight = *p.plan->weights[i];
+    const auto& source = *weight.sources[0];
+    const auto found = at<std::byte>(project.pointer(i), source.bytes);
+    EXPECT_TRUE(std::ranges::equal(found, std::span(p.file).subspan(source.offset, source.bytes))) << weight.name;
+  }
+  EXPECT_EQ(project.pointer(5) - project.pointer(0), p.plan->entries[0]->nodes[1]->args[5]->offset);
+  struct State {
+    std::uint64_t keys, values, capacity;
+  };
+  const auto state = project.parameter<State>(6);
+  EXPECT_EQ(state.capacity, 20u);
+  const std::size_t plane = 2 * 20 * 16;
+  EXPECT_EQ(at<float>(state.keys, plane), std::vector<float>(plane));
+  EXPECT_EQ(at<float>(state.values, plane), std::vector<float>(plane));
+  EXPECT_TRUE(fake.is_device_range(state.values, plane * 4));
+  EXPECT_EQ(project.pointer(8) - embed.pointer(1), 8u);                          // tokens, slots, positions lie one after the other
+  EXPECT_EQ(at<std::byte>(project.pointer(9), 64), std::vector<std::byte>(64));  // scratch
+  ASSERT_EQ(project.parameters.size(), 10u);
+}
+
+TEST_F(CudaDeviceTest, LogitsAreThoseOfTheRow) {
+  fake.kernels["head_11"] = [&](const FakeDriver::Kernel& kernel) {
+    auto* out = reinterpret_cast<float*>(kernel.pointer(2));
+    for (int i = 0; i < 2 * 48; ++i) out[i] = float(i);
+  };
+  ASSERT_EQ(load(), "");
+  fake.deferred = true;
+  ASSERT_EQ(run(1, {{1, 0, 0}, {2, 1, 0}}), "");
+  EXPECT_TRUE(fake.ran.empty());  // run returns when the step is queued
+  const auto logits = device->logits(1, 1);
+  ASSERT_TRUE(logits.ok());
+  ASSERT_EQ(logits->size(), 48u);
+  EXPECT_EQ((*logits)[0], 48);
+  EXPECT_EQ((*logits)[47], 95);
+  EXPECT_EQ(message(device->logits(1, 2)), "cuda: decode_2 has no logits of row 2");
+  EXPECT_EQ(message(device->logits(2, 0)), "cuda: prefill_4 has no logits of row 0");
+}
+
+TEST_F(CudaDeviceTest, EagerLaunchesWhatTheGraphHolds) {
+  ASSERT_EQ(load(), "");
+  ASSERT_EQ(run(0, {{7, 0, 0}}), "");
+  const std::string graph = log();
+  device.reset();
+  fake.ran.clear(), fake.graph_launches = 0;
+  ASSERT_EQ(load({.graph = false}), "");
+  ASSERT_EQ(run(0, {{7, 0, 0}}), "");
+  EXPECT_EQ(log(), graph);
+  EXPECT_EQ(fake.graph_launches, 0);
+  EXPECT_EQ(device->kernel_nodes(0), 0u);
+}
+
+TEST_F(CudaDeviceTest, EdgesAreProgrammaticWhereThePlanSaysAndPlainOnDemand) {
+  for (const auto& kernel : p.plan->kernels) kernel->cuda->programmatic = true;
+  p.plan->kernels[2]->cuda->programmatic = false;
+  p.plan->entries[0]->nodes[5]->after = {4, 0};
+  const auto edges = [&](std::size_t node) {
+    std::string text;
+    for (const auto& [from, kind] : fake.graphs.front().nodes[node].edges) text += fmt::format("{}:{} ", from, kind.type);
+    return text;
+  };
+  ASSERT_EQ(load(), "");
+  ASSERT_EQ(fake.graphs.size(), 3u);
+  EXPECT_EQ(device->kernel_nodes(0), 6u);
+  EXPECT_EQ(device->kernel_nodes(2), 2u);
+  EXPECT_EQ(edges(1), "0:1 ");
+  EXPECT_EQ(edges(2), "1:0 ");
+  EXPECT_EQ(edges(3), "2:0 ");
+  EXPECT_EQ(edges(5), "0:0 4:1 ");
+  device.reset();
+  fake.graphs.clear();
+  ASSERT_EQ(load({.plain_edges = true}), "");
+  for (std::size_t i = 1; i < 6; ++i) EXPECT_EQ(edges(i).find(":1"), std::string::npos);
+}
+
+TEST_F(CudaDeviceTest, ManyStepsMayWaitForTheDevice) {
+  std::vector<std::int32_t> tokens;
+  fake.kernels["embed_0"] = [&](const FakeDriver::Kernel& kernel) { tokens.push_back(at<std::int32_t>(kernel.pointer(1), 1)[0]); };
+  ASSERT_EQ(load(), "");
+  fake.deferred = true;
+  std::vector<std::int32_t> wanted;
+  for (int i = 0; i < 45; ++i) {
+    ASSERT_EQ(run(0, {{i, 0, i % 20}}), "");
+    wanted.push_back(i);
+  }
+  ASSERT_TRUE(device->logits(0, 0).ok());
+  EXPECT_EQ(tokens, wanted);
+  EXPECT_GT(fake.most_queued, 30);
+}
+
+TEST_F(CudaDeviceTest, RefusesRowsOutsideThePlan) {
+  ASSERT_EQ(load(), "");
+  EXPECT_EQ(run(1, {{7, 0, 0}}), "cuda: 1 rows, decode_2 has 2");
+  EXPECT_EQ(run(0, {{7, 2, 0}}), "cuda: row at slot 2, position 0 is outside the cache of 2 slots, 20 positions");
+  EXPECT_EQ(run(0, {{7, 0, 20}}), "cuda: row at slot 0, position 20 is outside the cache of 2 slots, 20 positions");
+  EXPECT_EQ(run(0, {{48, 0, 0}}), "cuda: token 48 is outside the vocabulary of 48");
+  EXPECT_EQ(fake.graph_launches, 0);
+}
+
+TEST_F(CudaDeviceTest, NodesRunOneByOneForALook) {
+  fake.kernels["output_3"] = [](const FakeDriver::Kernel& kernel) { *reinterpret_cast<float*>(kernel.pointer(3)) = 2.5f; };
+  ASSERT_EQ(load(), "");
+  std::vector<std::size_t> seen;
+  float found = 0;
+  const auto ran = device->run_nodes(0, std::vector<StepRow>{{7, 0, 0}}, [&](std::size_t node) -> Result<void> {
+    seen.push_back(node);
+    EXPECT_EQ(fake.ran.size(), seen.size());
+    HEDDLE_ASSIGN(const auto bytes, device->read(0, *p.plan->entries[0]->nodes[3]->args[3]));
+    EXPECT_EQ(bytes.size(), 128u);
+    std::memcpy(&found, bytes.data(), 4);
+    EXPECT_EQ(found, node < 3 ? 0 : 2.5f);
+    return {};
+  });
+  EXPECT_EQ(message(ran), "");
+  EXPECT_EQ(seen, (std::vector<std::size_t>{0, 1, 2, 3, 4, 5}));
+}
+
+TEST_F(CudaDeviceTest, ReadsEveryKindOfMemory) {
+  ASSERT_EQ(load(), "");
+  ASSERT_EQ(run(1, {{7, 1, 5}, {9, -1, 3}}), "");
+  const auto read = [&](plan::Where where, unsigned index) {
+    plan::RefT ref;
+    ref.where = where, ref.index = index;
+    return *device->read(1, ref);
+  };
+  const auto slots = read(plan::Where::input, 1);
+  const std::int32_t wanted[] = {1, -1};
+  ASSERT_EQ(slots.size(), sizeof wanted);
+  EXPECT_EQ(std::memcmp(slots.data(), wanted, sizeof wanted), 0);
+  EXPECT_EQ(read(plan::Where::output, 0).size(), 2u * 48 * 4);
+  EXPECT_EQ(read(plan::Where::state, 0), std::vector<std::byte>(2 * 2 * 20 * 16 * 4));  // zero at load
+  const auto& source = *p.plan->weights[1]->sources[0];
+  EXPECT_TRUE(std::ranges::equal(read(plan::Where::weight, 1), std::span(p.file).subspan(source.offset, source.bytes)));
+}
+
+TEST_F(CudaDeviceTest, RefusesWhatDoesNotFitBeforeAnythingIsRead) {
+  fake.free_bytes = 6 << 20;
+  std::filesystem::remove(p.plan->files[0]->path);
+  const std::string why = load();
+  EXPECT_EQ(why,
+            "out of memory: needs 8.4 MB (weights 17152 bytes, cache 5120 bytes, arena 2560 bytes, scratch 1536 bytes), 6.3 MB of GPU 0 "
+            "(Fake H100) are "
+            "free; no --ctx fits");
+  EXPECT_TRUE(fake.allocated().empty());
+}
+
+TEST_F(CudaDeviceTest, AFaultIsToldByTheNextLookAndStays) {
+  ASSERT_EQ(load(), "");
+  const std::string wanted = "cuda: decode_1 failed: CUDA_ERROR_ILLEGAL_ADDRESS: an illegal memory access was encountered";
+  fake.deferred = true;
+  fake.fault_at(3);
+  EXPECT_EQ(run(0, {{7, 0, 0}}), "");
+  EXPECT_EQ(message(device->logits(0, 0)), wanted);
+  const auto calls = fake.calls();
+  EXPECT_EQ(message(device->logits(0, 0)), wanted);
+  EXPECT_EQ(run(1, {{7, 0, 0}, {8, 1, 0}}), wanted);
+  EXPECT_EQ(fake.calls(), calls);  // nothing more is asked of a lost device
+}
+
+TEST_F(CudaDeviceTest, AFaultSeenByALaterStepIsTheEarlierOnes) {
+  ASSERT_EQ(load(), "");
+  fake.fault_at(1);
+  EXPECT_EQ(run(2, {{7, 0, 0}, {7, 0, 1}, {7, 0, 2}, {7, 0, 3}}), "");
+  EXPECT_EQ(run(0, {{7, 0, 0}}), "cuda: prefill_4 failed: CUDA_ERROR_ILLEGAL_ADDRESS: an illegal memory access was encountered");
+}
+
+TEST_F(CudaDeviceTest, AFaultOfALookedAtNodeNamesIt) {
+  ASSERT_EQ(load(), "");
+  fake.fault_at(2, Status::launch_failed);
+  const auto ran = device->run_nodes(0, std::vector<StepRow>{{7, 0, 0}}, [](std::size_t) { return Result<void>(); });
+  EXPECT_EQ(message(ran), "cuda: decode_1: node 2 (kernel 'attend') failed: CUDA_ERROR_LAUNCH_FAILED: unspecified launch failure");
+}
+
+/// Everything that a device does in its life; the first error.
+Result<void> whole_life(const FakeDriver& fake, const CudaPlan& p, bool graph) {
+  HEDDLE_ASSIGN(auto device, runtime::make_cuda_device({.graph = graph}, &fake.api()));
+  HEDDLE_TRY(device->load(p.plan, capacity, {}));
+  HEDDLE_TRY(device->run(1, std::vector<StepRow>{{7, 0, 0}, {8, 1, 0}}));
+  HEDDLE_ASSIGN([[maybe_unused]] auto logits, device->logits(1, 1));
+  return device->run_nodes(0, std::vector<StepRow>{{9, 0, 1}}, [&](std::size_t) -> Result<void> {
+    HEDDLE_ASSIGN([[maybe_unused]] auto bytes, device->read(0, *p.plan->entries[0]->nodes[0]->args[2]));
+    return {};
+  });
+}
+
+TEST(CudaDeviceFailures, EveryCallMayFailAndNothingIsLeftBehind) {
+  CudaPlan p;
+  p.add_sampling(0);
+  p.plan->kernels[1]->cuda->dynamic_shared_bytes = 1000;
+  p.plan->weights[0]->layout = "planes";
+  for (const auto& kernel : p.plan->kernels) kernel->cuda->ptx.clear();  // a cubin that fails has no second way
+  for (const bool graph : {true, false}) {
+    std::int64_t calls = 0;
+    {
+      FakeDriver fake;
+      ASSERT_EQ(message(whole_life(fake, p, graph)), "");
+      EXPECT_EQ(fake.live(), "");
+      calls = fake.calls();
+    }
+    ASSERT_GT(calls, 100);
+    for (std::int64_t call = 0; call < calls - 3; ++call) {  // the last ones are of the end, where nobody listens
+      FakeDriver fake;
+      fake.fail_at(call);
+      const std::string why = message(whole_life(fake, p, graph));
+      EXPECT_NE(why.find("CUDA_ERROR_LAUNCH_FAILED"), std::string::npos) << "call " << call << " of " << calls << ": " << why;
+      EXPECT_EQ(fake.live(), "") << "call " << call;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace heddle::testing

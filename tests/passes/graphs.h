@@ -1,0 +1,20 @@
+#pragma once
+#include <memory>
+#include <string>
+
+#include "ir/graph.h"
+
+namespace heddle::testing {
+
+struct SmallModel {
+  int layers = 2;
+  std::int64_t rows = 1;
+  std::string kind = "decode";
+  std::string activations = "q8_1", weights = "q8_0";
+  bool biases = false;
+};
+
+/// A transformer with gated feed-forward layers as the frontends build it: 64 wide, 2 heads of 32 over one kv head, 96 in between.
+std::unique_ptr<ir::Module> small_model(const SmallModel& model);
+
+}  // namespace heddle::testing

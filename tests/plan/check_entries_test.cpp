@@ -1,0 +1,121 @@
+#include "corruption.h"
+
+namespace heddle::plan {
+namespace {
+
+const Case entry_cases[] = {
+    {"no_entries", [](PlanT& p) { p.entries.clear(); }, "entries: there is none, at least one is needed"},
+    {"entry_name", [](PlanT& p) { decode(p).name.clear(); }, "entries[0]: name is empty"},
+    {"entry_name_twice", [](PlanT& p) { p.entries[1]->name = "decode_1"; }, "entries[1]: name 'decode_1' is used twice"},
+    {"entry_kind", [](PlanT& p) { decode(p).kind = "train"; }, "entries[0]: kind is 'train', wanted decode or prefill"},
+    {"entry_rows_zero", [](PlanT& p) { decode(p).rows = 0; }, "entries[0]: rows is 0, wanted 1 to 4096"},
+    {"entry_rows", [](PlanT& p) { decode(p).rows = 4294967295u; }, "entries[0]: rows is 4294967295, wanted 1 to 4096"},
+    {"arena_absurd", [](PlanT& p) { decode(p).arena_bytes = UINT64_MAX; },
+     "entries[0]: arena_bytes is 18446744073709551615, at most 1099511627776 are possible"},
+    {"inputs_missing", [](PlanT& p) { decode(p).inputs.pop_back(); }, "entries[0]: 2 inputs, wanted tokens, slot, pos"},
+    {"inputs_order", [](PlanT& p) { std::swap(decode(p).inputs[0], decode(p).inputs[1]); },
+     "entries[0].inputs[0]: is slot i32[1], wanted tokens i32[1]"},
+    {"input_shape", [](PlanT& p) { decode(p).inputs[2]->shape = {2}; }, "entries[0].inputs[2]: is pos i32[2], wanted pos i32[1]"},
+    {"outputs_missing", [](PlanT& p) { decode(p).outputs.clear(); }, "entries[0]: 0 outputs, kind 'decode' has 1"},
+    {"output_shape",
+     [](PlanT& p) {
+       decode(p).outputs[0]->shape = {1, 47};
+     },
+     "entries[0].outputs[0]: is f32[1, 47], wanted f32[1, 48]"},
+    {"output_unwritten", [](PlanT& p) { decode(p).nodes.pop_back(); }, "entries[0].outputs[0]: no node writes it"},
+    {"node_kernel", [](PlanT& p) { decode(p).nodes[2]->kernel = 14; }, "entries[0].nodes[2]: kernel is 14, there are 14"},
+    {"node_rows", [](PlanT& p) { decode(p).nodes[2]->kernel = 8; }, "entries[0].nodes[2]: kernel 8 has 2 rows, the entry point has 1"},
+    {"node_args", [](PlanT& p) { decode(p).nodes[2]->args.pop_back(); }, "entries[0].nodes[2]: 4 arguments, kernel 2 has 5"},
+    {"edge_to_itself", [](PlanT& p) { decode(p).nodes[2]->after = {2}; }, "entries[0].nodes[2]: runs after node 2, wanted an earlier one"},
+    {"edge_to_later",
+     [](PlanT& p) {
+       decode(p).nodes[2]->after = {0, 5};
+     },
+     "entries[0].nodes[2]: runs after node 5, wanted an earlier one"},
+    {"ref_where", [](PlanT& p) { ref(p, 3, 0).where = Where(12); }, "entries[0].nodes[3].args[0]: where is 12, wanted 0 to 4"},
+    {"ref_weight_as_buffer", [](PlanT& p) { ref(p, 3, 0).where = Where::weight; },
+     "entries[0].nodes[3].args[0]: lies in 'weight', the kernel wants a buffer"},
+    {"ref_tokens_in_arena", [](PlanT& p) { ref(p, 0, 1).where = Where::arena; },
+     "entries[0].nodes[0].args[1]: lies in 'arena', the kernel wants a tokens"},
+    {"ref_output_as_state", [](PlanT& p) { ref(p, 2, 1).where = Where::output; },
+     "entries[0].nodes[2].args[1]: lies in 'output', the kernel wants a state"},
+    {"arena_bytes", [](PlanT& p) { ref(p, 3, 0).bytes = 64; }, "entries[0].nodes[3].args[0]: has 64 bytes, f32[1, 32] needs 128"},
+    {"arena_index", [](PlanT& p) { ref(p, 3, 0).index = 1; }, "entries[0].nodes[3].args[0]: index is 1, the arena is one"},
+    {"arena_alignment", [](PlanT& p) { ref(p, 3, 0).offset = 4; }, "entries[0].nodes[3].args[0]: offset is 4, wanted a multiple of 16"},
+    {"arena_past_the_end", [](PlanT& p) { ref(p, 3, 0).offset = 528; },
+     "entries[0].nodes[3].args[0]: bytes 528 to 528 + 128, the arena has 640"},
+    {"arena_overflow", [](PlanT& p) { ref(p, 3, 0).offset = UINT64_MAX - 15; },
+     "entries[0].nodes[3].args[0]: bytes 18446744073709551600 to 18446744073709551600 + 128, the arena has 640"},
+    {"arena_too_small", [](PlanT& p) { decode(p).arena_bytes = 100; },
+     "entries[0].nodes[0].args[2]: bytes 0 to 0 + 128, the arena has 100"},
+    {"weight_index", [](PlanT& p) { ref(p, 3, 1).index = 8; }, "entries[0].nodes[3].args[1]: weight 8, there are 8"},
+    {"weight_offset", [](PlanT& p) { ref(p, 3, 1).offset = 16; },
+     "entries[0].nodes[3].args[1]: offset 16 and bytes 0 are for the arena only"},
+    {"weight_layout_of_node", [](PlanT& p) { kernel(p, 3).args[1]->layout = "planes"; },
+     "entries[0].nodes[3].args[1]: layout is 'rows', the kernel wants 'planes'"},
+    {"weight_type", [](PlanT& p) { ref(p, 3, 1).index = 2; }, "entries[0].nodes[3].args[1]: is q8_0[32, 32], the kernel wants f16[32, 32]"},
+    {"weight_type_short_table", [](PlanT& p) { ref(p, 0, 0).index = 2; },
+     "entries[0].nodes[0].args[0]: is q8_0[32, 32], the kernel wants q8_0[48, 32]"},
+    {"state_index", [](PlanT& p) { ref(p, 2, 1).index = 1; }, "entries[0].nodes[2].args[1]: state 1, there are 1"},
+    {"state_type", [](PlanT& p) { p.states[0]->dtype = "f16"; },
+     "entries[0].nodes[1].args[6]: is f16[2, 1, 16], the kernel wants f32[2, 1, 16]"},
+    {"input_index", [](PlanT& p) { ref(p, 2, 2).index = 3; }, "entries[0].nodes[2].args[2]: input 3, there are 3"},
+    {"input_swapped", [](PlanT& p) { ref(p, 2, 2).index = 0; }, "entries[0].nodes[2].args[2]: is input 'tokens', the kernel wants 'slot'"},
+    {"overlap", [](PlanT& p) { ref(p, 3, 3).offset = ref(p, 3, 2).offset + 64; },
+     "entries[0].nodes[3].args[3]: is written and shares bytes with argument 2"},
+    {"overlap_of_a_state",
+     [](PlanT& p) {
+       kernel(p, 1).args.push_back(std::make_unique<ArgT>(*kernel(p, 1).args[6]));
+       kernel(p, 1).args[9]->written = false;
+       decode(p).nodes[1]->args.push_back(std::make_unique<RefT>(ref(p, 1, 6)));
+     },
+     "entries[0].nodes[1].args[6]: is written and shares bytes with argument 9"},
+    {"output_index", [](PlanT& p) { ref(p, 5, 2).index = 1; }, "entries[0].nodes[5].args[2]: output 1, there are 1"},
+    {"output_type", [](PlanT& p) { ref(p, 4, 2) = ref(p, 5, 2); },
+     "entries[0].nodes[4].args[2]: is f32[1, 48], the kernel wants f32[1, 32]"},
+    {"sample_among_nodes",
+     [](PlanT& p) {
+       with_sampling(p);
+       decode(p).nodes.push_back(std::move(decode(p).sampling[0]));
+       decode(p).sampling.clear();
+     },
+     "entries[0].nodes[6]: kernel 14 is a loop of kind sample, which belongs to the sampling nodes"},
+    {"sampling_without_sample",
+     [](PlanT& p) {
+       with_sampling(p);
+       decode(p).sampling[0] = std::make_unique<NodeT>(*decode(p).nodes[5]);
+     },
+     "entries[0]: sampling has 0 loops of kind sample, wanted one"},
+    {"sampling_twice",
+     [](PlanT& p) {
+       with_sampling(p);
+       decode(p).sampling.push_back(std::make_unique<NodeT>(*decode(p).sampling[0]));
+     },
+     "entries[0]: sampling has 2 loops of kind sample, wanted one"},
+    {"sampling_of_prefill",
+     [](PlanT& p) {
+       as_cuda(p);
+       p.entries[2]->sampling.push_back(std::make_unique<NodeT>(*p.entries[2]->nodes[0]));
+     },
+     "entries[2]: sampling is there, kind 'prefill' has no logits"},
+    {"sampling_edge",
+     [](PlanT& p) {
+       with_sampling(p);
+       decode(p).sampling[0]->after = {6};
+     },
+     "entries[0].sampling[0]: runs after node 6, wanted an earlier one"},
+    {"sampling_kernel",
+     [](PlanT& p) {
+       with_sampling(p);
+       decode(p).sampling[0]->kernel = 15;
+     },
+     "entries[0].sampling[0]: kernel is 15, there are 15"},
+};
+
+class CorruptEntry : public ::testing::TestWithParam<Case> {};
+
+TEST_P(CorruptEntry, IsRefusedByName) { EXPECT_EQ(refusal(GetParam()), GetParam().message); }
+INSTANTIATE_TEST_SUITE_P(Check, CorruptEntry, ::testing::ValuesIn(entry_cases), name_of);
+
+}  // namespace
+}  // namespace heddle::plan

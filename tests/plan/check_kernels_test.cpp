@@ -1,0 +1,173 @@
+#include "corruption.h"
+
+namespace heddle::plan {
+namespace {
+
+const Case kernel_cases[] = {
+    {"no_spec", [](PlanT& p) { p.kernels[3]->spec.reset(); }, "kernels[3]: spec is missing"},
+    {"rows_zero", [](PlanT& p) { kernel(p, 3).rows = 0; }, "kernels[3].spec: rows is 0, wanted 1 to 4096"},
+    {"rows_absurd", [](PlanT& p) { kernel(p, 3).rows = INT64_MAX; }, "kernels[3].spec: rows is 9223372036854775807, wanted 1 to 4096"},
+    {"loop", [](PlanT& p) { kernel(p, 3).loop = LoopKind(77); }, "kernels[3].spec: loop is 77, wanted 0 to 4"},
+    {"no_gemm", [](PlanT& p) { kernel(p, 3).gemm.reset(); }, "kernels[3].spec: loop is gemm, the table 'gemm' is missing"},
+    {"no_attention", [](PlanT& p) { kernel(p, 2).attention.reset(); },
+     "kernels[2].spec: loop is attention, the table 'attention' is missing"},
+    {"no_embed", [](PlanT& p) { kernel(p, 0).embed.reset(); }, "kernels[0].spec: loop is embed, the table 'embed' is missing"},
+    {"two_loops", [](PlanT& p) { kernel(p, 0).gemm = std::make_unique<GemmLoopT>(); },
+     "kernels[0].spec: loop is embed, the table 'gemm' is there"},
+    {"no_parts", [](PlanT& p) { kernel(p, 3).parts.clear(); }, "kernels[3].spec: parts: there is none, at least one is needed"},
+    {"two_parts", [](PlanT& p) { kernel(p, 4).parts.push_back(std::make_unique<PartT>(*kernel(p, 4).parts[0])); },
+     "kernels[4].spec: 2 parts, a loop of kind rowwise has one"},
+    {"prologue_of_attention", [](PlanT& p) { kernel(p, 2).prologue = std::make_unique<ProgramT>(); },
+     "kernels[2].spec: prologue is there, a loop of kind attention has none"},
+    {"arg_role", [](PlanT& p) { kernel(p, 3).args[0]->role = ArgRole(9); }, "kernels[3].spec.args[0]: role is 9, wanted 0 to 5"},
+    {"arg_dtype", [](PlanT& p) { kernel(p, 3).args[0]->dtype = ""; }, "kernels[3].spec.args[0]: dtype is '', which is unknown"},
+    {"arg_layout", [](PlanT& p) { kernel(p, 3).args[0]->layout = "?"; }, "kernels[3].spec.args[0]: layout is '?', wanted 'rows'"},
+    {"arg_buffer_dtype", [](PlanT& p) { kernel(p, 3).args[0]->dtype = "i32"; },
+     "kernels[3].spec.args[0]: dtype is 'i32', wanted f32 or an 8-bit activation format"},
+    {"arg_buffer_rows",
+     [](PlanT& p) {
+       kernel(p, 3).args[0]->shape = {2, 32};
+     },
+     "kernels[3].spec.args[0]: buffer is f32[2, 32], wanted [1, n]"},
+    {"arg_buffer_rank", [](PlanT& p) { kernel(p, 3).args[0]->shape = {32}; }, "kernels[3].spec.args[0]: buffer is f32[32], wanted [1, n]"},
+    {"arg_state_rank",
+     [](PlanT& p) {
+       kernel(p, 2).args[1]->shape = {2, 16};
+     },
+     "kernels[2].spec.args[1]: state is f32[2, 16], wanted [2, kv_heads, head_dim]"},
+    {"arg_tokens", [](PlanT& p) { kernel(p, 0).args[1]->dtype = "f32"; }, "kernels[0].spec.args[1]: tokens is f32[1], wanted i32[1]"},
+    {"arg_positions", [](PlanT& p) { kernel(p, 2).args[3]->shape = {7}; }, "kernels[2].spec.args[3]: positions is i32[7], wanted i32[1]"},
+    {"arg_never_stored", [](PlanT& p) { kernel(p, 3).args[2]->written = true; },
+     "kernels[3].spec.args[2]: is marked written and never stored to"},
+    {"slots_arg", [](PlanT& p) { kernel(p, 2).slots_arg = 5; }, "kernels[2].spec: slots_arg is argument 5, the kernel has 5"},
+    {"slots_arg_negative", [](PlanT& p) { kernel(p, 2).slots_arg = -7; }, "kernels[2].spec: slots_arg is -7, wanted -1 or an argument"},
+    {"positions_arg_role", [](PlanT& p) { kernel(p, 2).positions_arg = 0; },
+     "kernels[2].spec: positions_arg is argument 0, a buffer, wanted a positions"},
+    {"part_n", [](PlanT& p) { kernel(p, 3).parts[0]->n = 0; }, "kernels[3].spec.parts[0]: n is 0, wanted 1 to 1099511627776"},
+    {"part_granule_zero", [](PlanT& p) { kernel(p, 3).parts[0]->granule = 0; },
+     "kernels[3].spec.parts[0]: granule is 0, wanted a divisor of 32"},
+    {"part_granule", [](PlanT& p) { kernel(p, 3).parts[0]->granule = 5; },
+     "kernels[3].spec.parts[0]: granule is 5, wanted a divisor of 32"},
+    {"part_no_segment", [](PlanT& p) { kernel(p, 3).parts[0]->segments.clear(); },
+     "kernels[3].spec.parts[0]: segments: there is none, at least one is needed"},
+    {"part_segment_of_embed", [](PlanT& p) { kernel(p, 0).parts[0]->segments.push_back(std::make_unique<SegmentT>()); },
+     "kernels[0].spec.parts[0]: 1 segments, a loop of kind embed has none"},
+    {"segment_index", [](PlanT& p) { kernel(p, 3).parts[0]->segments[0]->weight = 4; },
+     "kernels[3].spec.parts[0].segments[0]: weight is argument 4, the kernel has 4"},
+    {"segment_role", [](PlanT& p) { kernel(p, 3).parts[0]->segments[0]->weight = 0; },
+     "kernels[3].spec.parts[0].segments[0]: weight is argument 0, a buffer, wanted a weight"},
+    {"segment_shape",
+     [](PlanT& p) {
+       kernel(p, 3).args[1]->shape = {32, 64};
+     },
+     "kernels[3].spec.parts[0].segments[0]: weight is [32, 64], wanted [32, 32]"},
+    {"segment_wide_part", [](PlanT& p) { kernel(p, 3).parts[0]->n = 64; },
+     "kernels[3].spec.parts[0].segments[0]: weight is [32, 32], wanted [64, 32]"},
+    {"no_epilogue", [](PlanT& p) { kernel(p, 3).parts[0]->epilogue.reset(); }, "kernels[3].spec.parts[0]: epilogue is missing"},
+    {"no_store", [](PlanT& p) { epilogue(p, 3).stores.clear(); }, "kernels[3].spec.parts[0]: the epilogue stores nothing"},
+    {"gemm_k_zero", [](PlanT& p) { kernel(p, 3).gemm->k = 0; }, "kernels[3].spec.gemm: k is 0, wanted 1 to 1099511627776"},
+    {"gemm_k_wide", [](PlanT& p) { kernel(p, 3).gemm->k = 64; },
+     "kernels[3].spec.prologue.inputs[0]: args[0] has 32 columns, the program has 64"},
+    {"gemm_activations", [](PlanT& p) { kernel(p, 3).gemm->activations = "q4_K"; },
+     "kernels[3].spec.gemm: activations is 'q4_K', wanted f32 or an 8-bit activation format"},
+    {"gemm_k_blocks", [](PlanT& p) { kernel(p, 1).gemm->activations = "q8_K"; },
+     "kernels[1].spec.gemm: k is 32, q8_K needs a multiple of 256"},
+    {"gemm_activation_index", [](PlanT& p) { kernel(p, 1).gemm->activation = 4; },
+     "kernels[1].spec.gemm: activation is value 4 of the prologue, it has 4"},
+    {"gemm_activation_dtype", [](PlanT& p) { kernel(p, 1).gemm->activation = 2; },
+     "kernels[1].spec.gemm: activation is f32[rows, 32], wanted q8_1[rows, 32]"},
+    {"gemm_activation_scalar", [](PlanT& p) { kernel(p, 5).gemm->activation = 1; },
+     "kernels[5].spec.gemm: activation is f32[rows, 1], wanted f32[rows, 32]"},
+    {"no_prologue", [](PlanT& p) { kernel(p, 3).prologue.reset(); }, "kernels[3].spec: prologue is missing, a gemm needs one"},
+    {"attention_no_heads", [](PlanT& p) { kernel(p, 2).attention->heads = 0; }, "kernels[2].spec.attention: 0 heads of 16 on 1 kv_heads"},
+    {"attention_no_kv_heads", [](PlanT& p) { kernel(p, 2).attention->kv_heads = 0; },
+     "kernels[2].spec.attention: 2 heads of 16 on 0 kv_heads"},
+    {"attention_head_dim", [](PlanT& p) { kernel(p, 2).attention->head_dim = 0; }, "kernels[2].spec.attention: 2 heads of 0 on 1 kv_heads"},
+    {"attention_grouping", [](PlanT& p) { kernel(p, 2).attention->heads = 3, kernel(p, 2).attention->kv_heads = 2; },
+     "kernels[2].spec.attention: 3 heads of 16 on 2 kv_heads"},
+    {"attention_overflow", [](PlanT& p) { kernel(p, 2).attention->heads = INT64_MAX; },
+     "kernels[2].spec.attention: 9223372036854775807 heads of 16 on 1 kv_heads"},
+    {"attention_more_heads", [](PlanT& p) { kernel(p, 2).attention->heads = 4; },
+     "kernels[2].spec.attention: q is f32[1, 32], wanted f32[1, 64]"},
+    {"attention_q", [](PlanT& p) { kernel(p, 2).attention->q = 1; },
+     "kernels[2].spec.attention: q is argument 1, a state, wanted a buffer"},
+    {"attention_kv", [](PlanT& p) { kernel(p, 2).attention->kv = 99; }, "kernels[2].spec.attention: kv is argument 99, the kernel has 5"},
+    {"attention_kv_shape",
+     [](PlanT& p) {
+       kernel(p, 2).args[1]->shape = {2, 2, 16};
+     },
+     "kernels[2].spec.attention: kv is [2, 2, 16], wanted [2, 1, 16]"},
+    {"attention_scale", [](PlanT& p) { kernel(p, 2).attention->scale = infinity; },
+     "kernels[2].spec.attention: scale is inf, wanted a finite number"},
+    {"attention_window", [](PlanT& p) { kernel(p, 2).attention->window = -1; },
+     "kernels[2].spec.attention: window is -1, wanted at least 0"},
+    {"attention_softcap", [](PlanT& p) { kernel(p, 2).attention->softcap = nan; },
+     "kernels[2].spec.attention: softcap is nan, wanted a finite number of at least 0"},
+    {"attention_no_slots", [](PlanT& p) { kernel(p, 2).slots_arg = -1; },
+     "kernels[2].spec.attention: needs slots and positions, slots_arg is -1, positions_arg is 3"},
+    {"attention_granule", [](PlanT& p) { kernel(p, 2).parts[0]->granule = 8; },
+     "kernels[2].spec.attention: the part has 32 columns in granules of 8, wanted 32 in granules of 16"},
+    {"embed_table", [](PlanT& p) { kernel(p, 0).embed->table = 2; },
+     "kernels[0].spec.embed: table is argument 2, a buffer, wanted a weight"},
+    {"embed_tokens", [](PlanT& p) { kernel(p, 0).embed->tokens = 0; },
+     "kernels[0].spec.embed: tokens is argument 0, a weight, wanted a tokens"},
+    {"embed_short_table",
+     [](PlanT& p) {
+       kernel(p, 0).args[0]->shape = {47, 32};
+     },
+     "kernels[0].spec.embed: table is [47, 32], wanted [48, 32]"},
+    {"cuda_on_cpu", [](PlanT& p) { p.kernels[1]->cuda = std::make_unique<CudaCodeT>(); }, "kernels[1]: cuda is there, the target is cpu"},
+    {"cuda_missing", [](PlanT& p) { p.target = "cuda:sm_90"; }, "kernels[0]: cuda is missing, the target is cuda:sm_90"},
+    {"cuda_entry", [](PlanT& p) { as_cuda(p).entry.clear(); }, "kernels[2].cuda: entry is empty"},
+    {"cuda_code", [](PlanT& p) { as_cuda(p).ptx.clear(); }, "kernels[2].cuda: neither ptx nor cubin is there"},
+    {"cuda_grid",
+     [](PlanT& p) {
+       as_cuda(p).grid = {1, 70000, 1};
+     },
+     "kernels[2].cuda: grid is [1, 70000, 1], wanted three numbers from 1 to [2147483647, 65535, 65535]"},
+    {"cuda_block_rank", [](PlanT& p) { as_cuda(p).block = {256}; },
+     "kernels[2].cuda: block is [256], wanted three numbers from 1 to [1024, 1024, 64]"},
+    {"cuda_block",
+     [](PlanT& p) {
+       as_cuda(p).block = {64, 32, 1};
+     },
+     "kernels[2].cuda: block has 2048 threads, at most 1024 are possible"},
+    {"cuda_shared", [](PlanT& p) { as_cuda(p).dynamic_shared_bytes = 300000; },
+     "kernels[2].cuda: dynamic_shared_bytes is 300000, at most 232448 are possible"},
+    {"cuda_grid_per_sm", [](PlanT& p) { as_cuda(p).grid_per_sm = 65537; },
+     "kernels[2].cuda: grid_per_sm is 65537, at most 65536 are possible"},
+    {"cuda_scratch", [](PlanT& p) { as_cuda(p).scratch_bytes = UINT64_MAX; },
+     "kernels[2].cuda: scratch_bytes is 18446744073709551615, at most 4294967296 are possible"},
+    {"sample_on_cpu",
+     [](PlanT& p) {
+       with_sampling(p), p.target = "cpu";
+       for (auto& kernel : p.kernels) kernel->cuda.reset();
+     },
+     "kernels[14].spec.sample: the target is cpu, which draws no tokens in kernels"},
+    {"sample_table", [](PlanT& p) { with_sampling(p).sample.reset(); }, "kernels[14].spec: loop is sample, the table 'sample' is missing"},
+    {"sample_parts", [](PlanT& p) { with_sampling(p).parts.push_back(std::make_unique<PartT>()); },
+     "kernels[14].spec: 1 parts, a loop of kind sample has none"},
+    {"sample_logits",
+     [](PlanT& p) {
+       with_sampling(p).args[0]->shape = {1, 47};
+     },
+     "kernels[14].spec.sample: logits is f32[1, 47], wanted f32[1, 48]"},
+    {"sample_logits_role", [](PlanT& p) { with_sampling(p).sample->logits = 1; },
+     "kernels[14].spec.sample: logits is argument 1, a tokens, wanted a buffer"},
+    {"sample_slots", [](PlanT& p) { with_sampling(p).sample->slots = 4; },
+     "kernels[14].spec.sample: slots is argument 4, the kernel has 4"},
+    {"sample_unmarked", [](PlanT& p) { with_sampling(p).args[3]->written = false; },
+     "kernels[14].spec.sample: positions is argument 3, which is not marked written"},
+    {"sample_top_k", [](PlanT& p) { with_sampling(p).sample->max_top_k = -2; },
+     "kernels[14].spec.sample: max_top_k is -2, wanted at least -1"},
+    {"embed_writes_tokens", [](PlanT& p) { kernel(p, 0).args[1]->written = true; },
+     "kernels[0].spec.args[1]: is marked written and never stored to"},
+};
+
+class CorruptKernel : public ::testing::TestWithParam<Case> {};
+
+TEST_P(CorruptKernel, IsRefusedByName) { EXPECT_EQ(refusal(GetParam()), GetParam().message); }
+INSTANTIATE_TEST_SUITE_P(Check, CorruptKernel, ::testing::ValuesIn(kernel_cases), name_of);
+
+}  // namespace
+}  // namespace heddle::plan

@@ -1,0 +1,2 @@
+// A library that is no plug-in.
+extern "C" int nothing_of_heddle() { return 0; }

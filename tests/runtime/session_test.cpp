@@ -1,0 +1,229 @@
+#include "runtime/session.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <numeric>
+
+#include "runtime/fake/device.h"
+#include "tests/support/tiny_plan.h"
+
+namespace heddle::runtime {
+namespace {
+using ::testing::ElementsAre;
+
+std::vector<std::int32_t> ids(std::int32_t first, std::size_t count) {
+  std::vector<std::int32_t> out(count);
+  std::iota(out.begin(), out.end(), first);
+  return out;
+}
+
+/// A session over a fake device, whose log begins after the load.
+struct Bench {
+  FakeDevice* device = nullptr;
+  std::optional<Session> session;
+
+  explicit Bench(std::int64_t context, plan::PlanT plan = testing::tiny_plan()) {
+    auto fake = std::make_unique<FakeDevice>();
+    device = fake.get();
+    auto opened = Session::open(std::move(fake), std::make_shared<plan::PlanT>(std::move(plan)), context);
+    HEDDLE_CHECK(opened.ok(), "{}", opened.error().message());
+    session = std::move(*opened);
+    device->clear_log();
+  }
+  /// The token that the fake expects next, or the error.
+  std::string feed(std::vector<std::int32_t> tokens) {
+    auto logits = session->feed(tokens);
+    if (!logits.ok()) return logits.error().message();
+    return std::to_string(std::ranges::max_element(*logits) - logits->begin());
+  }
+  std::string log() {
+    std::string text = device->log();
+    device->clear_log();
+    return text;
+  }
+};
+
+/// The tiny plan with prefill entry points of these numbers of rows only.
+plan::PlanT plan_with_prefill(const std::vector<std::uint32_t>& rows) {
+  plan::PlanT plan = testing::tiny_plan();
+  const plan::EntryPointT prefill = *plan.entries[2];
+  plan.entries.pop_back();
+  for (const std::uint32_t n : rows) {
+    auto& entry = *plan.entries.emplace_back(std::make_unique<plan::EntryPointT>(prefill));
+    entry.name = fmt::format("prefill_{}", n), entry.rows = n;
+  }
+  return plan;
+}
+
+/// "prefill_32 32" for every step: entry point and rows that hold a token.
+std::vector<std::string> steps(const std::string& log) {
+  std::vector<std::string> out;
+  for (std::size_t at = log.find("run "); at != std::string::npos; at = log.find("run ", at + 1)) {
+    const std::string step = log.substr(at + 4, log.find(']', at) - at - 4);
+    out.push_back(fmt::format("{} {}", step.substr(0, step.find(' ')), std::ranges::count(step, '@')));
+  }
+  return out;
+}
+
+TEST(Session, OpensWithRoomForOneSequence) {
+  FakeDevice* device = nullptr;
+  auto fake = std::make_unique<FakeDevice>();
+  device = fake.get();
+  double progress = 0;
+  auto session =
+      Session::open(std::move(fake), std::make_shared<plan::PlanT>(testing::tiny_plan()), 64, [&](double done) { progress = done; });
+  ASSERT_TRUE(session.ok());
+  EXPECT_EQ(device->log(), "load slots=1 context=64");
+  EXPECT_EQ(progress, 1);
+  EXPECT_EQ(session->context(), 64);
+  EXPECT_EQ(session->position(), 0);
+  EXPECT_EQ(&session->device(), device);
+  EXPECT_EQ(session->plan().model->name, "tiny");
+}
+
+TEST(Session, RefusesToOpen) {
+  const auto refusal = [](plan::PlanT plan, std::int64_t context, bool device_fails = false) {
+    auto device = std::make_unique<FakeDevice>();
+    if (device_fails) device->fail_at(0, "needs 5.1 GB, 3.2 GB are free");
+    return Session::open(std::move(device), std::make_shared<plan::PlanT>(std::move(plan)), context).error().message();
+  };
+  EXPECT_EQ(refusal(testing::tiny_plan(), 0), "context is 0, wanted 1 to 2147483647");
+  EXPECT_EQ(refusal(testing::tiny_plan(), std::int64_t(1) << 40), "context is 1099511627776, wanted 1 to 2147483647");
+  EXPECT_EQ(refusal(testing::tiny_plan(), 8, true), "needs 5.1 GB, 3.2 GB are free");
+  plan::PlanT plan = testing::tiny_plan();
+  plan.entries.erase(plan.entries.begin());
+  EXPECT_EQ(refusal(std::move(plan), 8), "the plan has no decode entry point of one row");
+}
+
+TEST(Session, OneTokenIsADecodeStep) {
+  Bench b(8);
+  EXPECT_EQ(b.feed({7}), "8");
+  EXPECT_EQ(b.feed({8}), "9");
+  EXPECT_EQ(b.log(), "run decode_1 [7@0:0]; logits decode_1 row 0; run decode_1 [8@0:1]; logits decode_1 row 0");
+  EXPECT_EQ(b.session->position(), 2);
+}
+
+TEST(Session, APromptIsFedInChunksAndTheLastTokenAlone) {
+  Bench b(16);
+  EXPECT_EQ(b.feed(ids(10, 9)), "19");
+  EXPECT_EQ(b.log(),
+            "run prefill_4 [10@0:0 11@0:1 12@0:2 13@0:3]; run prefill_4 [14@0:4 15@0:5 16@0:6 17@0:7]; run decode_1 [18@0:8]; "
+            "logits decode_1 row 0");
+  EXPECT_EQ(b.session->position(), 9);
+}
+
+TEST(Session, SpareRowsIdle) {
+  Bench b(16);
+  EXPECT_EQ(b.feed({5}), "6");
+  b.log();
+  EXPECT_EQ(b.feed(ids(10, 4)), "14");
+  EXPECT_EQ(b.log(), "run prefill_4 [10@0:1 11@0:2 12@0:3 -]; run decode_1 [13@0:4]; logits decode_1 row 0");
+}
+
+TEST(Session, AChunkThatWouldBeMostlyIdleIsSingleSteps) {
+  Bench b(16);
+  EXPECT_EQ(b.feed(ids(10, 2)), "12");
+  EXPECT_EQ(b.log(), "run decode_1 [10@0:0]; run decode_1 [11@0:1]; logits decode_1 row 0");
+}
+
+TEST(Session, TheChunkIsTheLargestThatIsNotWasteful) {
+  const auto feed = [](std::vector<std::uint32_t> prefill, std::size_t tokens) {
+    Bench b(2000, plan_with_prefill(prefill));
+    EXPECT_EQ(b.feed(std::vector<std::int32_t>(tokens, 3)), "4");
+    return steps(b.log());
+  };
+  EXPECT_THAT(feed({32, 128, 512}, 1 + 512 + 128 + 32), ElementsAre("prefill_512 512", "prefill_128 128", "prefill_32 32", "decode_1 1"));
+  EXPECT_THAT(feed({128, 32}, 1 + 120), ElementsAre("prefill_128 120", "decode_1 1"));
+  EXPECT_THAT(feed({128, 32}, 1 + 40), ElementsAre("prefill_32 32", "prefill_32 8", "decode_1 1"));
+  EXPECT_THAT(feed({128, 32}, 1 + 3), ElementsAre("decode_1 1", "decode_1 1", "decode_1 1", "decode_1 1"));
+  EXPECT_THAT(feed({}, 3), ElementsAre("decode_1 1", "decode_1 1", "decode_1 1"));
+}
+
+TEST(Session, AFullContextIsRefusedBeforeAnythingIsFed) {
+  Bench b(8);
+  EXPECT_EQ(b.feed(ids(10, 6)), "16");
+  b.log();
+  EXPECT_EQ(b.feed(ids(20, 3)), "context is full: 8 positions, 9 wanted");
+  EXPECT_EQ(b.log(), "");
+  EXPECT_EQ(b.session->position(), 6);
+  EXPECT_EQ(b.feed(ids(20, 2)), "22");
+  EXPECT_EQ(b.feed({22}), "context is full: 8 positions, 9 wanted");
+  EXPECT_EQ(b.session->position(), 8);
+}
+
+TEST(Session, ForeignTokensAreRefusedBeforeAnythingIsFed) {
+  Bench b(8);
+  EXPECT_EQ(b.feed({1, 2, 48}), "token at position 2 is 48, the vocabulary has 48");
+  EXPECT_EQ(b.feed({-1}), "token at position 0 is -1, the vocabulary has 48");
+  EXPECT_EQ(b.feed({}), "no tokens to feed, at least one is wanted");
+  EXPECT_EQ(b.log(), "");
+  EXPECT_EQ(b.session->position(), 0);
+}
+
+TEST(Session, AFailureInAPromptLeavesThePositionWhereItCame) {
+  Bench b(16);
+  b.device->fail_at(2, "device lost");  // load and the first chunk went well
+  EXPECT_EQ(b.feed(ids(10, 9)), "device lost");
+  EXPECT_EQ(b.session->position(), 4);
+  b.log();
+  EXPECT_EQ(b.feed(ids(14, 5)), "19");  // the rest
+  EXPECT_EQ(b.log(), "run prefill_4 [14@0:4 15@0:5 16@0:6 17@0:7]; run decode_1 [18@0:8]; logits decode_1 row 0");
+  EXPECT_EQ(b.session->position(), 9);
+}
+
+TEST(Session, AFailureOfTheLogitsLeavesTheTokenInTheCache) {
+  Bench b(16);
+  b.device->fail_at(2, "device lost");
+  EXPECT_EQ(b.feed({7}), "device lost");
+  EXPECT_EQ(b.session->position(), 1);
+  EXPECT_EQ(b.feed({8}), "9");
+}
+
+TEST(Session, RewindForgets) {
+  Bench b(8);
+  EXPECT_EQ(b.feed(ids(10, 6)), "16");
+  b.session->rewind(4);
+  EXPECT_EQ(b.session->position(), 4);
+  b.log();
+  EXPECT_EQ(b.feed({30}), "31");
+  EXPECT_EQ(b.log(), "run decode_1 [30@0:4]; logits decode_1 row 0");
+  b.session->rewind(0);
+  EXPECT_EQ(b.feed(ids(10, 8)), "18");
+}
+
+TEST(SessionDeathTest, RewindForwardIsABug) {
+  Bench b(8);
+  EXPECT_DEATH(b.session->rewind(1), "rewind to 1, 0 positions are filled");
+}
+
+TEST(Session, LogitsOfEveryTokenThroughTheWidestDecodeStep) {
+  Bench b(8);
+  EXPECT_EQ(b.feed({5}), "6");
+  b.log();
+  std::vector<std::string> seen;
+  const auto fed = b.session->feed_all_logits(ids(10, 3), [&](std::size_t i, std::span<const float> logits) -> Result<void> {
+    seen.push_back(fmt::format("{}: {}", i, std::ranges::max_element(logits) - logits.begin()));
+    return {};
+  });
+  EXPECT_TRUE(fed.ok());
+  EXPECT_THAT(seen, ElementsAre("0: 11", "1: 12", "2: 13"));
+  EXPECT_EQ(b.log(),
+            "run decode_2 [10@0:1 11@0:2]; logits decode_2 row 0; logits decode_2 row 1; run decode_2 [12@0:3 -]; logits decode_2 row 0");
+  EXPECT_EQ(b.session->position(), 4);
+}
+
+TEST(Session, LogitsOfEveryTokenStopAtAnError) {
+  Bench b(8);
+  const auto fed = b.session->feed_all_logits(ids(10, 6), [&](std::size_t i, std::span<const float>) -> Result<void> {
+    if (i == 2) return error("logit of token 1 is nan");
+    return {};
+  });
+  EXPECT_EQ(fed.error().message(), "logit of token 1 is nan");
+  EXPECT_EQ(b.session->position(), 4);  // the chunk is in the cache
+  const auto full = b.session->feed_all_logits(ids(10, 5), {});
+  EXPECT_EQ(full.error().message(), "context is full: 8 positions, 9 wanted");
+}
+
+}  // namespace
+}  // namespace heddle::runtime

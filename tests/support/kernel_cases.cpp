@@ -1,0 +1,230 @@
+#include <fmt/format.h>
+
+#include "tests/support/kernel_case.h"
+
+namespace heddle::testing {
+namespace {
+
+constexpr int vocabulary = 40;
+
+/// Rows of several sequences, one step after the other; the last of three or more is idle in every step but the first.
+std::vector<std::vector<CaseRow>> decode_steps(int rows, int steps) {
+  std::vector<std::vector<CaseRow>> out;
+  for (int step = 0; step < steps; ++step) {
+    auto& now = out.emplace_back();
+    for (int r = 0; r < rows; ++r) {
+      const bool idle = rows >= 3 && r == rows - 1 && step > 0;
+      now.push_back({(7 * step + 3 * r + 1) % vocabulary, idle ? -1 : r, idle ? 0 : step});
+    }
+  }
+  return out;
+}
+
+/// A prompt of `positions`, `rows` at a time, in one slot.
+std::vector<std::vector<CaseRow>> prompt_steps(int rows, int positions) {
+  std::vector<std::vector<CaseRow>> out;
+  for (int position = 0; position < positions; position += rows) {
+    auto& now = out.emplace_back();
+    for (int r = 0; r < rows; ++r) {
+      const bool idle = position + r >= positions;
+      now.push_back({(5 * (position + r) + 2) % vocabulary, idle ? -1 : 0, idle ? 0 : position + r});
+    }
+  }
+  return out;
+}
+
+std::string function(int rows, const std::string& weights, const std::string& states, const std::string& body) {
+  return fmt::format("heddle-ir 1\n{0}func @decode_{1} decode rows={1} (%tokens: i32[{1}], %slot: i32[{1}], %pos: i32[{1}]{2}) {{\n{3}}}\n", weights, rows,
+                     states, body);
+}
+
+std::string weight(const std::string& name, const std::string& type, int rows, int columns) {
+  return fmt::format("weight @{} : {}[{}, {}]\n", name, type, rows, columns);
+}
+std::string vector(const std::string& name, int n, const std::string& type = "f32") { return fmt::format("weight @{} : {}[{}]\n", name, type, n); }
+
+std::string embed(int columns) { return weight("table", "f32", vocabulary, columns); }
+constexpr const char* embed_group = "  %x = group \"embed\" {\n    %x.in = embed @table, %tokens\n    yield %x.in\n  }\n";
+
+bool is_block(const std::string& type) { return type.starts_with("q"); }
+
+/// One product with nothing around it but, in `quantized` form, the quantize of its activation.
+KernelCase product(const std::string& type, int n, int k, int rows, bool quantized) {
+  KernelCase out;
+  out.name = fmt::format("product_{}_{}x{}_{}rows{}", type, n, k, rows, quantized ? "" : "_f32");
+  const std::string body = std::string(embed_group) + "  %y = group \"product\" {\n" + (quantized ? "    %a = quantize %x {format=\"q8_16\"}\n" : "") +
+                           fmt::format("    %m = matmul @w, {}\n    yield %m\n  }}\n  ret %y\n", quantized ? "%a" : "%x");
+  out.text = function(rows, embed(k) + weight("w", type, n, k), "", body);
+  out.steps = decode_steps(rows, 2);
+  out.slots = rows;
+  return out;
+}
+
+struct Layer {
+  std::string name;
+  int rows = 1, width = 256, heads = 4, kv_heads = 2, head_dim = 64, ffn = 512, dims = 0;
+  std::string q = "q4_K", k = "q4_K", v = "q6_K", gate = "q4_K", up = "q4_K", down = "q6_K", cache = "f16";
+  std::string pairing = "adjacent";
+  bool factors = false, quantized = true, deferred = false, bias = false, prompt = false, head_norm = false;
+  int window = 0, steps = 5;
+  double softcap = 0, scale = 0.125;
+  double tolerance = 5e-4;
+  bool all = false;
+};
+
+/// A layer as the pipeline leaves it: norm, QKV, rope and cache store; attention with the quantize behind it; output with the residual;
+/// norm, gate and up with SwiGLU; down with the residual.
+KernelCase layer(const Layer& l) {
+  const int q_width = l.heads * l.head_dim, kv_width = l.kv_heads * l.head_dim, dims = l.dims ? l.dims : l.head_dim;
+  const auto product_input = [&](const std::string& x, const std::string& gain, const std::string& to) {
+    std::string out;
+    if (l.deferred)
+      out = fmt::format("    %{0}.s = rms_scale {1} {{eps=1e-05}}\n    %{0}.n = mul {1}, @{2}\n", to, x, gain);
+    else
+      out = fmt::format("    %{0}.n = rms_norm {1}, @{2} {{eps=1e-05}}\n", to, x, gain);
+    if (l.quantized) out += fmt::format("    %{0} = quantize %{0}.n {{format=\"q8_16\"}}\n", to);
+    return out;
+  };
+  const auto scaled = [&](const std::string& y, const std::string& input) {
+    return l.deferred ? fmt::format("    %{0} = mul %{0}.raw, %{1}.s\n", y, input) : std::string();
+  };
+  const auto multiply = [&](const std::string& y, const std::string& w, const std::string& input, bool normed) {
+    const std::string a = l.quantized ? input : input + ".n";
+    return fmt::format("    %{}{} = matmul @{}, %{}\n", y, l.deferred && normed ? ".raw" : "", w, a) + (normed ? scaled(y, input) : "");
+  };
+  const std::string attributes = fmt::format("{{head_dim={}, dims={}, theta=10000, pairing=\"{}\"}}", l.head_dim, dims, l.pairing);
+  const std::string factors = l.factors ? ", @factors" : "";
+
+  std::string weights = embed(l.width) + vector("g1", l.width) + vector("g2", l.width, "f16");
+  weights += weight("wq", l.q, q_width, l.width) + weight("wk", l.k, kv_width, l.width) + weight("wv", l.v, kv_width, l.width);
+  weights += weight("wo", l.q, l.width, q_width) + weight("wg", l.gate, l.ffn, l.width) + weight("wu", l.up, l.ffn, l.width);
+  weights += weight("wd", l.down, l.width, l.ffn);
+  if (l.bias) weights += vector("bq", q_width) + vector("bk", kv_width) + vector("bv", kv_width, "bf16");
+  if (l.factors) weights += vector("factors", dims / 2);
+  if (l.head_norm) weights += vector("gq", l.head_dim) + vector("gk", l.head_dim);
+
+  std::string body = embed_group;
+  const std::string biased = l.bias ? ".m" : "";
+  std::string qkv = product_input("%x", "g1", "a");
+  for (const char* name : {"q", "k", "v"}) {
+    qkv += multiply(std::string(name) + biased, std::string("w") + name, "a", true);
+    if (l.bias) qkv += fmt::format("    %{0} = add %{0}.m, @b{0}\n", name);
+  }
+  const std::string store = "    %kv1.in = kv_store %kv, %kr, %v, %slot, %pos\n";
+  if (l.head_norm) {  // products, then a kernel for q and one for k and v
+    body += "  %qp, %kp, %vp = group \"qkv\" {\n" + qkv + "    yield %q, %k, %v\n  }\n";
+    body += "  %qr = group \"q\" {\n    %qn = rms_norm %qp, @gq {eps=1e-06}\n" + fmt::format("    %qr.in = rope %qn, %pos{} {}\n", factors, attributes) +
+            "    yield %qr.in\n  }\n";
+    body += "  %kv1 = group \"kv\" {\n    %kn = rms_norm %kp, @gk {eps=1e-06}\n" + fmt::format("    %kr = rope %kn, %pos{} {}\n", factors, attributes) +
+            "    %kv1.in = kv_store %kv, %kr, %vp, %slot, %pos\n    yield %kv1.in\n  }\n";
+  } else {
+    body += "  %qr, %kv1 = group \"qkv_rope_cache\" {\n" + qkv + fmt::format("    %qr.in = rope %q, %pos{0} {1}\n    %kr = rope %k, %pos{0} {1}\n", factors, attributes) +
+            store + "    yield %qr.in, %kv1.in\n  }\n";
+  }
+  body += fmt::format("  %att = group \"attention\" {{\n    %att.f = attention %qr, %kv1, %slot, %pos {{heads={}, kv_heads={}, head_dim={}, scale={}, window={}, "
+                      "softcap={}}}\n",
+                      l.heads, l.kv_heads, l.head_dim, l.scale, l.window, l.softcap);
+  body += l.quantized ? "    %att.q = quantize %att.f {format=\"q8_16\"}\n    yield %att.q\n  }\n" : "    yield %att.f\n  }\n";
+  body += "  %x1 = group \"output\" {\n    %o = matmul @wo, %att\n    %x1.in = add %x, %o\n    yield %x1.in\n  }\n";
+  body += "  %act = group \"gate_up_swiglu\" {\n" + product_input("%x1", "g2", "b") + multiply("gate", "wg", "b", true) + multiply("up", "wu", "b", true) +
+          "    %silu = silu %gate\n    %act.in = mul %silu, %up\n    yield %act.in\n  }\n";
+  body += "  %x2 = group \"down\" {\n";
+  body += l.quantized ? "    %act.q = quantize %act {format=\"q8_16\"}\n    %d = matmul @wd, %act.q\n" : "    %d = matmul @wd, %act\n";
+  body += "    %x2.in = add %x1, %d\n    yield %x2.in\n  }\n  ret %x2, %kv1\n";
+
+  KernelCase out;
+  out.name = l.name;
+  out.text = function(l.rows, weights, fmt::format(", %kv: state {}[2, {}, {}]", l.cache, l.kv_heads, l.head_dim), body);
+  out.steps = l.prompt ? prompt_steps(l.rows, l.steps) : decode_steps(l.rows, l.steps);
+  out.slots = l.prompt ? 1 : l.rows;
+  out.capacity = l.steps + 3;
+  out.tolerance = l.tolerance;
+  out.compiled_for_all = l.all;
+  return out;
+}
+
+KernelCase embedding(const std::string& type, int columns, int rows) {
+  KernelCase out;
+  out.name = fmt::format("embed_{}_{}_{}rows", type, columns, rows);
+  out.text = function(rows, weight("table", type, vocabulary, columns) + vector("g", columns), "",
+                      "  %y = group \"embed\" {\n    %e = embed @table, %tokens\n    %c = constant {value=1.5}\n    %s = mul %e, %c\n    %t = add %s, @g\n"
+                      "    yield %t\n  }\n  ret %y\n");
+  out.steps = decode_steps(rows, 2);
+  out.tolerance = 1e-6;
+  return out;
+}
+
+/// Row-wise kernels: norm and quantize apart from their product; all elementwise ops; partial ropes; scales.
+KernelCase rowwise(const std::string& name, int columns, int rows, const std::string& weights, const std::string& body, double tolerance = 1e-5) {
+  KernelCase out;
+  out.name = "rowwise_" + name;
+  out.text = function(rows, embed(columns) + weights, "", embed_group + body);
+  out.steps = decode_steps(rows, 3);
+  out.slots = rows;
+  out.tolerance = tolerance;
+  return out;
+}
+
+}  // namespace
+
+std::vector<KernelCase> kernel_cases() {
+  std::vector<KernelCase> out;
+  for (const char* type : {"f32", "f16", "bf16", "q8_0", "q4_0", "q4_K", "q5_K", "q6_K"}) {
+    if (is_block(type)) out.push_back(product(type, 70, 512, 1, true));
+    out.push_back(product(type, 70, 512, 1, false));
+    out.back().compiled_for_all = true;
+    out.push_back(product(type, 33, 768, 8, is_block(type)));
+    out.push_back(embedding(type, 512, 2));
+  }
+  for (int rows : {2, 3, 4, 5, 7}) out.push_back(product("q4_K", 40, 1536, rows, true));
+  out.push_back(product("q6_K", 40, 1024, 4, true));
+  out.push_back(product("q8_0", 64, 64, 1, true));    // two blocks in a row
+  out.push_back(product("q8_0", 9, 96, 2, true));     // an odd number of blocks in a row
+  out.push_back(product("q4_0", 50, 160, 1, false));
+  out.push_back(product("f32", 31, 172, 1, false));   // 43 pieces
+  out.push_back(product("f32", 5, 6, 2, false));      // pieces of 8 bytes
+  out.push_back(product("f32", 300, 7, 1, false));    // of 4
+  out.push_back(product("f16", 12, 36, 1, false));
+  out.push_back(product("bf16", 12, 10, 4, false));
+  out.push_back(product("f16", 3, 33, 1, false));     // of 2
+  out.push_back(product("bf16", 300, 2048, 1, false));
+  out.push_back(product("q4_K", 20, 14336, 8, true));
+  out.push_back(product("f32", 20, 9216, 8, false));  // more rows than shared memory holds: in chunks
+  out.push_back(product("q4_K", 40, 256, 12, true));
+  out.push_back(embedding("f32", 7, 1));
+  out.push_back(embedding("bf16", 10, 3));
+  out.push_back(embedding("q8_0", 96, 1));
+
+  out.push_back(layer({.name = "layer", .steps = 70, .all = true}));
+  out.push_back(layer({.name = "layer_deferred", .deferred = true, .all = true}));
+  out.push_back(layer({.name = "layer_deferred_4rows", .rows = 4, .deferred = true}));
+  out.push_back(layer({.name = "layer_2rows", .rows = 2}));
+  out.push_back(layer({.name = "layer_8rows", .rows = 8, .all = true}));
+  out.push_back(layer({.name = "layer_prompt_8rows", .rows = 8, .prompt = true, .steps = 150}));
+  out.push_back(layer({.name = "layer_qwen2", .heads = 6, .q = "q4_0", .k = "q8_0", .v = "q8_0", .gate = "q5_K", .up = "q4_K", .down = "q5_K", .pairing = "halves", .bias = true}));
+  out.push_back(layer({.name = "layer_qwen2_deferred_3rows", .rows = 3, .width = 512, .heads = 7, .kv_heads = 1, .q = "q8_0", .k = "q8_0", .v = "q8_0", .gate = "q8_0", .up = "q8_0", .down = "q8_0", .pairing = "halves", .deferred = true, .bias = true}));
+  out.push_back(layer({.name = "layer_qwen3", .rows = 2, .heads = 4, .head_dim = 128, .pairing = "halves", .head_norm = true, .scale = 0.0883883}));
+  out.push_back(layer({.name = "layer_stories", .width = 64, .heads = 8, .kv_heads = 4, .head_dim = 8, .ffn = 172, .q = "f32", .k = "f32", .v = "f32", .gate = "f32", .up = "f32", .down = "f32", .cache = "f32", .quantized = false, .steps = 80, .scale = 0.353553, .tolerance = 2e-5, .all = true}));
+  out.push_back(layer({.name = "layer_f32_activations", .rows = 2, .quantized = false, .tolerance = 1e-4}));
+  out.push_back(layer({.name = "layer_bf16", .q = "bf16", .k = "bf16", .v = "bf16", .gate = "bf16", .up = "bf16", .down = "bf16", .factors = true, .quantized = false, .tolerance = 1e-4}));
+  out.push_back(layer({.name = "layer_f16_partial_rope", .rows = 4, .heads = 4, .head_dim = 96, .dims = 64, .q = "f16", .k = "f16", .v = "bf16", .gate = "f16", .up = "f16", .down = "f16", .cache = "f32", .pairing = "halves", .quantized = false, .window = 3, .softcap = 20, .tolerance = 1e-4}));
+  out.push_back(layer({.name = "layer_head80_adjacent_partial", .heads = 4, .head_dim = 80, .dims = 32, .cache = "f32", .quantized = false, .deferred = true, .tolerance = 1e-4}));
+  out.push_back(layer({.name = "layer_head256", .heads = 2, .kv_heads = 1, .head_dim = 256, .cache = "f32", .scale = 0.0625}));
+  out.push_back(layer({.name = "layer_head256_f16", .heads = 8, .kv_heads = 1, .head_dim = 256, .window = 4, .steps = 9, .scale = 0.0625}));
+  out.push_back(layer({.name = "layer_12_heads_on_one_key", .heads = 12, .kv_heads = 1, .head_dim = 64, .steps = 66}));
+
+  const std::string q8 = "    %y.q = quantize %n {format=\"q8_16\"}\n    yield %y.q\n  }\n  %z = group \"product\" {\n    %m = matmul @w, %y\n    yield %m\n  }\n  ret %z\n";
+  out.push_back(rowwise("norm_quantize", 512, 2, vector("g", 512) + weight("w", "q8_0", 48, 512), "  %y = group \"norm\" {\n    %n = rms_norm %x, @g {eps=1e-05}\n" + q8, 2e-4));
+  out.push_back(rowwise("head_norm_rope", 384, 3, vector("g", 96, "bf16"),
+                        "  %y = group \"norm\" {\n    %n = rms_norm %x, @g {eps=1e-06}\n    %r = rope %n, %pos {head_dim=96, dims=64, theta=1000000, pairing=\"halves\"}\n"
+                        "    yield %r\n  }\n  ret %y\n"));
+  out.push_back(rowwise("scale", 100, 1, "",
+                        "  %s = group \"scale\" {\n    %r = rms_scale %x {eps=1e-05}\n    yield %r\n  }\n  %y = group \"mul\" {\n    %m = mul %x, %s\n    %o = rope %m, %pos "
+                        "{head_dim=20, dims=10, theta=10000, pairing=\"adjacent\"}\n    yield %o\n  }\n  ret %y\n"));
+  out.push_back(rowwise("every_op", 70, 2, vector("g", 70) + vector("one", 1),
+                        "  %y = group \"ops\" {\n    %a = add %x, @g\n    %b = sub %a, @one\n    %c = div %b, @g\n    %d = max %c, %x\n    %e = neg %d\n    %f = exp %e\n"
+                        "    %h = tanh %f\n    %i = sigmoid %h\n    %j = silu %i\n    %k = gelu %j\n    %l = relu %k\n    %m = mul %l, %l\n    yield %m\n  }\n  ret %y\n"));
+  return out;
+}
+
+}  // namespace heddle::testing

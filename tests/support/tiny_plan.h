@@ -1,0 +1,14 @@
+#pragma once
+#include "runtime/plan/plan_generated.h"
+
+namespace heddle::testing {
+
+/// A small valid plan, made by hand: one layer, 48 tokens, width 32, two heads of 16 on one key/value head, weights in q8_0, f16 and f32.
+/// Kernels of every loop kind and inputs and stores of every kind occur. Entry points: decode_1, decode_2, prefill_4. Its model file
+/// "tiny.bin" need not exist.
+///
+/// Kernels of decode_1 (decode_2 has the same from 6 on, prefill_4 the first two from 12 on):
+///   0 embed   1 rms_norm, quantize, gemm q k v, rope, cache stores   2 attention   3 gemm, add   4 rowwise norm   5 gemm to logits
+plan::PlanT tiny_plan();
+
+}  // namespace heddle::testing

@@ -1,0 +1,270 @@
+#include "runtime/generate.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "small_vocabularies.h"
+
+namespace heddle::runtime {
+namespace {
+
+using ::testing::ElementsAre;
+using text::Ids;
+
+/// Gives the token that the script has for a position the largest logit.
+class ScriptedDevice final : public Device {
+ public:
+  ScriptedDevice(std::vector<std::int32_t> script, Ids* fed) : script_(std::move(script)), fed_(fed) {}
+  std::string description() const override { return "script"; }
+  Result<void> load(std::shared_ptr<const plan::PlanT> plan, const Capacity&, const Progress&) override {
+    logits_.assign(plan->model->vocabulary, 0);
+    return {};
+  }
+  Result<void> run(std::size_t, std::span<const StepRow> rows) override {
+    std::fill(logits_.begin(), logits_.end(), 0.0f);
+    fed_->push_back(rows[0].token);
+    const std::size_t next = std::size_t(rows[0].position) + 1;
+    const std::int32_t token = next < script_.size() ? script_[next] : 0;
+    if (token >= 0) logits_[token] = 5;
+    else logits_[3] = NAN;
+    return {};
+  }
+  Result<std::span<const float>> logits(std::size_t, std::size_t) override { return std::span<const float>(logits_); }
+
+ private:
+  std::vector<std::int32_t> script_;
+  Ids* fed_;
+  std::vector<float> logits_;
+};
+
+// Tokens: 0 <unk>, 1 <s>, 2 </s>, 3 "▁Hi", 4 "a", 5 "b", 6 "ST", 7 "OP", 8 "O", 9 "P", then the 256 bytes.
+constexpr int hi = 3, a = 4, b = 5, st = 6, op = 7, o = 8;
+
+class Generate : public ::testing::Test {
+ protected:
+  Generate() {
+    vocabulary_ = text::small_spm({{"\xe2\x96\x81Hi"}, {"a"}, {"b"}, {"ST"}, {"OP"}, {"O"}, {"P"}});
+    bytes_ = text::add_byte_tokens(vocabulary_);
+    tokenizer_ = text::open(vocabulary_);
+    options_.sampling.temperature = 0;
+  }
+
+  /// `script[i]` is the token at position i; those of the prompt are not looked at.
+  Session open(Ids script, std::int64_t context = 100) {
+    auto plan = std::make_shared<plan::PlanT>();
+    plan->model = std::make_unique<plan::ModelInfoT>();
+    plan->model->vocabulary = std::uint32_t(vocabulary_.tokens.size());
+    plan->vocabulary = std::make_unique<plan::VocabularyT>(vocabulary_);
+    auto entry = std::make_unique<plan::EntryPointT>();
+    entry->name = "decode_1";
+    entry->kind = "decode";
+    entry->rows = 1;
+    plan->entries.push_back(std::move(entry));
+    auto session = Session::open(std::make_unique<ScriptedDevice>(std::move(script), &fed_), std::move(plan), context);
+    HEDDLE_CHECK(session.ok(), "{}", session.error().message());
+    return std::move(*session);
+  }
+
+  GenerateResult generate(Session& session, const Ids& prompt, bool with_text = true) {
+    auto result = runtime::generate(
+        session, with_text ? tokenizer_.get() : nullptr, prompt, options_, [this](std::string_view t) { texts_.emplace_back(t); },
+        [this](std::int32_t id) {
+          tokens_.push_back(id);
+          return id != cancel_at_;
+        });
+    HEDDLE_CHECK(result.ok(), "{}", result.error().message());
+    return *result;
+  }
+  GenerateResult generate(const Ids& script, const Ids& prompt) {
+    Session session = open(script);
+    return generate(session, prompt);
+  }
+
+  std::string text() const {
+    std::string out;
+    for (const auto& t : texts_) out += t;
+    return out;
+  }
+
+  plan::VocabularyT vocabulary_;
+  std::int32_t bytes_ = 0, cancel_at_ = -1;
+  std::unique_ptr<text::Tokenizer> tokenizer_;
+  GenerateOptions options_;
+  Ids fed_, tokens_;
+  std::vector<std::string> texts_;
+};
+
+TEST_F(Generate, StopsAtAnEndToken) {
+  const auto result = generate({1, hi, a, b, 2}, {1, hi});
+  EXPECT_EQ(result.reason, StopReason::end);
+  EXPECT_EQ(result.tokens, (Ids{a, b}));
+  EXPECT_EQ(tokens_, result.tokens);
+  EXPECT_EQ(result.prompt_tokens, 2);
+  EXPECT_THAT(texts_, ElementsAre("a", "b"));
+  EXPECT_EQ(fed_, (Ids{1, hi, a, b}));
+  EXPECT_GE(result.prefill_seconds, 0);
+  EXPECT_GE(result.decode_seconds, 0);
+}
+
+TEST_F(Generate, GoesPastAnEndTokenWhenTold) {
+  options_.ignore_end = true;
+  options_.max_tokens = 3;
+  const auto result = generate({1, a, 2, b}, {1});
+  EXPECT_EQ(result.tokens, (Ids{a, 2, b}));
+  EXPECT_EQ(result.reason, StopReason::length);
+  EXPECT_EQ(text(), "ab");
+}
+
+TEST_F(Generate, StopsAtTheLengthWithoutAStepTooMany) {
+  options_.max_tokens = 2;
+  const auto result = generate({1, a, b, a, a}, {1});
+  EXPECT_EQ(result.reason, StopReason::length);
+  EXPECT_EQ(result.tokens, (Ids{a, b}));
+  EXPECT_EQ(fed_, (Ids{1, a}));
+  options_.max_tokens = 0;
+  EXPECT_EQ(generate({1, a}, {1}).tokens, Ids{});
+  EXPECT_EQ(name(StopReason::length), "length");
+}
+
+TEST_F(Generate, StopsWhenTheContextIsFull) {
+  Session session = open({1, a, a, a, a, a, a}, 4);
+  const auto result = generate(session, {1, a});
+  EXPECT_EQ(result.reason, StopReason::context_full);
+  EXPECT_EQ(result.tokens, (Ids{a, a, a}));  // the last one needs no place
+  EXPECT_EQ(session.position(), 4);
+}
+
+TEST_F(Generate, RefusesAPromptThatDoesNotFitOrIsEmpty) {
+  Session session = open({}, 2);
+  EXPECT_EQ(runtime::generate(session, nullptr, Ids{1, a, a}, options_, {}).error().message(), "context is full: 2 positions, 3 wanted");
+  EXPECT_EQ(runtime::generate(session, nullptr, Ids{}, options_, {}).error().message(), "no tokens to feed, at least one is wanted");
+  EXPECT_EQ(fed_, Ids{});
+}
+
+TEST_F(Generate, IsCancelledByTheTokenCallback) {
+  cancel_at_ = b;
+  const auto result = generate({1, a, b, a}, {1});
+  EXPECT_EQ(result.reason, StopReason::cancelled);
+  EXPECT_EQ(result.tokens, (Ids{a, b}));
+  EXPECT_EQ(text(), "ab");
+  EXPECT_EQ(fed_, (Ids{1, a}));
+}
+
+TEST_F(Generate, StopTextOverTwoTokensIsNotPartOfTheOutput) {
+  options_.stop = {"STOP"};
+  const auto result = generate({1, a, st, op, b}, {1});
+  EXPECT_EQ(result.reason, StopReason::stop_text);
+  EXPECT_EQ(result.tokens, (Ids{a, st, op}));
+  EXPECT_THAT(texts_, ElementsAre("a"));
+}
+
+TEST_F(Generate, WhatTurnsOutToBeNoStopTextComesLater) {
+  options_.stop = {"STOP", ""};
+  const auto result = generate({1, st, o, b, st, 2}, {1});
+  EXPECT_EQ(result.reason, StopReason::end);
+  EXPECT_THAT(texts_, ElementsAre("STOb", "ST"));
+}
+
+TEST_F(Generate, AStopTextInsideAToken) {
+  options_.stop = {"T", "TO"};
+  const auto result = generate({1, a, st, op}, {1});
+  EXPECT_EQ(result.reason, StopReason::stop_text);
+  EXPECT_EQ(text(), "aS");
+}
+
+TEST_F(Generate, TheFirstOfSeveralStopTexts) {
+  options_.stop = {"bab", "a"};
+  EXPECT_EQ(generate({1, b, a, b}, {1}).reason, StopReason::stop_text);
+  EXPECT_EQ(text(), "b");
+  texts_.clear();
+  options_.stop = {"OPa", "Pb", "aa"};
+  EXPECT_EQ(generate({1, op, b}, {1}).reason, StopReason::stop_text);  // held for the first one, stopped by the second
+  EXPECT_EQ(text(), "O");
+}
+
+TEST_F(Generate, AStopTextThatOverlapsItself) {
+  options_.stop = {"aab"};
+  EXPECT_EQ(generate({1, a, a, a, b, a}, {1}).reason, StopReason::stop_text);
+  EXPECT_THAT(texts_, ElementsAre("a"));
+}
+
+TEST_F(Generate, StopTextOfACharacterInBytes) {
+  options_.stop = {"\xe2\x82\xac"};
+  EXPECT_EQ(generate({1, a, bytes_ + 0xe2, bytes_ + 0x82, bytes_ + 0xac, b}, {1}).reason, StopReason::stop_text);
+  EXPECT_EQ(text(), "a");
+}
+
+TEST_F(Generate, AStopTextThatIsNoUtf8CutsNoCharacter) {
+  options_.stop = {"\xac"};
+  EXPECT_EQ(generate({1, bytes_ + 0xe2, bytes_ + 0x82, bytes_ + 0xac, b, 2}, {1}).reason, StopReason::end);
+  EXPECT_THAT(texts_, ElementsAre("\xe2\x82\xac", "b"));
+}
+
+TEST_F(Generate, GivesWholeCharacters) {
+  const auto result = generate({1, bytes_ + 0xc3, bytes_ + 0xa4, bytes_ + 0xc3, 2}, {1});
+  EXPECT_EQ(result.tokens.size(), 3u);
+  EXPECT_THAT(texts_, ElementsAre("\xc3\xa4", "\xef\xbf\xbd"));
+}
+
+TEST_F(Generate, DropsTheBlankInFrontOnlyAtTheStartOfTheText) {
+  generate({1, hi, 2}, {1});
+  EXPECT_EQ(text(), "Hi");
+  texts_.clear();
+  generate({1, a, hi, 2}, {1, a});
+  EXPECT_EQ(text(), " Hi");
+  texts_.clear();
+  Session session = open({1, a, 1, hi, 2});
+  ASSERT_TRUE(session.feed(Ids{1, a}).ok());
+  generate(session, {1});
+  EXPECT_EQ(text(), " Hi");
+}
+
+TEST_F(Generate, WorksWithoutATokenizer) {
+  options_.stop = {"a"};
+  Session session = open({1, a, b, 2});
+  const auto result = generate(session, {1}, false);
+  EXPECT_EQ(result.tokens, (Ids{a, b}));
+  EXPECT_EQ(result.reason, StopReason::end);  // the plan's vocabulary knows its end tokens
+  EXPECT_TRUE(texts_.empty());
+}
+
+TEST_F(Generate, ThePenaltySeesPromptAndOutput) {
+  options_.sampling.repeat_penalty = 1000;
+  options_.max_tokens = 2;
+  // The script wants "a" twice; its logit becomes 0.005 and is still the largest. In the prompt and the output alike.
+  EXPECT_EQ(generate({1, a, a}, {1}).tokens, (Ids{a, a}));
+  options_.sampling.repeat_penalty = 0.001f;
+  // The token seen in the prompt has logit 0 and stays at 0; seen "a" grows.
+  EXPECT_EQ(generate({1, a, b}, {1}).tokens, (Ids{a, b}));
+}
+
+TEST_F(Generate, DrawsBySeedAndPosition) {
+  options_.sampling = {.temperature = 1, .top_k = 0, .top_p = 1, .min_p = 0, .seed = 7};
+  options_.max_tokens = 10;
+  options_.ignore_end = true;
+  const Ids flat(20, 0);
+  const auto first = generate(flat, {1}).tokens, second = generate(flat, {1}).tokens;
+  EXPECT_EQ(first, second);
+  options_.sampling.seed = 8;
+  EXPECT_NE(generate(flat, {1}).tokens, first);
+  std::vector<float> logits(vocabulary_.tokens.size());
+  logits[0] = 5;
+  EXPECT_EQ(first[0], *sample(logits, {.temperature = 1, .top_k = 0, .top_p = 1, .min_p = 0, .seed = 7}, {}, 1));
+}
+
+TEST_F(Generate, StopsByNameOnLogitsThatAreNotFinite) {
+  Session session = open({1, a, -1});
+  EXPECT_EQ(runtime::generate(session, nullptr, Ids{1}, options_, {}).error().message(), "logit of token 3 at position 2 is nan");
+}
+
+TEST(StopReasons, Names) {
+  EXPECT_EQ(name(StopReason::end), "end");
+  EXPECT_EQ(name(StopReason::stop_text), "stop");
+  EXPECT_EQ(name(StopReason::context_full), "context full");
+  EXPECT_EQ(name(StopReason::cancelled), "cancelled");
+}
+
+}  // namespace
+}  // namespace heddle::runtime

@@ -1,0 +1,159 @@
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "codegen/spec.h"
+#include "ir/graph_view.h"
+#include "ir/ops_reference.h"
+#include "ir/text.h"
+#include "tools/commands.h"
+#include "tools/console.h"
+#include "tools/options.h"
+
+namespace heddle::tools {
+namespace {
+
+struct Options {
+  std::string model, after, function = "decode_1";
+  bool ir = false, kernels = false, memory = false, weights = false, dot = false, remarks = false, json = false, ops = false;
+  std::int64_t context = 0;
+  CompileOptions compile;
+};
+
+/// The module right after pass `name` (or "lowered": before any), which the plan does not hold: the pipeline is run again up to there.
+Result<std::string> ir_after(const Options& options) {
+  HEDDLE_ASSIGN(auto model, frontends::open_model(options.model));
+  HEDDLE_ASSIGN(auto module, lower(model, options.compile));
+  if (options.after == "lowered") return ir::print(*module);
+  passes::register_builtin_passes(passes::Registry::global());
+  auto steps = passes::default_pipeline(module->target);
+  if (!options.compile.pipeline.empty()) {
+    HEDDLE_ASSIGN(steps, passes::parse_pipeline(options.compile.pipeline, passes::Registry::global()));
+  }
+  auto last = std::find_if(steps.rbegin(), steps.rend(), [&](const passes::Step& step) { return step.pass == options.after; });
+  if (last == steps.rend()) return error("--after: pass '{}' is not in the pipeline: {}", options.after, passes::print_pipeline(steps));
+  steps.erase(last.base(), steps.end());
+  const codegen::SpecQuestions questions;
+  passes::RunOptions run;
+  run.disabled = options.compile.disabled;
+  run.pass_limit = options.compile.pass_limit;
+  HEDDLE_ASSIGN(auto report, passes::run_pipeline(*module, steps, &questions, run));
+  (void)report;
+  return ir::print(*module);
+}
+
+void print_kernels(const plan::PlanT& plan, nlohmann::json* json) {
+  std::vector<int> calls(plan.kernels.size());
+  for (const auto& entry : plan.entries)
+    for (const auto& node : entry->nodes) ++calls[node->kernel];
+  for (std::size_t i = 0; i < plan.kernels.size(); ++i) {
+    const auto& kernel = *plan.kernels[i];
+    if (json) (*json).push_back({{"name", kernel.spec->name}, {"nodes", calls[i]}, {"min_bytes", kernel.min_bytes}});
+    else fmt::print("{:>4} nodes  {:>10} at least  {}\n", calls[i], human_bytes(std::uint64_t(kernel.min_bytes)), kernel.spec->name);
+  }
+}
+
+void print_memory(const plan::PlanT& plan, std::int64_t asked, nlohmann::json* json) {
+  const runtime::Capacity capacity{1, context_for(plan, asked, 0)};
+  const auto use = runtime::memory_use(plan, capacity);
+  if (json) {
+    *json = {{"context", capacity.context}, {"weights", use.weights}, {"cache", use.cache}, {"arena", use.arena}, {"total", use.total()}};
+    return;
+  }
+  fmt::print("weights  {:>14} bytes\ncache    {:>14} bytes for {} positions\narena    {:>14} bytes\ntotal    {:>14} bytes\n", use.weights, use.cache,
+             capacity.context, use.arena, use.total());
+}
+
+void print_weights(const plan::PlanT& plan, nlohmann::json* json) {
+  for (const auto& weight : plan.weights) {
+    std::uint64_t bytes = 0;
+    for (const auto& source : weight->sources) bytes += source->bytes;
+    if (json) (*json).push_back({{"name", weight->name}, {"dtype", weight->dtype}, {"shape", weight->shape}, {"layout", weight->layout}, {"bytes", bytes}});
+    else fmt::print("{:<32} {:<6} [{}] layout {}, {} bytes\n", weight->name, weight->dtype, fmt::join(weight->shape, ", "), weight->layout, bytes);
+  }
+}
+
+Result<void> run(const Options& options) {
+  if (options.ops) {
+    fmt::print("{}", ir::ops_reference());
+    return {};
+  }
+  if (options.model.empty()) return error("inspect: a model or a plan is wanted");
+  if (!options.after.empty()) {
+    if (is_plan_file(options.model)) return error("--after: a plan holds the final IR only; give the model");
+    HEDDLE_ASSIGN(auto text, ir_after(options));
+    fmt::print("{}", text);
+    return {};
+  }
+  HEDDLE_ASSIGN(auto compiled, plan_for(options.model, options.compile));
+  const plan::PlanT& plan = *compiled.plan;
+  nlohmann::json json;
+  nlohmann::json* out = options.json ? &json : nullptr;
+  if (options.dot) {
+    HEDDLE_ASSIGN(auto module, ir::parse(plan.ir, "plan"));
+    const ir::Function* function = module->function(options.function);
+    if (!function) return error("--function: the plan has no entry point '{}'", options.function);
+    fmt::print("{}", ir::to_dot(*function));
+    return {};
+  }
+  if (options.ir) {
+    fmt::print("{}", plan.ir);
+    return {};
+  }
+  const bool all = !options.kernels && !options.memory && !options.weights && !options.remarks;
+  if (all) {
+    const auto& m = *plan.model;
+    if (out)
+      json["model"] = {{"name", m.name}, {"architecture", m.architecture}, {"layers", m.layers}, {"vocabulary", m.vocabulary},
+                       {"trained_context", m.trained_context}, {"parameters", m.parameters}, {"weight_bytes", m.weight_bytes}};
+    else
+      fmt::print("{} {}: {} layers, {} tokens of vocabulary ({}), trained for {} positions, {:.1f} M parameters, weights {}\ntarget {}\n",
+                 m.architecture, m.name, m.layers, m.vocabulary, plan.vocabulary->kind, m.trained_context, double(m.parameters) / 1e6,
+                 human_bytes(m.weight_bytes), plan.target);
+    for (const auto& entry : plan.entries) {
+      if (out) json["entries"].push_back({{"name", entry->name}, {"rows", entry->rows}, {"nodes", entry->nodes.size()}, {"arena_bytes", entry->arena_bytes}});
+      else fmt::print("entry {:<12} {:>4} kernels a step\n", entry->name, entry->nodes.size());
+    }
+    for (const auto& field : plan.key) {
+      if (out) json["key"][field->name] = field->value;
+      else fmt::print("  {:<18} {}\n", field->name, field->value);
+    }
+  }
+  if (options.memory || all) print_memory(plan, options.context, out ? &json["memory"] : nullptr);
+  if (options.kernels) print_kernels(plan, out ? &json["kernels"] : nullptr);
+  if (options.weights) print_weights(plan, out ? &json["weights"] : nullptr);
+  if (options.remarks) {
+    for (const auto& remark : plan.remarks)
+      if (!out) fmt::print("{}\n", remark);
+    if (out) json["remarks"] = plan.remarks;
+  }
+  if (out) fmt::print("{}\n", json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace));
+  return {};
+}
+
+}  // namespace
+
+void add_inspect(CLI::App& app, int& exit_code) {
+  auto* command = app.add_subcommand("inspect", "look into a model or a plan: IR, kernels, memory, weights, remarks");
+  auto options = std::make_shared<Options>();
+  command->add_option("model", options->model, "a GGUF file or a plan");
+  command->add_flag("--ir", options->ir, "the IR that the plan was made from");
+  command->add_option("--after", options->after, "the IR right after this pass ('lowered': before any)")->type_name("PASS");
+  command->add_flag("--kernels", options->kernels, "the distinct kernels, how many nodes use each, and the least bytes each must move");
+  command->add_flag("--memory", options->memory, "bytes by name for a context length");
+  command->add_option("--ctx", options->context, "the context length for --memory");
+  command->add_flag("--weights", options->weights, "every weight with its type, shape and layout");
+  command->add_flag("--dot", options->dot, "a graph for Graphviz, groups as clusters");
+  command->add_option("--function", options->function, "which entry point for --dot")->capture_default_str();
+  command->add_flag("--remarks", options->remarks, "what the passes did and declined");
+  command->add_flag("--ops", options->ops, "the reference of the IR's ops, from ops.def (needs no model)");
+  command->add_flag("--json", options->json, "as JSON");
+  add_plan_options(*command, options->compile);
+  add_pass_options(*command, options->compile);
+  command->callback([options, &exit_code] {
+    auto result = run(*options);
+    exit_code = result.ok() ? 0 : fail(result.error());
+  });
+}
+
+}  // namespace heddle::tools

@@ -1,0 +1,130 @@
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "runtime/generate.h"
+#include "tools/commands.h"
+#include "tools/console.h"
+#include "tools/options.h"
+
+namespace heddle::tools {
+namespace {
+
+struct Options {
+  std::string model, prompt, file, ids;
+  bool has_prompt = false;
+  CompileOptions compile;
+  DeviceOptions device;
+  runtime::GenerateOptions generate;
+  std::int64_t context = 0;
+  bool json = false, no_echo = false, ignore_eos = false;
+};
+
+struct Prompt {
+  std::string text;
+  std::vector<std::int32_t> tokens;
+};
+
+Result<Prompt> prompt_of(const Options& options, const plan::PlanT& plan, const text::Tokenizer* tokenizer, const std::optional<Error>& why_not) {
+  Prompt prompt;
+  if (!options.ids.empty()) {
+    HEDDLE_ASSIGN(prompt.tokens, parse_ids(options.ids, plan.model->vocabulary));
+    if (tokenizer) prompt.text = tokenizer->decode(prompt.tokens);
+  } else {
+    if (!tokenizer) return error("-p: {}; use --ids", why_not->message());
+    prompt.text = options.prompt;
+    if (!options.has_prompt) {
+      HEDDLE_ASSIGN(prompt.text, read_input(options.file.empty() ? "-" : options.file));
+    }
+    prompt.tokens = tokenizer->encode(prompt.text, {.bos = true, .special = true});
+  }
+  if (prompt.tokens.empty()) return error("the prompt is empty");
+  return prompt;
+}
+
+Result<void> run(const Options& options) {
+  HEDDLE_ASSIGN(auto compiled, plan_for(options.model, options.compile));
+  if (compiled.built) fmt::print(stderr, "compiled: {}\n", compiled.why);
+  const plan::PlanT& plan = *compiled.plan;
+  std::unique_ptr<text::Tokenizer> tokenizer;
+  std::optional<Error> why_not;
+  if (auto made = text::Tokenizer::create(*plan.vocabulary); made.ok()) tokenizer = std::move(*made);
+  else why_not = made.take_error();
+
+  HEDDLE_ASSIGN(auto prompt, prompt_of(options, plan, tokenizer.get(), why_not));
+  const std::int64_t count = options.generate.max_tokens;
+  const std::int64_t context = context_for(plan, options.context, std::int64_t(prompt.tokens.size()) + std::max<std::int64_t>(count, 0));
+  HEDDLE_ASSIGN(auto session, open_session(compiled.plan, context, options.device));
+
+  catch_interrupt();
+  const bool plain = !options.json;
+  if (plain && !options.no_echo) fmt::print("{}", prompt.text);
+  std::fflush(stdout);
+  std::string text;
+  auto on_text = [&](std::string_view piece) {
+    if (plain) {
+      std::fwrite(piece.data(), 1, piece.size(), stdout);
+      std::fflush(stdout);
+    }
+    text += piece;
+  };
+  auto on_token = [&](std::int32_t id) {
+    if (plain && !tokenizer) {
+      fmt::print(" {}", id);
+      std::fflush(stdout);
+    }
+    return !interrupted();
+  };
+  HEDDLE_ASSIGN(auto result, runtime::generate(session, tokenizer.get(), prompt.tokens, options.generate, on_text, on_token));
+  if (options.json) {
+    nlohmann::json out = {{"prompt", prompt.text},
+                          {"text", text},
+                          {"prompt_tokens", prompt.tokens},
+                          {"tokens", result.tokens},
+                          {"stop", std::string(runtime::name(result.reason))},
+                          {"prefill_seconds", result.prefill_seconds},
+                          {"decode_seconds", result.decode_seconds}};
+    fmt::print("{}\n", out.dump(1, ' ', false, nlohmann::json::error_handler_t::replace));
+  } else {
+    fmt::print("\n");
+  }
+  const double prompt_tokens = double(result.prompt_tokens), generated = double(result.tokens.size());
+  fmt::print(stderr, "prompt {} tokens, {:.1f} tokens/s; generated {} tokens, {:.1f} tokens/s; stopped: {}; {}\n", result.prompt_tokens,
+             prompt_tokens / std::max(result.prefill_seconds, 1e-9), result.tokens.size(), generated / std::max(result.decode_seconds, 1e-9),
+             runtime::name(result.reason), session.device().description());
+  return {};
+}
+
+}  // namespace
+
+void add_run(CLI::App& app, int& exit_code) {
+  auto* command = app.add_subcommand("run", "generate text; compiles the model first when there is no valid plan");
+  auto options = std::make_shared<Options>();
+  auto& sampling = options->generate.sampling;
+  command->add_option("model", options->model, "a GGUF file or a plan")->required();
+  auto* prompt = command->add_option("-p,--prompt", options->prompt, "the text to continue");
+  command->add_option("-f,--file", options->file, "read the prompt from a file; - is standard input")->excludes(prompt);
+  command->add_option("--ids", options->ids, "the prompt as token ids: 1,2,3")->excludes(prompt);
+  command->add_option("-n,--tokens", options->generate.max_tokens, "tokens to generate (default: until the text ends or the context is full)");
+  command->add_option("--ctx", options->context, "positions to make room for (default: trained length or 4096, whichever is less)")
+      ->check(CLI::Range(std::int64_t(1), std::int64_t(1) << 30));
+  command->add_option("--temp", sampling.temperature, "0 takes the likeliest token")->capture_default_str()->check(CLI::NonNegativeNumber);
+  command->add_option("--top-k", sampling.top_k, "draw from the K likeliest; 0: from all")->capture_default_str();
+  command->add_option("--top-p", sampling.top_p, "draw from the likeliest that make up this probability")->capture_default_str()->check(CLI::Range(0.0, 1.0));
+  command->add_option("--min-p", sampling.min_p, "leave out tokens less likely than this share of the likeliest")->capture_default_str()->check(CLI::Range(0.0, 1.0));
+  command->add_option("--repeat-penalty", sampling.repeat_penalty, "divide the logits of the last tokens; 1: off")->capture_default_str()->check(CLI::PositiveNumber);
+  command->add_option("--seed", sampling.seed, "the same seed draws the same text")->capture_default_str();
+  command->add_option("--stop", options->generate.stop, "end the output before this text (again for more)")->take_all()->type_name("TEXT");
+  command->add_flag("--ignore-eos", options->generate.ignore_end, "go on after an end token");
+  command->add_flag("--no-echo", options->no_echo, "do not print the prompt");
+  command->add_flag("--json", options->json, "one JSON object instead of text");
+  add_plan_options(*command, options->compile);
+  add_pass_options(*command, options->compile);
+  add_device_options(*command, options->device);
+  command->callback([options, prompt, &exit_code] {
+    options->has_prompt = prompt->count() > 0;
+    auto result = run(*options);
+    exit_code = result.ok() ? 0 : fail(result.error());
+  });
+}
+
+}  // namespace heddle::tools

@@ -1,0 +1,277 @@
+#include "tools/compile_model.h"
+
+#include <sys/stat.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+
+#include "codegen/spec.h"
+#include "codegen/write_plan.h"
+#include "ir/base/build_id.h"
+#include "ir/base/cache_path.h"
+#include "ir/base/mapped_file.h"
+#include "ir/text.h"
+#include "ir/verify.h"
+
+namespace heddle::tools {
+namespace {
+namespace fs = std::filesystem;
+
+class Stopwatch {
+ public:
+  explicit Stopwatch(std::vector<Stage>& stages) : stages_(stages) {}
+  void lap(std::string name) {
+    const auto now = std::chrono::steady_clock::now();
+    stages_.push_back({std::move(name), std::chrono::duration<double, std::milli>(now - last_).count()});
+    last_ = now;
+  }
+
+ private:
+  std::vector<Stage>& stages_;
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
+/// The entry points a target gets. Eight rows of logits serve perplexity; prompts go through wider steps without a head.
+std::vector<frontends::EntryRequest> entries_for(const ir::Target&) { return {{"decode", 1}, {"decode", 8}, {"prefill", 32}}; }
+
+std::string absolute(const std::string& path) {
+  std::error_code ignored;
+  const fs::path full = fs::canonical(path, ignored);
+  return full.empty() ? path : full.string();
+}
+
+struct Plugins {
+  std::string hash;
+};
+
+Result<Plugins> load_plugins(const CompileOptions& options) {
+  Plugins out;
+  for (const std::string& path : options.plugins) {
+    HEDDLE_ASSIGN(auto plugin, passes::load_pass_plugin(path));
+    out.hash += (out.hash.empty() ? "" : ",") + plugin.hash;
+  }
+  return out;
+}
+
+plan::Key key_for(const frontends::Model& model, const ir::Target& target, const CompileOptions& options, const std::string& plugins,
+                  const std::vector<passes::Step>& steps) {
+  return {
+      {"model fingerprint", model.fingerprint},
+      {"target", target.name},
+      {"activations", target.activations},
+      {"kv", options.kv},
+      {"pipeline", passes::print_pipeline(steps)},
+      {"disabled passes", fmt::format("{}", fmt::join(options.disabled, ","))},
+      {"pass limit", options.pass_limit < 0 ? std::string() : std::to_string(options.pass_limit)},
+      {"plug-ins", plugins},
+      {"program build", build_id()},
+  };
+}
+
+void fill_model(const frontends::Model& model, plan::PlanT& plan) {
+  plan.model = std::make_unique<plan::ModelInfoT>();
+  auto& info = *plan.model;
+  info.name = model.config.name;
+  info.architecture = model.config.architecture;
+  info.vocabulary = std::uint32_t(model.config.vocabulary);
+  info.trained_context = std::uint32_t(model.config.trained_context);
+  info.layers = std::uint32_t(model.config.layers);
+  for (const auto& tensor : model.tensors) {
+    std::uint64_t elements = 1;
+    for (auto d : tensor.shape) elements *= std::uint64_t(d);
+    info.parameters += elements;
+    info.weight_bytes += tensor.bytes;
+  }
+  for (const auto& file : model.files) {
+    plan.files.push_back(std::make_unique<plan::ModelFileT>(file));
+    plan.files.back()->path = absolute(file.path);
+  }
+  plan.vocabulary = std::make_unique<plan::VocabularyT>(model.vocabulary);
+  plan.chat_template = model.chat_template;
+}
+
+/// `--print-after` and `--dump-ir`.
+std::function<void(const passes::Step&, const ir::Module&)> observer(const CompileOptions& options) {
+  if (options.print_after.empty() && options.dump_dir.empty()) return {};
+  return [&options, number = 0](const passes::Step& step, const ir::Module& module) mutable {
+    ++number;
+    if (options.print_after == step.pass || options.print_after == "all")
+      fmt::print(stderr, "# after {}\n{}\n", step.pass, ir::print(module));
+    if (!options.dump_dir.empty())
+      std::ofstream(fmt::format("{}/{:02}-{}.ir", options.dump_dir, number, step.pass)) << ir::print(module);
+  };
+}
+
+Result<std::vector<passes::Step>> steps_for(const ir::Target& target, const CompileOptions& options) {
+  if (options.pipeline.empty()) return passes::default_pipeline(target);
+  return passes::parse_pipeline(options.pipeline, passes::Registry::global());
+}
+
+}  // namespace
+
+Result<ir::Target> target_named(const std::string& name, const std::string& activations) {
+  ir::Target target;
+  if (name != "cpu" && name != "auto") return error("target '{}' is not known (known: auto, cpu)", name);
+  if (activations != "q8" && activations != "f32") return error("activations '{}' are not known (known: q8, f32)", activations);
+  target.name = "cpu";
+  target.activations = activations == "q8" ? "q8_1" : "f32";
+  // Round numbers for a small server: an operator boundary is a barrier among a few threads.
+  target.workers = 4;
+  target.launch_us = 2;
+  target.memory_gbps = 25;
+  target.worker_gflops = 10;
+  return target;
+}
+
+Result<std::unique_ptr<ir::Module>> lower(const frontends::Model& model, const CompileOptions& options) {
+  frontends::BuildOptions build;
+  HEDDLE_ASSIGN(build.target, target_named(options.target, options.activations));
+  build.entries = entries_for(build.target);
+  const auto kv = dtype_named(options.kv);
+  if (kv != DType::f32 && kv != DType::f16) return error("cache type '{}' is not known (known: f32, f16)", options.kv);
+  build.kv = *kv;
+  HEDDLE_ASSIGN(auto module, frontends::build_ir(model, build));
+  HEDDLE_TRY(ir::verify(*module));
+  return module;
+}
+
+namespace {
+
+/// The model and everything that decides on its plan.
+struct Inputs {
+  frontends::Model model;
+  ir::Target target;
+  std::vector<passes::Step> steps;
+  plan::Key key;
+};
+
+Result<Inputs> inputs_of(const std::string& path, const CompileOptions& options) {
+  Inputs out;
+  passes::register_builtin_passes(passes::Registry::global());
+  HEDDLE_ASSIGN(auto plugins, load_plugins(options));
+  HEDDLE_ASSIGN(out.model, frontends::open_model(path));
+  HEDDLE_ASSIGN(out.target, target_named(options.target, options.activations));
+  HEDDLE_ASSIGN(out.steps, steps_for(out.target, options));
+  out.key = key_for(out.model, out.target, options, plugins.hash, out.steps);
+  return out;
+}
+
+}  // namespace
+
+Result<std::string> explain_cached(const std::string& path, const CompileOptions& options) {
+  HEDDLE_ASSIGN(const auto inputs, inputs_of(path, options));
+  const plan::PlanCache cache(options.cache_dir.empty() ? default_cache_dir() : options.cache_dir);
+  const plan::Lookup found = cache.find(absolute(path), inputs.key);
+  std::string out = found.plan ? "up to date: " + found.path : fmt::format("to be built: {}\n{}", found.why, found.path);
+  for (const auto& [name, value] : inputs.key) out += fmt::format("\n  {:<18} {}", name, value);
+  return out;
+}
+
+Result<Compiled> compile_model(const std::string& path, const CompileOptions& options) {
+  Compiled out;
+  Stopwatch watch(out.stages);
+  HEDDLE_ASSIGN(const auto inputs, inputs_of(path, options));
+  const auto& [model, target, steps, key] = inputs;
+  watch.lap("read model");
+
+  const plan::PlanCache cache(options.cache_dir.empty() ? default_cache_dir() : options.cache_dir);
+  if (options.use_cache && options.output.empty()) {
+    plan::Lookup found = cache.find(absolute(path), key);
+    out.path = found.path;
+    if (found.plan && !options.force) {
+      out.plan = std::move(found.plan);
+      return out;
+    }
+    out.why = found.plan ? "--force" : found.why;
+  } else {
+    out.path = options.output;
+    out.why = options.output.empty() ? "--no-cache" : "asked for";
+  }
+  out.built = true;
+
+  HEDDLE_ASSIGN(auto module, lower(model, options));
+  if (!options.dump_dir.empty()) {
+    std::error_code ec;
+    fs::create_directories(options.dump_dir, ec);
+    if (ec) return error("{}: cannot make the folder: {}", options.dump_dir, ec.message());
+    std::ofstream(options.dump_dir + "/00-lowered.ir") << ir::print(*module);
+  }
+  watch.lap("build IR");
+
+  const codegen::SpecQuestions questions;
+  passes::RunOptions run;
+  run.disabled = options.disabled;
+  run.pass_limit = options.pass_limit;
+  run.reproducer = (options.dump_dir.empty() ? fs::temp_directory_path().string() : options.dump_dir) + "/heddle-reproducer.ir";
+  run.after = observer(options);
+  HEDDLE_ASSIGN(out.report, passes::run_pipeline(*module, steps, &questions, run));
+  HEDDLE_TRY(passes::check_required(out.report, options.required));
+  watch.lap("passes");
+
+  auto plan = std::make_shared<plan::PlanT>();
+  for (auto& [name, value] : key) {
+    auto field = std::make_unique<plan::KeyFieldT>();
+    field->name = name, field->value = value;
+    plan->key.push_back(std::move(field));
+  }
+  fill_model(model, *plan);
+  for (const auto& remark : out.report.remarks) plan->remarks.push_back(remark.str());
+  auto places = [&](const std::string& name) -> std::optional<codegen::TensorPlace> {
+    const auto* tensor = model.tensor(name);
+    if (!tensor) return std::nullopt;
+    const std::int64_t columns = tensor->shape.back();
+    std::int64_t rows = 1;
+    for (auto d : tensor->shape) rows *= d;
+    return codegen::TensorPlace{tensor->file, tensor->offset, tensor->bytes, rows / columns, columns};
+  };
+  HEDDLE_TRY(codegen::write_plan(*module, places, *plan));
+  HEDDLE_TRY(plan::check(*plan));
+  watch.lap("code and plan");
+
+  if (!out.path.empty()) {
+    auto written = plan::write_plan(out.path, *plan);
+    if (!written.ok()) {
+      if (!options.output.empty()) return written.take_error();
+      out.why += fmt::format("; not stored: {}", written.error().message());  // a cache that cannot be written costs time, not the run
+      out.path.clear();
+    }
+    watch.lap("store plan");
+  }
+  out.plan = std::move(plan);
+  return out;
+}
+
+bool is_plan_file(const std::string& path) {
+  char magic[12] = {};
+  std::ifstream(path, std::ios::binary).read(magic, 11);
+  return std::string_view(magic) == "heddle-plan";
+}
+
+Result<std::shared_ptr<const plan::PlanT>> load_plan(const std::string& path) {
+  HEDDLE_ASSIGN(auto plan, plan::read_plan(path));
+  for (const auto& file : plan->files) {
+    struct stat info = {};
+    if (stat(file->path.c_str(), &info) != 0) return error("{}: its model file {} is not there", path, file->path);
+    if (std::uint64_t(info.st_size) != file->bytes)
+      return error("{}: its model file {} has {} bytes, the plan was made for {}", path, file->path, info.st_size, file->bytes);
+  }
+  if (!plan->files.empty()) {
+    HEDDLE_ASSIGN(auto model, frontends::open_model(plan->files.front()->path));
+    for (const auto& field : plan->key)
+      if (field->name == "model fingerprint" && field->value != model.fingerprint)
+        return error("{}: the header of its model file {} has changed: fingerprint {}, the plan was made for {}", path, plan->files.front()->path,
+                     model.fingerprint, field->value);
+  }
+  return std::shared_ptr<const plan::PlanT>(std::move(plan));
+}
+
+Result<Compiled> plan_for(const std::string& model_or_plan, const CompileOptions& options) {
+  if (!is_plan_file(model_or_plan)) return compile_model(model_or_plan, options);
+  Compiled out;
+  HEDDLE_ASSIGN(out.plan, load_plan(model_or_plan));
+  out.path = model_or_plan;
+  return out;
+}
+
+}  // namespace heddle::tools

@@ -1,0 +1,28 @@
+#include "tools/open_session.h"
+
+#include <algorithm>
+
+#include "runtime/cpu/device.h"
+#include "tools/console.h"
+#include "tools/reference_device.h"
+
+namespace heddle::tools {
+
+Result<std::unique_ptr<runtime::Device>> make_device(const plan::PlanT& plan, const DeviceOptions& options) {
+  if (options.reference) return make_reference_device();
+  if (plan.target == "cpu") return runtime::make_cpu_device(options.threads);
+  return error("the plan is for target '{}', which this program cannot run (it runs: cpu)", plan.target);
+}
+
+std::int64_t context_for(const plan::PlanT& plan, std::int64_t asked, std::int64_t needed) {
+  if (asked > 0) return asked;
+  const std::int64_t trained = plan.model && plan.model->trained_context > 0 ? plan.model->trained_context : 4096;
+  return std::max<std::int64_t>(std::min<std::int64_t>(trained, 4096), needed);
+}
+
+Result<runtime::Session> open_session(std::shared_ptr<const plan::PlanT> plan, std::int64_t context, const DeviceOptions& options) {
+  HEDDLE_ASSIGN(auto device, make_device(*plan, options));
+  return runtime::Session::open(std::move(device), std::move(plan), context, progress_line("loading weights"));
+}
+
+}  // namespace heddle::tools

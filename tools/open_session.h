@@ -1,0 +1,20 @@
+#pragma once
+#include "runtime/session.h"
+#include "tools/compile_model.h"
+
+namespace heddle::tools {
+
+struct DeviceOptions {
+  int threads = 0;         // CPU; 0: all
+  bool reference = false;  // the interpreter instead of the plan's target
+};
+
+/// The device a plan was compiled for.
+Result<std::unique_ptr<runtime::Device>> make_device(const plan::PlanT& plan, const DeviceOptions& options);
+
+/// Positions to make room for: `asked` if positive, else the trained length or 4096, whichever is less, or `needed` if that is more.
+std::int64_t context_for(const plan::PlanT& plan, std::int64_t asked, std::int64_t needed);
+
+Result<runtime::Session> open_session(std::shared_ptr<const plan::PlanT> plan, std::int64_t context, const DeviceOptions& options);
+
+}  // namespace heddle::tools

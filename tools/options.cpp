@@ -1,0 +1,71 @@
+#include "tools/options.h"
+
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <iostream>
+#include <iterator>
+
+#include "ir/base/mapped_file.h"
+
+namespace heddle::tools {
+
+void add_plan_options(CLI::App& app, CompileOptions& options) {
+  app.add_option("--target", options.target, "cpu, or auto: the best one here")->capture_default_str();
+  app.add_option("--activations", options.activations, "what quantised weights are multiplied with: q8 (8-bit blocks, faster) or f32 (exact)")
+      ->capture_default_str();
+  app.add_option("--kv", options.kv, "type of the key/value cache: f32 or f16")->capture_default_str();
+  app.add_option("--cache-dir", options.cache_dir, "where plans are kept (default: $XDG_CACHE_HOME/heddle, else ~/.cache/heddle)");
+  app.add_flag("--no-cache{false}", options.use_cache, "neither read nor write the plan cache");
+}
+
+void add_pass_options(CLI::App& app, CompileOptions& options) {
+  app.add_option("--disable", options.disabled, "leave a pass out (again for more)")->take_all()->type_name("PASS");
+  app.add_option("--pipeline", options.pipeline, "these passes instead of the target's list: a,b{option=value},c")->type_name("PASSES");
+  app.add_option("--pass-plugin", options.plugins, "a shared library with passes of your own (again for more)")->take_all()->type_name("LIB");
+  app.add_option("--pass-limit", options.pass_limit, "stop changing the IR after N changes: bisect a wrong result")->type_name("N");
+}
+
+void add_device_options(CLI::App& app, DeviceOptions& options) {
+  app.add_option("-t,--threads", options.threads, "CPU threads (default: all processors)")->check(CLI::Range(0, 1024));
+  app.add_flag("--reference", options.reference, "run on the reference interpreter: slow, exact sums");
+}
+
+Result<std::vector<std::int32_t>> parse_ids(const std::string& text, std::int64_t vocabulary) {
+  std::vector<std::int32_t> ids;
+  const char* at = text.data();
+  const char* end = at + text.size();
+  while (at != end) {
+    if (*at == ' ' || *at == ',' || *at == '\n' || *at == '\t') {
+      ++at;
+      continue;
+    }
+    std::int32_t id = 0;
+    const auto [next, ec] = std::from_chars(at, end, id);
+    if (ec != std::errc() || (next != end && !std::strchr(" ,\n\t", *next)))
+      return error("ids: '{}' is not a number", std::string(at, std::find_first_of(at, end, " ,", std::next(" ,", 2))));
+    if (id < 0 || id >= vocabulary) return error("ids: {} is outside the vocabulary of {} tokens", id, vocabulary);
+    ids.push_back(id);
+    at = next;
+  }
+  return ids;
+}
+
+Result<std::vector<std::pair<std::string, int>>> parse_required(const std::vector<std::string>& texts) {
+  std::vector<std::pair<std::string, int>> out;
+  for (const std::string& text : texts) {
+    const auto equals = text.find('=');
+    int n = 0;
+    const char* end = text.data() + text.size();
+    if (equals == std::string::npos || std::from_chars(text.data() + equals + 1, end, n).ptr != end || equals + 1 == text.size())
+      return error("--require: '{}' is not PASS=N", text);
+    out.emplace_back(text.substr(0, equals), n);
+  }
+  return out;
+}
+
+Result<std::string> read_input(const std::string& path) {
+  if (path == "-") return std::string(std::istreambuf_iterator<char>(std::cin), {});
+  return read_text_file(path);
+}
+
+}  // namespace heddle::tools

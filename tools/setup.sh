@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Installs what heddle builds with, from Debian 12 and (only where no CUDA toolkit is installed) PyPI.
+# Safe to run again: packages that are there are not touched, so a second run needs no network.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+packages=(
+  g++ cmake ninja-build ccache git ca-certificates python3 python3-venv xz-utils
+  llvm-19-dev            # ADT containers
+  libboost-graph-dev     # graph algorithms over the IR
+  libfmt-dev libspdlog-dev nlohmann-json3-dev libcli11-dev
+  libflatbuffers-dev flatbuffers-compiler
+  libpcre2-dev           # pre-tokenizer patterns
+  libxxhash-dev libhwy-dev
+  libgtest-dev libgmock-dev libbenchmark-dev
+)
+missing=()
+for p in "${packages[@]}"; do
+  [ "$(dpkg-query -W -f='${db:Status-Status}' "$p" 2>/dev/null || true)" = installed ] || missing+=("$p")
+done
+if [ ${#missing[@]} -gt 0 ]; then
+  sudo=; [ "$(id -u)" = 0 ] || sudo=sudo
+  echo "installing: ${missing[*]}"
+  $sudo apt-get update -qq
+  $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
