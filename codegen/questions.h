@@ -17,6 +17,8 @@ class Questions {
   virtual ~Questions() = default;
   /// Whether the target can emit a group with these nodes (of one block, in order, terminator left out) as one kernel.
   virtual std::optional<Refusal> cannot_emit(const ir::Node& group) const = 0;
+  /// How the target's kernels read a weight matrix of this type (runtime/plan/layout.h has the names).
+  virtual std::string layout_of(DType) const { return "rows"; }
 };
 
 }  // namespace heddle::codegen

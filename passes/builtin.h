@@ -4,6 +4,7 @@
 /// heddle's own passes, each in the file of its name.
 namespace heddle::passes {
 
+Pass choose_layouts();
 Pass cse();
 Pass dce();
 Pass fold_constants();

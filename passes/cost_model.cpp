@@ -111,9 +111,11 @@ double kernel_us(llvm::ArrayRef<Node*> members, const ir::Target& target) {
   }
 
   const double flops_per_us = target.worker_gflops * 1e3;
-  const double shared = double(loop ? target.workers : std::min<std::int64_t>(target.workers, rows));
-  const double work = loop ? before + after / shared : before / shared;
-  return target.launch_us + bytes_moved(nodes, inside) / (target.memory_gbps * 1e3) + work / flops_per_us;
+  const double sharing_rows = double(std::min<std::int64_t>(target.workers, rows));
+  double before_us = before / flops_per_us, after_us = after / flops_per_us / target.workers;
+  if (!loop) before_us /= sharing_rows;
+  else if (target.has("shared_prologue")) before_us = std::min(before_us, target.launch_us + before_us / sharing_rows);
+  return target.launch_us + bytes_moved(nodes, inside) / (target.memory_gbps * 1e3) + before_us + after_us;
 }
 
 double kernel_us(const Node& node, const ir::Target& target) {

@@ -19,7 +19,8 @@ Outcome fuse(Node& first, Context& context) {
     members.push_back(node);
     const auto readers = node->result()->readers_in(*first.block());
     if (readers.size() != 1) {
-      if (llvm::none_of(readers, [&](Node* reader) { return multiplies(*reader, *node->result()); })) return no_match();
+      auto wants_it = [&](Node* reader) { return reader->op() == Op::quantize || multiplies(*reader, *node->result()); };
+      if (llvm::none_of(readers, wants_it)) return no_match();
       return declined(first, "{} has {} readers", node->op() == Op::quantize ? "quantize" : "norm", readers.size());
     }
     Node* reader = readers.front();

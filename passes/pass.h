@@ -73,6 +73,8 @@ Outcome declined(const ir::Node& node, fmt::format_string<Args...> format, Args&
 /// it slower than what was there; otherwise declines with the reason ("6.1 us fused, 5.8 us apart"). Nothing is changed when it declines.
 Outcome fuse_if_better(llvm::ArrayRef<ir::Node*> members, std::string label, Context& context);
 
+struct PluginInfo;
+
 /// Names known to pipelines: heddle's own and those of plug-ins.
 class Registry {
  public:
@@ -82,7 +84,9 @@ class Registry {
   std::vector<const Pass*> all() const;  // by name
 
  private:
+  friend Result<PluginInfo> load_pass_plugin(const std::string& path, Registry& registry);
   std::map<std::string, Pass, std::less<>> passes_;
+  std::map<std::string, std::vector<std::string>> plugins_;  // names of passes by the file's hash
 };
 /// Adds heddle's own passes; those that are there already stay.
 void register_builtin_passes(Registry& registry);

@@ -12,15 +12,15 @@
 namespace heddle::passes {
 
 void register_builtin_passes(Registry& registry) {
-  for (Pass pass : {cse(), dce(), fold_constants(), fuse_gate_up_swiglu(), fuse_norm_matmul(), fuse_residual(), fuse_rope_cache(), group_gate_up(),
+  for (Pass pass : {choose_layouts(), cse(), dce(), fold_constants(), fuse_gate_up_swiglu(), fuse_norm_matmul(), fuse_residual(), fuse_rope_cache(), group_gate_up(),
                     group_qkv(), group_rest(), norm_scale_through_matmul(), plan_memory(), quantize_activations(), schedule()}) {
     if (registry.find(pass.name)) continue;
     HEDDLE_CHECK(registry.add(std::move(pass)).ok());
   }
 }
 
-/// The same list for every target so far: what a target does not gain from is declined by its figures and by what it can emit.
-std::vector<Step> default_pipeline(const ir::Target&) {
+/// The same list for every target but for one step: what a target does not gain from is declined by its figures and by what it can emit.
+std::vector<Step> default_pipeline(const ir::Target& target) {
   std::vector<Step> steps;
   for (const char* pass : {
            "fold_constants",        // first: frontends write plain arithmetic
@@ -28,6 +28,7 @@ std::vector<Step> default_pipeline(const ir::Target&) {
            "dce",                   // a prefill reads no logits: what only they need is gone before anything is grouped
            "quantize_activations",  // before all grouping: a quantize belongs to a group like any other node
            "cse",                   // leaves one quantize where several products read the same row
+           "choose_layouts",        // before grouping: specs name the layout of every weight
            "group_qkv",             // before the fusions: Q, K and V become the one reader that a norm may join
            "group_gate_up",         // likewise gate and up
            "fuse_gate_up_swiglu",   // before fuse_norm_matmul: the quantize of the wide row goes behind this loop, where the workers share it,
@@ -41,6 +42,11 @@ std::vector<Step> default_pipeline(const ir::Target&) {
            "plan_memory",           // last: every pass above may still add or drop a value
        })
     steps.push_back({pass, {}});
+  // A GPU's block must know the whole row before it can normalise it; the row's scale passes through the product and is needed only at its
+  // end, which saves a barrier in front of every product. (The CPU's workers have no barrier there.) After the fusions, whose patterns it
+  // would hide.
+  if (target.name.starts_with("cuda:"))
+    steps.insert(llvm::find_if(steps, [](const Step& step) { return step.pass == "group_rest"; }), {"norm_scale_through_matmul", {}});
   for (const Pass* pass : Registry::global().all()) {
     const auto place = llvm::find_if(steps, [&](const Step& step) { return step.pass == pass->before; });
     if (place != steps.end()) steps.insert(place, {pass->name, {}});

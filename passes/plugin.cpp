@@ -11,6 +11,14 @@ namespace heddle::passes {
 
 Result<PluginInfo> load_pass_plugin(const std::string& path, Registry& registry) {
   HEDDLE_ASSIGN(const MappedFile file, MappedFile::open(path));
+  const XXH128_hash_t hash = XXH3_128bits(file.bytes().data(), file.bytes().size());
+  PluginInfo out;
+  out.hash = fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
+  if (const auto known = registry.plugins_.find(out.hash); known != registry.plugins_.end()) {
+    out.names = known->second;
+    return out;
+  }
+
   std::error_code ignored;
   const std::string full = std::filesystem::absolute(path, ignored).string();  // a bare name would be searched for
   void* library = dlopen(full.c_str(), RTLD_NOW | RTLD_LOCAL);
@@ -26,15 +34,13 @@ Result<PluginInfo> load_pass_plugin(const std::string& path, Registry& registry)
   const auto add_passes = reinterpret_cast<Register>(dlsym(library, "heddle_register_passes"));
   if (!add_passes) return error("{}: no plug-in of heddle: it has no heddle_register_passes", path);
 
-  PluginInfo out;
   const auto known = registry.all();
   Result<void> done;
   add_passes(registry, done);
   if (!done.ok()) return done.take_error().at(path);
   for (const Pass* pass : registry.all())
     if (std::ranges::find(known, pass) == known.end()) out.names.push_back(pass->name);
-  const XXH128_hash_t hash = XXH3_128bits(file.bytes().data(), file.bytes().size());
-  out.hash = fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
+  registry.plugins_[out.hash] = out.names;
   return out;
 }
 

@@ -18,7 +18,8 @@ struct PluginInfo {
   std::string hash;                // of the file: part of a plan's key
 };
 
-/// Opens the library (a path, not a name to be searched for) and lets it add its passes to the registry. It is never closed.
+/// Opens the library (a path, not a name to be searched for) and lets it add its passes to the registry. It is never closed; a file that
+/// the registry has already is not asked again.
 ///   p.so: built for heddle ABI 1a2b, this program has 3c4d
 Result<PluginInfo> load_pass_plugin(const std::string& path, Registry& registry = Registry::global());
 

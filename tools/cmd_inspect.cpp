@@ -33,11 +33,11 @@ Result<std::string> ir_after(const Options& options) {
   auto last = std::find_if(steps.rbegin(), steps.rend(), [&](const passes::Step& step) { return step.pass == options.after; });
   if (last == steps.rend()) return error("--after: pass '{}' is not in the pipeline: {}", options.after, passes::print_pipeline(steps));
   steps.erase(last.base(), steps.end());
-  const codegen::SpecQuestions questions;
+  const auto questions = questions_for(module->target);
   passes::RunOptions run;
   run.disabled = options.compile.disabled;
   run.pass_limit = options.compile.pass_limit;
-  HEDDLE_ASSIGN(auto report, passes::run_pipeline(*module, steps, &questions, run));
+  HEDDLE_ASSIGN(auto report, passes::run_pipeline(*module, steps, questions.get(), run));
   (void)report;
   return ir::print(*module);
 }

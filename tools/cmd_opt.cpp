@@ -38,12 +38,12 @@ Result<void> run(const Options& options) {
   } else {
     HEDDLE_ASSIGN(steps, passes::parse_pipeline(options.passes, registry));
   }
-  const codegen::SpecQuestions questions;
+  const auto questions = questions_for(module->target);
   passes::RunOptions run;
   run.disabled = options.compile.disabled;
   run.pass_limit = options.compile.pass_limit;
   run.verify_each = options.verify_each;
-  HEDDLE_ASSIGN(auto report, passes::run_pipeline(*module, steps, &questions, run));
+  HEDDLE_ASSIGN(auto report, passes::run_pipeline(*module, steps, questions.get(), run));
   if (auto valid = ir::verify(*module); !valid.ok()) return valid.take_error().at("after the passes");
   if (options.explain)
     for (const auto& remark : report.remarks) fmt::print(stderr, "{}\n", remark.str());

@@ -34,7 +34,7 @@ Result<std::vector<std::int32_t>> tokens_of(const Options& options, const plan::
   }
   HEDDLE_ASSIGN(auto tokenizer, text::Tokenizer::create(*plan.vocabulary));
   HEDDLE_ASSIGN(auto text, read_input(options.file.empty() ? "-" : options.file));
-  return tokenizer->encode(text, {});
+  return tokenizer->encode(text, {.bos = false, .special = true});  // a text for scoring holds its own end tokens
 }
 
 /// -log softmax(logits)[token], in double.

@@ -2,17 +2,26 @@
 
 #include <sys/stat.h>
 
+#include <fmt/ranges.h>
+
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
 
+#include "codegen/cuda/kernel_cache.h"
+#include "codegen/cuda/nvrtc.h"
+#include "codegen/cuda/questions.h"
+#include "codegen/cuda/targets.h"
 #include "codegen/spec.h"
 #include "codegen/write_plan.h"
 #include "ir/base/build_id.h"
 #include "ir/base/cache_path.h"
 #include "ir/base/mapped_file.h"
+#include "ir/base/thread_pool.h"
 #include "ir/text.h"
 #include "ir/verify.h"
+#include "runtime/cuda/device.h"
 
 namespace heddle::tools {
 namespace {
@@ -32,8 +41,19 @@ class Stopwatch {
   std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
 };
 
-/// The entry points a target gets. Eight rows of logits serve perplexity; prompts go through wider steps without a head.
-std::vector<frontends::EntryRequest> entries_for(const ir::Target&) { return {{"decode", 1}, {"decode", 8}, {"prefill", 32}}; }
+bool is_cuda(const ir::Target& target) { return target.name.starts_with("cuda:"); }
+
+/// The entry points a target gets. Eight rows of logits serve perplexity; prompts go through steps without a head.
+std::vector<frontends::EntryRequest> entries_for(const ir::Target& target) {
+  return {{"decode", 1}, {"decode", 8}, {"prefill", is_cuda(target) ? 8 : 32}};
+}
+
+/// The version of the compiler of kernels; empty for a target that has none.
+Result<std::string> nvrtc_version(const ir::Target& target) {
+  if (!is_cuda(target)) return std::string();
+  HEDDLE_ASSIGN(const auto nvrtc, codegen::cuda::Nvrtc::open());
+  return nvrtc->version();
+}
 
 std::string absolute(const std::string& path) {
   std::error_code ignored;
@@ -55,7 +75,7 @@ Result<Plugins> load_plugins(const CompileOptions& options) {
 }
 
 plan::Key key_for(const frontends::Model& model, const ir::Target& target, const CompileOptions& options, const std::string& plugins,
-                  const std::vector<passes::Step>& steps) {
+                  const std::vector<passes::Step>& steps, const std::string& nvrtc) {
   return {
       {"model fingerprint", model.fingerprint},
       {"target", target.name},
@@ -65,6 +85,7 @@ plan::Key key_for(const frontends::Model& model, const ir::Target& target, const
       {"disabled passes", fmt::format("{}", fmt::join(options.disabled, ","))},
       {"pass limit", options.pass_limit < 0 ? std::string() : std::to_string(options.pass_limit)},
       {"plug-ins", plugins},
+      {"nvrtc", nvrtc},
       {"program build", build_id()},
   };
 }
@@ -110,10 +131,26 @@ Result<std::vector<passes::Step>> steps_for(const ir::Target& target, const Comp
 
 }  // namespace
 
+std::unique_ptr<codegen::Questions> questions_for(const ir::Target& target) {
+  if (is_cuda(target)) return std::make_unique<codegen::cuda::CudaQuestions>(target);
+  return std::make_unique<codegen::SpecQuestions>();
+}
+
 Result<ir::Target> target_named(const std::string& name, const std::string& activations) {
   ir::Target target;
-  if (name != "cpu" && name != "auto") return error("target '{}' is not known (known: auto, cpu)", name);
+  std::vector<std::string> known = codegen::cuda::target_names();
   if (activations != "q8" && activations != "f32") return error("activations '{}' are not known (known: q8, f32)", activations);
+  if (name == "cuda:auto") {
+    HEDDLE_ASSIGN(const std::string here, runtime::cuda_target_here());
+    return codegen::cuda::target_named(here, activations == "q8" ? "q8_16" : "f32");
+  }
+  if (std::ranges::find(known, name) != known.end()) return codegen::cuda::target_named(name, activations == "q8" ? "q8_16" : "f32");
+  if (name == "auto") {  // the GPU, where there is one and kernels can be compiled for it
+    if (const auto here = runtime::cuda_target_here(); here.ok() && codegen::cuda::Nvrtc::open().ok())
+      return codegen::cuda::target_named(*here, activations == "q8" ? "q8_16" : "f32");
+  } else if (name != "cpu") {
+    return error("target '{}' is not known (known: auto, cpu, cuda:auto, {})", name, fmt::join(known, ", "));
+  }
   target.name = "cpu";
   target.activations = activations == "q8" ? "q8_1" : "f32";
   // Round numbers for a small server: an operator boundary is a barrier among a few threads.
@@ -153,7 +190,8 @@ Result<Inputs> inputs_of(const std::string& path, const CompileOptions& options)
   HEDDLE_ASSIGN(out.model, frontends::open_model(path));
   HEDDLE_ASSIGN(out.target, target_named(options.target, options.activations));
   HEDDLE_ASSIGN(out.steps, steps_for(out.target, options));
-  out.key = key_for(out.model, out.target, options, plugins.hash, out.steps);
+  HEDDLE_ASSIGN(const std::string nvrtc, nvrtc_version(out.target));
+  out.key = key_for(out.model, out.target, options, plugins.hash, out.steps, nvrtc);
   return out;
 }
 
@@ -199,13 +237,13 @@ Result<Compiled> compile_model(const std::string& path, const CompileOptions& op
   }
   watch.lap("build IR");
 
-  const codegen::SpecQuestions questions;
+  const auto questions = questions_for(target);
   passes::RunOptions run;
   run.disabled = options.disabled;
   run.pass_limit = options.pass_limit;
   run.reproducer = (options.dump_dir.empty() ? fs::temp_directory_path().string() : options.dump_dir) + "/heddle-reproducer.ir";
   run.after = observer(options);
-  HEDDLE_ASSIGN(out.report, passes::run_pipeline(*module, steps, &questions, run));
+  HEDDLE_ASSIGN(out.report, passes::run_pipeline(*module, steps, questions.get(), run));
   HEDDLE_TRY(passes::check_required(out.report, options.required));
   watch.lap("passes");
 
@@ -226,8 +264,13 @@ Result<Compiled> compile_model(const std::string& path, const CompileOptions& op
     return codegen::TensorPlace{tensor->file, tensor->offset, tensor->bytes, rows / columns, columns};
   };
   HEDDLE_TRY(codegen::write_plan(*module, places, *plan));
-  HEDDLE_TRY(plan::check(*plan));
   watch.lap("code and plan");
+  if (is_cuda(target)) {
+    const std::string kernels = !options.use_cache ? std::string() : options.cache_dir.empty() ? default_cache_dir() : options.cache_dir;
+    HEDDLE_ASSIGN(const auto report, codegen::cuda::compile_kernels(*plan, target, kernels, usable_processors()));
+    watch.lap(fmt::format("{} of {} kernels", report.compiled, report.kernels));
+  }
+  HEDDLE_TRY(plan::check(*plan));
 
   if (!out.path.empty()) {
     auto written = plan::write_plan(out.path, *plan);

@@ -46,6 +46,9 @@ struct Compiled {
 /// The machine a target name stands for: "cpu"; "auto" is the best one here. Unknown names are refused with the list of known ones.
 Result<ir::Target> target_named(const std::string& name, const std::string& activations);
 
+/// What passes ask about that target.
+std::unique_ptr<codegen::Questions> questions_for(const ir::Target& target);
+
 /// The module a model is lowered to before any pass.
 Result<std::unique_ptr<ir::Module>> lower(const frontends::Model& model, const CompileOptions& options);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "runtime/cpu/device.h"
+#include "runtime/cuda/device.h"
 #include "tools/console.h"
 #include "tools/reference_device.h"
 
@@ -11,7 +12,15 @@ namespace heddle::tools {
 Result<std::unique_ptr<runtime::Device>> make_device(const plan::PlanT& plan, const DeviceOptions& options) {
   if (options.reference) return make_reference_device();
   if (plan.target == "cpu") return runtime::make_cpu_device(options.threads);
-  return error("the plan is for target '{}', which this program cannot run (it runs: cpu)", plan.target);
+  if (plan.target.starts_with("cuda:")) {
+    runtime::CudaOptions cuda;
+    cuda.graph = !options.no_graph;
+    cuda.plain_edges = options.plain_edges;
+    cuda.target = plan.target;
+    HEDDLE_ASSIGN(auto device, runtime::make_cuda_device(cuda));
+    return std::unique_ptr<runtime::Device>(std::move(device));
+  }
+  return error("the plan is for target '{}', which this program cannot run (it runs: cpu, cuda:sm_NN)", plan.target);
 }
 
 std::int64_t context_for(const plan::PlanT& plan, std::int64_t asked, std::int64_t needed) {

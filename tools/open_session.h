@@ -7,6 +7,8 @@ namespace heddle::tools {
 struct DeviceOptions {
   int threads = 0;         // CPU; 0: all
   bool reference = false;  // the interpreter instead of the plan's target
+  bool no_graph = false;   // CUDA: kernels launched one by one
+  bool plain_edges = false;  // CUDA: no kernel starts before its predecessors are complete
 };
 
 /// The device a plan was compiled for.

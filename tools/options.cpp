@@ -10,7 +10,7 @@
 namespace heddle::tools {
 
 void add_plan_options(CLI::App& app, CompileOptions& options) {
-  app.add_option("--target", options.target, "cpu, or auto: the best one here")->capture_default_str();
+  app.add_option("--target", options.target, "cpu, cuda:sm_90 and the like, cuda:auto (the GPU here), or auto: the best one here")->capture_default_str();
   app.add_option("--activations", options.activations, "what quantised weights are multiplied with: q8 (8-bit blocks, faster) or f32 (exact)")
       ->capture_default_str();
   app.add_option("--kv", options.kv, "type of the key/value cache: f32 or f16")->capture_default_str();
@@ -27,6 +27,8 @@ void add_pass_options(CLI::App& app, CompileOptions& options) {
 
 void add_device_options(CLI::App& app, DeviceOptions& options) {
   app.add_option("-t,--threads", options.threads, "CPU threads (default: all processors)")->check(CLI::Range(0, 1024));
+  app.add_flag("--no-graph", options.no_graph, "CUDA: launch kernel by kernel instead of one graph a step");
+  app.add_flag("--plain-edges", options.plain_edges, "CUDA: no kernel starts before its predecessors are complete");
   app.add_flag("--reference", options.reference, "run on the reference interpreter: slow, exact sums");
 }
 

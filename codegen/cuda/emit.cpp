@@ -24,6 +24,7 @@ std::string header_comment(const plan::KernelSpecT& spec) {
     out.line("//   a{}: {} {}[{}]{}{}", i, plan::EnumNameArgRole(arg.role), arg.dtype, fmt::join(arg.shape, ", "),
              arg.role == plan::ArgRole::weight ? " in " + arg.layout : "", arg.written ? ", written" : "");
   }
+  if (spec.sample) out.line("// sample: top_k up to {} (-1: any)", spec.sample->max_top_k);
   if (spec.gemm) out.line("// gemm: k {}, activations {}", spec.gemm->k, spec.gemm->activations);
   if (const auto* a = spec.attention.get())
     out.line("// attention: {} heads of {} on {} kv heads, scale {}, window {}, softcap {}", a->heads, a->head_dim, a->kv_heads, a->scale, a->window,
@@ -54,6 +55,7 @@ void print_signature(Text& out, const plan::KernelSpecT& spec, int threads, int 
     }
   }
   if (scratch) parameters += ", char* scratch";
+  if (spec.sample) parameters += ", const SampleControl* control";
   out.open("extern \"C\" __global__ void __launch_bounds__({}, {}) {}({}) {{", threads, blocks_per_sm, spec.name, parameters);
 }
 
@@ -72,8 +74,9 @@ Emitted emit_any(const plan::KernelSpecT& spec, const ir::Target& target) {
     case plan::LoopKind::attention: return emit_attention(spec, target);
     case plan::LoopKind::rowwise: return emit_rowwise(spec, target);
     case plan::LoopKind::embed: return emit_embed(spec, target);
-    default: return CannotEmit{std::string(plan::EnumNameLoopKind(spec.loop)), "the GPU has no such loop"};
+    case plan::LoopKind::sample: return emit_sample(spec, target);
   }
+  return CannotEmit{"", fmt::format("loop kind {} is not known", int(spec.loop))};
 }
 
 }  // namespace

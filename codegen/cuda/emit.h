@@ -12,7 +12,8 @@
 namespace heddle::codegen::cuda {
 
 /// A kernel as CUDA C++, with how it is launched. Parameters: one for each argument of the spec (weights, buffers: addresses; states: keys,
-/// values, capacity by value; tokens, slots, positions: addresses of int), then the scratch memory if `scratch_bytes` is above 0.
+/// values, capacity by value; tokens, slots, positions: addresses of int), then the scratch memory if `scratch_bytes` is above 0, then, of a
+/// sampler, the address of runtime/cuda/sample_control.h's SampleControl.
 struct CudaText {
   std::string entry;  // the C symbol
   std::string text;   // self-contained: no includes
@@ -42,6 +43,7 @@ Emitted emit_gemm(const plan::KernelSpecT& spec, const ir::Target& target);
 Emitted emit_attention(const plan::KernelSpecT& spec, const ir::Target& target);
 Emitted emit_rowwise(const plan::KernelSpecT& spec, const ir::Target& target);
 Emitted emit_embed(const plan::KernelSpecT& spec, const ir::Target& target);
+Emitted emit_sample(const plan::KernelSpecT& spec, const ir::Target& target);
 
 /// The kernel's head: `extern "C" __global__ ... name(parameters) {`; ends inside the body.
 void print_signature(Text& out, const plan::KernelSpecT& spec, int threads, int blocks_per_sm, bool scratch);

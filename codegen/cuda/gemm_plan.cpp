@@ -181,7 +181,9 @@ std::variant<GemmPlan, CannotEmit> plan_gemm(const plan::KernelSpecT& spec, cons
   for (plan.chunk = std::min(plan.rows, 8);; --plan.chunk) {
     if (plan.chunk == 0) return CannotEmit{"matmul", fmt::format("{} activations do not fit into the {} KiB of a block's shared memory", plan.k, room / 1024)};
     plan.padded = int(std::bit_ceil(unsigned(plan.chunk)));
-    plan.warps = plan.chunk * streams <= 4 ? 32 : 16;
+    // 32 warps have 64 registers a lane, 16 have 128. Float products of blocks unpack 32 numbers.
+    const bool unpacks = plan.floats && plan.x_piece == 32;
+    plan.warps = plan.chunk * streams <= (unpacks ? 2 : 4) ? 32 : 16;
     choose_lanes(plan, target);
     for (plan.stages = wanted_stages(plan, target); plan.stages >= 2; --plan.stages) {
       lay_out(plan);

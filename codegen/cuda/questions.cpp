@@ -28,4 +28,6 @@ std::optional<Refusal> CudaQuestions::cannot_emit(const ir::Node& group) const {
   return Refusal{node_of(group, refused->op), refused->reason};
 }
 
+std::string CudaQuestions::layout_of(DType type) const { return cuda::layout_of(type); }
+
 }  // namespace heddle::codegen::cuda

@@ -9,6 +9,7 @@ class CudaQuestions : public Questions {
  public:
   explicit CudaQuestions(ir::Target target) : target_(std::move(target)) {}
   std::optional<Refusal> cannot_emit(const ir::Node& group) const override;
+  std::string layout_of(DType type) const override;
 
  private:
   ir::Target target_;

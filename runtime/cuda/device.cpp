@@ -98,7 +98,8 @@ std::string DeviceImpl::description() const {
 
 Result<void> DeviceImpl::ready() {
   if (lost_) return *lost_;
-  return gpu_->make_current();
+  if (const Status status = gpu_->make_current(); status != Status::success) return lost(status, "cuCtxSetCurrent");
+  return {};
 }
 
 Error DeviceImpl::lost(Status status, std::string_view what) {
@@ -415,6 +416,12 @@ Result<std::vector<std::byte>> DeviceImpl::read(std::size_t entry, const plan::R
 }  // namespace heddle::runtime::cuda
 
 namespace heddle::runtime {
+
+Result<std::string> cuda_target_here() {
+  HEDDLE_ASSIGN(const cuda::Driver* driver, cuda::system_driver("cuda:auto"));
+  HEDDLE_ASSIGN(const auto gpu, cuda::Gpu::open(*driver, 0, "cuda:auto"));
+  return fmt::format("cuda:sm_{}", gpu->compute_capability);
+}
 
 Result<std::unique_ptr<CudaDevice>> make_cuda_device(const CudaOptions& options, const cuda::Driver* driver) {
   if (options.ahead < 1 || options.ahead > cuda::Generation::ring_capacity / 2)

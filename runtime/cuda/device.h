@@ -38,6 +38,9 @@ class CudaDevice : public Device {
   virtual LoadSeconds load_seconds() const = 0;
 };
 
+/// The target of the first GPU of this machine: "cuda:sm_90". Errors as make_cuda_device's.
+Result<std::string> cuda_target_here();
+
 /// A CUDA device over `driver` (null: the system's). Errors: no driver, no GPU, a driver that is too old (driver.h has the texts); `load`
 /// adds those of memory.h (out of memory), modules.h (a plan for another GPU) and upload.h.
 ///

@@ -95,7 +95,7 @@ Result<std::unique_ptr<Gpu>> Gpu::open(const Driver& driver, int ordinal, std::s
   gpu->compute_capability = 10 * major + minor;
   HEDDLE_TRY(check(driver, driver.driver_version(&gpu->driver_version), "cuDriverGetVersion"));
   HEDDLE_TRY(check(driver, driver.context_retain(&gpu->context_, gpu->id_), "cuDevicePrimaryCtxRetain"));
-  HEDDLE_TRY(gpu->make_current());
+  HEDDLE_TRY(check(driver, gpu->make_current(), "cuCtxSetCurrent"));
   return gpu;
 }
 

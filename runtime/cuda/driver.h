@@ -65,7 +65,7 @@ class Gpu {
   ~Gpu();
 
   const Driver& driver() const { return driver_; }
-  Result<void> make_current() const { return check(driver_, driver_.context_set(context_), "cuCtxSetCurrent"); }
+  Status make_current() const { return driver_.context_set(context_); }
 
   std::string text() const { return fmt::format("GPU {} ({})", ordinal, name); }  // "GPU 0 (NVIDIA H100)"
   int ordinal = 0;

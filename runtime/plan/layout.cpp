@@ -88,7 +88,7 @@ void take_apart(const BlockQ6_K& block, std::byte* const* out) {
   for (int half = 0; half < 2; ++half) {
     const std::uint8_t *low = block.ql + 64 * half, *high = block.qh + 32 * half;
     std::byte* ql = out[0] + 64 * half;
-    split_nibbles(low, ql, ql + 32);           // quarters 0 and 2
+    split_nibbles(low, ql, ql + 32);            // quarters 0 and 2
     split_nibbles(low + 32, ql + 16, ql + 48);  // quarters 1 and 3
     for (int quarter = 0; quarter < 4; ++quarter)
       for (int part = 0; part < 2; ++part) {
@@ -120,12 +120,18 @@ void blocks_to_planes(std::span<const Plane> planes, int block_elements, const s
 
 std::span<const Plane> planes_of(DType type) {
   switch (type) {
-    case DType::q4_0: return q4_0_planes;
-    case DType::q8_0: return q8_0_planes;
-    case DType::q4_K: return q4_K_planes;
-    case DType::q5_K: return q5_K_planes;
-    case DType::q6_K: return q6_K_planes;
-    default: return {};
+    case DType::q4_0:
+      return q4_0_planes;
+    case DType::q8_0:
+      return q8_0_planes;
+    case DType::q4_K:
+      return q4_K_planes;
+    case DType::q5_K:
+      return q5_K_planes;
+    case DType::q6_K:
+      return q6_K_planes;
+    default:
+      return {};
   }
 }
 
@@ -158,12 +164,18 @@ void to_planes(DType type, const std::byte* in, std::int64_t row_begin, std::int
   for (std::size_t p = 0; p < planes.size(); ++p) begin[p] = out + plane_offset(type, total_rows, columns, p);
   const std::int64_t row_blocks = columns / elements, first = row_begin * row_blocks, count = rows * row_blocks;
   switch (type) {
-    case DType::q4_0: return blocks_to_planes<BlockQ4_0>(planes, elements, in, first, count, begin);
-    case DType::q8_0: return blocks_to_planes<BlockQ8_0>(planes, elements, in, first, count, begin);
-    case DType::q4_K: return blocks_to_planes<BlockQ4_K>(planes, elements, in, first, count, begin);
-    case DType::q5_K: return blocks_to_planes<BlockQ5_K>(planes, elements, in, first, count, begin);
-    case DType::q6_K: return blocks_to_planes<BlockQ6_K>(planes, elements, in, first, count, begin);
-    default: HEDDLE_CHECK(false, "planes of {}", name(type));
+    case DType::q4_0:
+      return blocks_to_planes<BlockQ4_0>(planes, elements, in, first, count, begin);
+    case DType::q8_0:
+      return blocks_to_planes<BlockQ8_0>(planes, elements, in, first, count, begin);
+    case DType::q4_K:
+      return blocks_to_planes<BlockQ4_K>(planes, elements, in, first, count, begin);
+    case DType::q5_K:
+      return blocks_to_planes<BlockQ5_K>(planes, elements, in, first, count, begin);
+    case DType::q6_K:
+      return blocks_to_planes<BlockQ6_K>(planes, elements, in, first, count, begin);
+    default:
+      HEDDLE_CHECK(false, "planes of {}", name(type));
   }
 }
 

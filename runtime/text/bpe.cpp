@@ -151,7 +151,7 @@ void BpeTokenizer::encode_word(std::string_view word, Scratch& scratch, std::vec
     const Pair pair = queue.top();
     queue.pop();
     Part &left = parts[pair.left], &right = parts[pair.right];
-    if (left.symbol != pair.left_symbol || right.symbol != pair.right_symbol || left.next != pair.right) continue;  // merged since
+    if (left.symbol != pair.left_symbol || right.symbol != pair.right_symbol) continue;  // merged since
     left.symbol = pair.result;
     right.symbol = -1;
     left.next = right.next;

@@ -1,5 +1,6 @@
 // Dot products of one thread: a matrix that stays in the second-level cache, and one that comes from memory. Bytes are the weights'.
 #include <benchmark/benchmark.h>
+#include <fmt/format.h>
 
 #include "kernel_case.h"
 #include "runtime/cpu/dot.h"

@@ -218,7 +218,7 @@ TEST_F(CudaDeviceTest, RefusesWhatDoesNotFitBeforeAnythingIsRead) {
   std::filesystem::remove(p.plan->files[0]->path);
   const std::string why = load();
   EXPECT_EQ(why,
-            "out of memory: needs 8.4 MB (weights 17152 bytes, cache 5120 bytes, arena 2560 bytes, scratch 1536 bytes), 6.3 MB of GPU 0 "
+            "out of memory: needs 8.4 MB (weights 13312 bytes, cache 5120 bytes, arena 2560 bytes, scratch 1536 bytes), 6.3 MB of GPU 0 "
             "(Fake H100) are "
             "free; no --ctx fits");
   EXPECT_TRUE(fake.allocated().empty());

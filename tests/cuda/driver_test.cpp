@@ -2,8 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include "runtime/cuda/device.h"
 #include "fake_driver.h"
+#include "runtime/cuda/device.h"
 
 namespace heddle::testing {
 namespace {

@@ -4,9 +4,9 @@
 
 #include <cmath>
 
-#include "runtime/cuda/device.h"
 #include "cuda_plan.h"
 #include "fake_driver.h"
+#include "runtime/cuda/device.h"
 
 namespace heddle::testing {
 namespace {
@@ -127,11 +127,11 @@ class GenerationTest : public ::testing::Test {
 
   FakeDriver fake;
   CudaPlan p;
-  std::unique_ptr<CudaDevice> device;
   std::uint64_t inputs = 0;
   std::vector<std::int32_t> fed;  // positions
   std::int32_t bad_position = -1;
   bool silent = false;
+  std::unique_ptr<CudaDevice> device;  // goes first: it waits for kernels, which use all above
 };
 
 TEST_F(GenerationTest, DrawsWhatTheHostDraws) {

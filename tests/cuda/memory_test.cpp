@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-#include "runtime/plan/layout.h"
 #include "cuda_plan.h"
+#include "runtime/plan/layout.h"
 
 namespace heddle::testing {
 namespace {
@@ -66,7 +66,7 @@ TEST(CheckFits, SaysWhatIsNeededAndWhichContextFits) {
   const auto refused = check_fits(*p.plan, asked, 20 << 20, "GPU 0 (Fake)");
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().message(),
-            "out of memory: needs 140.5 MB (weights 17152 bytes, cache 134.2 MB, arena 2560 bytes, scratch 1536 bytes), 21.0 MB of GPU 0 "
+            "out of memory: needs 140.5 MB (weights 13312 bytes, cache 134.2 MB, arena 2560 bytes, scratch 1536 bytes), 21.0 MB of GPU 0 "
             "(Fake) are free; "
             "--ctx 114688 fits");
   // The advice is right, and within the rounding the largest.

@@ -6,9 +6,9 @@
 #include <fstream>
 #include <random>
 
-#include "runtime/plan/layout.h"
 #include "cuda_plan.h"
 #include "fake_driver.h"
+#include "runtime/plan/layout.h"
 
 namespace heddle::testing {
 namespace {

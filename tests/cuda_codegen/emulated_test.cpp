@@ -15,8 +15,10 @@ TEST_P(Emulated, AgreesWithTheInterpreter) {
     ASSERT_TRUE(prepared.ok()) << prepared.error().message();
     auto wanted = interpret(test, *prepared);
     ASSERT_TRUE(wanted.ok()) << wanted.error().message();
+    auto kernels = build_emulated(*prepared);
+    ASSERT_TRUE(kernels.ok()) << kernels.error().message();
     for (int mode : {int(copies_late), int(backwards)}) {
-      auto found = emulate(test, *prepared, mode);
+      auto found = emulate(test, *prepared, **kernels, mode);
       ASSERT_TRUE(found.ok()) << found.error().message();
       EXPECT_EQ(difference(test, *wanted, *found), "") << "mode " << mode;
     }

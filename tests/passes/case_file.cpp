@@ -25,9 +25,16 @@ struct Parts {
 
   void add(const std::string& line) {
     if (line.starts_with("target ")) target = line + "\n";
-    else if (line.starts_with("weight ")) weights += line + "\n";
+    else if (line.starts_with("weight ")) add_weight(line);
     else if (line.starts_with("func ")) func = line + "\n";
     else nodes += "  " + line + "\n";
+  }
+  /// In place of the one of this name, if there is one.
+  void add_weight(const std::string& line) {
+    const std::string name = line.substr(0, line.find(':'));
+    const auto old = weights.find(name);
+    if (old == weights.npos) weights += line + "\n";
+    else weights.replace(old, weights.find('\n', old) - old, line);
   }
   std::string module() const { return "heddle-ir 1\nmodule \"case\"\n" + target + weights + func + nodes + "}\n"; }
 };
@@ -72,7 +79,9 @@ Result<std::vector<PassCase>> read_cases(const std::string& path) {
     if (line.empty() || line.starts_with('#')) continue;
     if (take_prefix(line, "case:")) {
       finish();
-      cases.push_back({std::filesystem::path(path).stem().string(), line, {}, 0, {}, {}, {}, {}});
+      cases.emplace_back();
+      cases.back().file = std::filesystem::path(path).stem();
+      cases.back().name = line;
       before = common;
       where = in_before;
       unchanged = false;
@@ -85,6 +94,8 @@ Result<std::vector<PassCase>> read_cases(const std::string& path) {
         if (equals == item.npos) return error("{}:{}: found '{}', wanted key=value", path, number, item);
         cases.back().options[trimmed(item.substr(0, equals))] = trimmed(item.substr(equals + 1));
       }
+    } else if (take_prefix(line, "layout:")) {
+      cases.back().layout = line;
     } else if (take_prefix(line, "tolerance:")) {
       cases.back().tolerance = std::stod(line);
     } else if (take_prefix(line, "after:")) {

@@ -38,6 +38,13 @@ std::string canonical(ir::Module& module) {
   return ir::print(module);
 }
 
+/// Emits everything.
+struct Answers : codegen::Questions {
+  std::string layout;
+  std::optional<codegen::Refusal> cannot_emit(const ir::Node&) const override { return std::nullopt; }
+  std::string layout_of(DType) const override { return layout; }
+};
+
 class PassCases : public ::testing::TestWithParam<PassCase> {};
 
 TEST_P(PassCases, TextAndNumbers) {
@@ -50,9 +57,12 @@ TEST_P(PassCases, TextAndNumbers) {
   ASSERT_TRUE(module.ok());
   if (auto valid = ir::verify(**module); !valid.ok() && wanted.error.empty()) FAIL() << valid.error().message();
 
+  Answers answers;
+  answers.layout = wanted.layout;
   std::vector<passes::Remark> remarks;
   for (auto& function : (*module)->functions()) {
-    passes::Context context{.target = (*module)->target, .options = wanted.options, .remarks = &remarks, .pass = pass->name, .function = function->name};
+    passes::Context context{.target = (*module)->target, .questions = &answers, .options = wanted.options, .remarks = &remarks, .pass = pass->name,
+                            .function = function->name};
     auto done = pass->run(*function, context);
     if (!wanted.error.empty()) {
       ASSERT_FALSE(done.ok());

@@ -24,8 +24,9 @@ func @f decode rows={0} (%x: f32[{0}, 1000], %y: f32[{0}, 500], %tokens: i32[{0}
   return std::move(*parsed);
 }
 
-double cost(const std::string& nodes, int rows = 1) {
+double cost(const std::string& nodes, int rows = 1, std::vector<std::string> features = {}) {
   auto module = module_of(nodes + "\n  ret %r, %kv", rows);
+  module->target.features = std::move(features);
   std::vector<ir::Node*> members = module->functions()[0]->body().nodes();
   members.pop_back();
   return passes::kernel_us(members, module->target);
@@ -48,6 +49,12 @@ TEST(CostModel, RowWorkBeforeALoopIsRepeatedAndBehindItShared) {
   const double matmul = cost("%r = matmul @w, %x");
   EXPECT_DOUBLE_EQ(cost("%n = rms_norm %x, @g {eps=0}\n  %r = matmul @w, %n"), matmul + 4.0 + 4.0);  // the gain's bytes, the row's work
   EXPECT_DOUBLE_EQ(cost("%m = matmul @w, %x\n  %r = add %m, %y"), matmul + 0.5 + 0.5 / 4);           // y's bytes, the sum
+}
+
+TEST(CostModel, WorkersThatShareThePrologueWaitForEachOther) {
+  const std::string nodes = "%n = rms_norm %x, @g {eps=0}\n  %r = matmul @w, %n";
+  EXPECT_DOUBLE_EQ(cost(nodes, 4, {"shared_prologue"}), cost(nodes, 4) - 4 * 4.0 + 2 + 4.0);
+  EXPECT_DOUBLE_EQ(cost(nodes, 1, {"shared_prologue"}), cost(nodes, 1)) << "one row is sooner repeated";
 }
 
 TEST(CostModel, BytesThatStayInsideAreFree) {

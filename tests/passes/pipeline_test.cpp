@@ -58,7 +58,7 @@ TEST(PipelineText, SaysWhatIsWrong) {
 
 TEST(PipelineText, TheDefaultListIsOfKnownPasses) {
   const std::string text = passes::print_pipeline(passes::default_pipeline({}));
-  EXPECT_THAT(text, StartsWith("fold_constants,cse,dce,quantize_activations,cse,group_qkv,group_gate_up,"));
+  EXPECT_THAT(text, StartsWith("fold_constants,cse,dce,quantize_activations,cse,"));
   auto steps = passes::parse_pipeline(text, Registry::global());
   ASSERT_TRUE(steps.ok()) << steps.error().message();
   EXPECT_THAT(*steps, ::testing::Not(::testing::Contains(Step{"norm_scale_through_matmul", {}}))) << "a candidate only";
@@ -73,7 +73,8 @@ TEST(PassRegistry, RefusesASecondPassOfOneName) {
   auto second = registry.add({"cse", "", {}, {}});
   ASSERT_FALSE(second.ok());
   EXPECT_EQ(second.error().message(), "pass 'cse': there is one of this name already");
-  EXPECT_EQ(registry.all().size(), 14u);
+  EXPECT_NE(registry.find("cse"), nullptr);
+  EXPECT_EQ(registry.find("no_such_pass"), nullptr);
 }
 
 // ---- Running
@@ -126,7 +127,7 @@ TEST(RunPipeline, LeavesOutWhatIsDisabled) {
   EXPECT_EQ(report->fired("group_gate_up"), 1);
   auto unknown = passes::run_pipeline(*module, {}, nullptr, {.disabled = {"group_kqv"}});
   ASSERT_FALSE(unknown.ok());
-  EXPECT_THAT(unknown.error().message(), StartsWith("disabled: unknown pass 'group_kqv' (known: cse, dce, fold_constants, "));
+  EXPECT_THAT(unknown.error().message(), ::testing::MatchesRegex("disabled: unknown pass 'group_kqv' \\(known: .*cse, dce, fold_constants, .*\\)"));
 }
 
 TEST(RunPipeline, StopsAtThePassLimit) {

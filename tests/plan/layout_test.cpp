@@ -35,9 +35,12 @@ struct Reader {
     const int i = int(column % 32), sub = int(column % 256 / 32);
     const std::uint8_t* qs = piece(0, row, column);
     switch (type) {
-      case DType::q4_0: return half_at(piece(1, row, column)) * float(nibble(qs, i) - 8);
-      case DType::q8_0: return half_at(piece(1, row, column)) * float(std::int8_t(qs[i]));
-      case DType::q4_K: return k_quant(piece(1, row, column), sub, nibble(qs, i));
+      case DType::q4_0:
+        return half_at(piece(1, row, column)) * float(nibble(qs, i) - 8);
+      case DType::q8_0:
+        return half_at(piece(1, row, column)) * float(std::int8_t(qs[i]));
+      case DType::q4_K:
+        return k_quant(piece(1, row, column), sub, nibble(qs, i));
       case DType::q5_K: {
         std::uint32_t high;
         std::memcpy(&high, piece(1, row, column), 4);
@@ -52,7 +55,8 @@ struct Reader {
         std::memcpy(&d, piece(3, row, column), 4);
         return d * float(std::int8_t(piece(2, row, column)[i / 16])) * float((nibble(qs, i) | high << 4) - 32);
       }
-      default: return NAN;
+      default:
+        return NAN;
     }
   }
   float k_quant(const std::uint8_t* header, int sub, int q) const {
@@ -127,9 +131,8 @@ TEST_P(Layout, RangesFromSeveralThreadsEqualTheWhole) {
   std::vector<std::byte> out(wanted.size(), std::byte(0xee));
   std::vector<std::thread> threads;
   for (const auto& [begin, end] : {std::pair<std::int64_t, std::int64_t>{0, 1}, {1, 12}, {12, 12}, {12, 28}, {28, 29}})
-    threads.emplace_back([&, begin = begin, end = end] {
-      to_planes(type, in.data() + begin * row_bytes, begin, end - begin, columns, rows, out.data());
-    });
+    threads.emplace_back(
+        [&, begin = begin, end = end] { to_planes(type, in.data() + begin * row_bytes, begin, end - begin, columns, rows, out.data()); });
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(out, wanted);
 }

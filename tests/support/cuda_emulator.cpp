@@ -19,59 +19,6 @@ struct State {
   long long capacity;
 };
 
-/// Kernels of a plan in one library, each in a namespace of its own.
-class Library {
- public:
-  static Result<std::unique_ptr<Library>> build(const std::vector<CudaText>& texts, const plan::PlanT& plan, const TempDir& folder) {
-    std::string source = fmt::format("#include \"{}\"\n", source_path("tests/support/cuda_emulator_prelude.h"));
-    for (std::size_t i = 0; i < texts.size(); ++i) {
-      const std::string& text = texts[i].text;
-      const std::size_t begin = text.find(codegen::cuda::end_of_prelude);
-      HEDDLE_CHECK(begin != text.npos, "{} has no prelude", texts[i].entry);
-      std::string rest = text.substr(begin);
-      for (std::size_t at; (at = rest.find("extern \"C\" ")) != rest.npos;) rest.erase(at, 11);
-      source += fmt::format("namespace kernel_{} {{\n{}\n}}\n", i, rest);
-      std::string arguments;
-      std::size_t number = 0;
-      for (const auto& arg : plan.kernels[i]->spec->args) {
-        const char* type = arg->role == plan::ArgRole::weight   ? "const char*"
-                           : arg->role == plan::ArgRole::buffer ? "char*"
-                           : arg->role == plan::ArgRole::state  ? "State"
-                                                                : "int*";
-        arguments += fmt::format("{}*({}*)p[{}]", number == 0 ? "" : ", ", type, number);
-        ++number;
-      }
-      if (texts[i].scratch_bytes > 0) arguments += fmt::format(", *(char**)p[{}]", number);
-      source += fmt::format("extern \"C\" void call_{0}(void** p) {{ kernel_{0}::{1}({2}); }}\n", i, texts[i].entry, arguments);
-    }
-    const std::string file = folder.file("kernels.cpp"), library = folder.file("kernels.so"), log = folder.file("log");
-    HEDDLE_TRY(write_file_atomically(file, std::as_bytes(std::span(source))));
-    const std::string command = fmt::format("{} -std=c++20 -O1 -w -shared -fPIC -o {} {} >{} 2>&1", HEDDLE_CXX, library, file, log);
-    if (std::system(command.c_str()) != 0) {
-      auto text = read_text_file(log);
-      return error("{}\n{}", command, text.ok() ? *text : text.error().message());
-    }
-    auto out = std::make_unique<Library>();
-    out->handle_ = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (!out->handle_) return error("{}", dlerror());
-    return out;
-  }
-  ~Library() {
-    if (handle_) dlclose(handle_);
-  }
-
-  void launch(std::size_t kernel, const CudaText& text, void** parameters, int multiprocessors, int mode) const {
-    const auto run = reinterpret_cast<void (*)(void (*)(void**), const unsigned*, unsigned, void**, int)>(dlsym(handle_, "emulator_launch"));
-    const auto call = reinterpret_cast<void (*)(void**)>(dlsym(handle_, fmt::format("call_{}", kernel).c_str()));
-    unsigned grid[3] = {text.grid[0], text.grid[1], text.grid[2]};
-    if (text.grid_per_sm > 0) grid[0] = text.grid_per_sm * unsigned(multiprocessors), grid[1] = grid[2] = 1;
-    run(call, grid, text.block[0], parameters, mode);
-  }
-
- private:
-  void* handle_ = nullptr;
-};
-
 /// Memory at a multiple of 256 bytes.
 class Memory {
  public:
@@ -88,17 +35,69 @@ class Memory {
 
 }  // namespace
 
-Result<std::vector<std::vector<float>>> emulate(const KernelCase& test, const PreparedCase& prepared, int mode, int multiprocessors) {
-  const plan::PlanT& plan = prepared.plan;
-  const plan::EntryPointT& entry = *plan.entries.front();
+Result<std::unique_ptr<EmulatedKernels>> EmulatedKernels::build(const std::vector<CudaText>& texts, const std::vector<const plan::KernelSpecT*>& specs) {
+  const TempDir folder;
+  std::string source = fmt::format("#include \"{}\"\n", source_path("tests/support/cuda_emulator_prelude.h"));
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    const std::string& text = texts[i].text;
+    const std::size_t begin = text.find(codegen::cuda::end_of_prelude);
+    HEDDLE_CHECK(begin != text.npos, "{} has no prelude", texts[i].entry);
+    std::string rest = text.substr(begin);
+    for (std::size_t at; (at = rest.find("extern \"C\" ")) != rest.npos;) rest.erase(at, 11);
+    source += fmt::format("namespace kernel_{} {{\n{}\n}}\n", i, rest);
+    std::vector<std::string> types;
+    for (const auto& arg : specs[i]->args)
+      types.push_back(arg->role == plan::ArgRole::weight   ? "const char*"
+                      : arg->role == plan::ArgRole::buffer ? "char*"
+                      : arg->role == plan::ArgRole::state  ? "State"
+                                                           : "int*");
+    if (texts[i].scratch_bytes > 0) types.push_back("char*");
+    if (specs[i]->sample) types.push_back(fmt::format("const kernel_{}::SampleControl*", i));
+    std::string arguments;
+    for (std::size_t n = 0; n < types.size(); ++n) arguments += fmt::format("{}*({}*)p[{}]", n == 0 ? "" : ", ", types[n], n);
+    source += fmt::format("extern \"C\" void call_{0}(void** p) {{ kernel_{0}::{1}({2}); }}\n", i, texts[i].entry, arguments);
+  }
+  const std::string file = folder.file("kernels.cpp"), library = folder.file("kernels.so"), log = folder.file("log");
+  HEDDLE_TRY(write_file_atomically(file, std::as_bytes(std::span(source))));
+  const std::string command = fmt::format("{} -std=c++20 -O1 -w -shared -fPIC -o {} {} >{} 2>&1", HEDDLE_CXX, library, file, log);
+  if (std::system(command.c_str()) != 0) {
+    auto text = read_text_file(log);
+    return error("{}\n{}", command, text.ok() ? *text : text.error().message());
+  }
+  auto out = std::make_unique<EmulatedKernels>();
+  out->handle_ = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (!out->handle_) return error("{}", dlerror());
+  out->texts_ = texts;
+  return out;
+}
+
+EmulatedKernels::~EmulatedKernels() {
+  if (handle_) dlclose(handle_);
+}
+
+void EmulatedKernels::launch(std::size_t kernel, void** parameters, int mode, int multiprocessors) const {
+  const auto run = reinterpret_cast<void (*)(void (*)(void**), const unsigned*, unsigned, void**, int)>(dlsym(handle_, "emulator_launch"));
+  const auto call = reinterpret_cast<void (*)(void**)>(dlsym(handle_, fmt::format("call_{}", kernel).c_str()));
+  const CudaText& text = texts_[kernel];
+  unsigned grid[3] = {text.grid[0], text.grid[1], text.grid[2]};
+  if (text.grid_per_sm > 0) grid[0] = text.grid_per_sm * unsigned(multiprocessors), grid[1] = grid[2] = 1;
+  run(call, grid, text.block[0], parameters, mode);
+}
+
+Result<std::unique_ptr<EmulatedKernels>> build_emulated(const PreparedCase& prepared) {
   std::vector<CudaText> texts;
-  for (const auto& kernel : plan.kernels) {
+  std::vector<const plan::KernelSpecT*> specs;
+  for (const auto& kernel : prepared.plan.kernels) {
     HEDDLE_ASSIGN(auto text, codegen::cuda::emit(*kernel->spec, prepared.module->target));
     texts.push_back(std::move(text));
+    specs.push_back(kernel->spec.get());
   }
-  const TempDir folder;
-  HEDDLE_ASSIGN(const auto library, Library::build(texts, plan, folder));
+  return EmulatedKernels::build(texts, specs);
+}
 
+Result<std::vector<std::vector<float>>> emulate(const KernelCase& test, const PreparedCase& prepared, const EmulatedKernels& kernels, int mode) {
+  const plan::PlanT& plan = prepared.plan;
+  const plan::EntryPointT& entry = *plan.entries.front();
   std::vector<Memory> weights, planes, inputs, outputs, scratch;
   for (std::size_t i = 0; i < plan.weights.size(); ++i) {
     HEDDLE_ASSIGN(const auto bytes, stored_weight(prepared, i));
@@ -113,7 +112,7 @@ Result<std::vector<std::vector<float>>> emulate(const KernelCase& test, const Pr
   const Memory arena(entry.arena_bytes, 0xff);
   for (const auto& port : entry.inputs) inputs.emplace_back(std::size_t(port->shape[0]) * 4);
   for (const auto& port : entry.outputs) outputs.emplace_back(std::size_t(port->shape[0] * port->shape[1]) * 4, 0xff);
-  for (const auto& node : entry.nodes) scratch.emplace_back(texts[node->kernel].scratch_bytes);
+  for (const auto& node : entry.nodes) scratch.emplace_back(kernels.text(node->kernel).scratch_bytes);
 
   std::vector<std::vector<float>> out;
   for (const auto& step : test.steps) {
@@ -139,7 +138,7 @@ Result<std::vector<std::vector<float>>> emulate(const KernelCase& test, const Pr
       }
       addresses.back() = scratch[n].begin();
       parameters.push_back(&addresses.back());
-      library->launch(node.kernel, texts[node.kernel], parameters.data(), multiprocessors, mode);
+      kernels.launch(node.kernel, parameters.data(), mode);
     }
     const auto* first = reinterpret_cast<const float*>(outputs.front().begin());
     out.emplace_back(first, first + entry.outputs.front()->shape[0] * entry.outputs.front()->shape[1]);

@@ -62,8 +62,6 @@ static void stop_until(Waits what) {
 }
 static void run_fiber() {
   kernel(parameters);
-  for (auto& group : current->groups)
-    if (!group.empty() && late_copies) {}  // never waited for: allowed, the data is not used
   current->waits = done;
   swapcontext(&current->context, &scheduler);
 }
@@ -207,4 +205,5 @@ INLINE int max(int a, int b) { return a < b ? b : a; }
 INLINE u32 max(u32 a, u32 b) { return a < b ? b : a; }
 INLINE float max(float a, float b) { return fmaxf(a, b); }
 INLINE float min(float a, float b) { return fminf(a, b); }
-using std::erf, std::exp, std::sqrt, std::tanh;
+INLINE u64 __umul64hi(u64 a, u64 b) { return u64((unsigned __int128)(a) * b >> 64); }
+using std::ceil, std::erf, std::exp, std::sqrt, std::tanh;

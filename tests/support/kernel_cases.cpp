@@ -68,7 +68,7 @@ struct Layer {
   bool factors = false, quantized = true, deferred = false, bias = false, prompt = false, head_norm = false;
   int window = 0, steps = 5;
   double softcap = 0, scale = 0.125;
-  double tolerance = 5e-4;
+  double tolerance = 0;  // 0: by the activations
   bool all = false;
 };
 
@@ -138,7 +138,8 @@ KernelCase layer(const Layer& l) {
   out.steps = l.prompt ? prompt_steps(l.rows, l.steps) : decode_steps(l.rows, l.steps);
   out.slots = l.prompt ? 1 : l.rows;
   out.capacity = l.steps + 3;
-  out.tolerance = l.tolerance;
+  // With 8-bit activations one rounding that goes the other way moves a result by a hundredth.
+  out.tolerance = l.tolerance > 0 ? l.tolerance : l.quantized ? 2e-2 : 1e-4;
   out.compiled_for_all = l.all;
   return out;
 }
@@ -205,13 +206,15 @@ std::vector<KernelCase> kernel_cases() {
   out.push_back(layer({.name = "layer_qwen2_deferred_3rows", .rows = 3, .width = 512, .heads = 7, .kv_heads = 1, .q = "q8_0", .k = "q8_0", .v = "q8_0", .gate = "q8_0", .up = "q8_0", .down = "q8_0", .pairing = "halves", .deferred = true, .bias = true}));
   out.push_back(layer({.name = "layer_qwen3", .rows = 2, .heads = 4, .head_dim = 128, .pairing = "halves", .head_norm = true, .scale = 0.0883883}));
   out.push_back(layer({.name = "layer_stories", .width = 64, .heads = 8, .kv_heads = 4, .head_dim = 8, .ffn = 172, .q = "f32", .k = "f32", .v = "f32", .gate = "f32", .up = "f32", .down = "f32", .cache = "f32", .quantized = false, .steps = 80, .scale = 0.353553, .tolerance = 2e-5, .all = true}));
-  out.push_back(layer({.name = "layer_f32_activations", .rows = 2, .quantized = false, .tolerance = 1e-4}));
-  out.push_back(layer({.name = "layer_bf16", .q = "bf16", .k = "bf16", .v = "bf16", .gate = "bf16", .up = "bf16", .down = "bf16", .factors = true, .quantized = false, .tolerance = 1e-4}));
-  out.push_back(layer({.name = "layer_f16_partial_rope", .rows = 4, .heads = 4, .head_dim = 96, .dims = 64, .q = "f16", .k = "f16", .v = "bf16", .gate = "f16", .up = "f16", .down = "f16", .cache = "f32", .pairing = "halves", .quantized = false, .window = 3, .softcap = 20, .tolerance = 1e-4}));
-  out.push_back(layer({.name = "layer_head80_adjacent_partial", .heads = 4, .head_dim = 80, .dims = 32, .cache = "f32", .quantized = false, .deferred = true, .tolerance = 1e-4}));
+  out.push_back(layer({.name = "layer_f32_activations", .rows = 2, .quantized = false}));
+  out.push_back(layer({.name = "layer_bf16", .q = "bf16", .k = "bf16", .v = "bf16", .gate = "bf16", .up = "bf16", .down = "bf16", .factors = true, .quantized = false}));
+  out.push_back(layer({.name = "layer_f16_partial_rope", .rows = 4, .heads = 4, .head_dim = 96, .dims = 64, .q = "f16", .k = "f16", .v = "bf16", .gate = "f16", .up = "f16", .down = "f16", .cache = "f32", .pairing = "halves", .quantized = false, .window = 3, .softcap = 20}));
+  out.push_back(layer({.name = "layer_head80_adjacent_partial", .heads = 4, .head_dim = 80, .dims = 32, .q = "q8_0", .cache = "f32", .quantized = false, .deferred = true}));
   out.push_back(layer({.name = "layer_head256", .heads = 2, .kv_heads = 1, .head_dim = 256, .cache = "f32", .scale = 0.0625}));
   out.push_back(layer({.name = "layer_head256_f16", .heads = 8, .kv_heads = 1, .head_dim = 256, .window = 4, .steps = 9, .scale = 0.0625}));
-  out.push_back(layer({.name = "layer_12_heads_on_one_key", .heads = 12, .kv_heads = 1, .head_dim = 64, .steps = 66}));
+  out.push_back(layer({.name = "layer_12_heads_on_one_key", .heads = 12, .kv_heads = 1, .head_dim = 64, .quantized = false, .steps = 66}));
+  out.push_back(layer({.name = "layer_long_prompt", .rows = 4, .heads = 8, .kv_heads = 2, .head_dim = 32, .cache = "f32", .quantized = false, .prompt = true, .steps = 200}));
+  out.push_back(layer({.name = "layer_window_across_splits", .rows = 8, .heads = 4, .kv_heads = 4, .head_dim = 64, .quantized = false, .prompt = true, .window = 100, .steps = 240}));
 
   const std::string q8 = "    %y.q = quantize %n {format=\"q8_16\"}\n    yield %y.q\n  }\n  %z = group \"product\" {\n    %m = matmul @w, %y\n    yield %m\n  }\n  ret %z\n";
   out.push_back(rowwise("norm_quantize", 512, 2, vector("g", 512) + weight("w", "q8_0", 48, 512), "  %y = group \"norm\" {\n    %n = rms_norm %x, @g {eps=1e-05}\n" + q8, 2e-4));
@@ -221,8 +224,8 @@ std::vector<KernelCase> kernel_cases() {
   out.push_back(rowwise("scale", 100, 1, "",
                         "  %s = group \"scale\" {\n    %r = rms_scale %x {eps=1e-05}\n    yield %r\n  }\n  %y = group \"mul\" {\n    %m = mul %x, %s\n    %o = rope %m, %pos "
                         "{head_dim=20, dims=10, theta=10000, pairing=\"adjacent\"}\n    yield %o\n  }\n  ret %y\n"));
-  out.push_back(rowwise("every_op", 70, 2, vector("g", 70) + vector("one", 1),
-                        "  %y = group \"ops\" {\n    %a = add %x, @g\n    %b = sub %a, @one\n    %c = div %b, @g\n    %d = max %c, %x\n    %e = neg %d\n    %f = exp %e\n"
+  out.push_back(rowwise("every_op", 70, 2, vector("g", 70),
+                        "  %y = group \"ops\" {\n    %a = add %x, @g\n    %b = sub %a, @g\n    %c = div %b, @g\n    %d = max %c, %x\n    %e = neg %d\n    %f = exp %e\n"
                         "    %h = tanh %f\n    %i = sigmoid %h\n    %j = silu %i\n    %k = gelu %j\n    %l = relu %k\n    %m = mul %l, %l\n    yield %m\n  }\n  ret %y\n"));
   return out;
 }

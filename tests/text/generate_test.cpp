@@ -13,7 +13,7 @@ namespace {
 using ::testing::ElementsAre;
 using text::Ids;
 
-/// Gives the token that the script has for a position the largest logit.
+/// Gives the token that the script has for a position logit 5, the one after it 4, all others 0.
 class ScriptedDevice final : public Device {
  public:
   ScriptedDevice(std::vector<std::int32_t> script, Ids* fed) : script_(std::move(script)), fed_(fed) {}
@@ -27,8 +27,12 @@ class ScriptedDevice final : public Device {
     fed_->push_back(rows[0].token);
     const std::size_t next = std::size_t(rows[0].position) + 1;
     const std::int32_t token = next < script_.size() ? script_[next] : 0;
-    if (token >= 0) logits_[token] = 5;
-    else logits_[3] = NAN;
+    if (token >= 0) {
+      logits_[token] = 5;
+      logits_[(token + 1) % logits_.size()] = 4;
+    } else {
+      logits_[3] = NAN;
+    }
     return {};
   }
   Result<std::span<const float>> logits(std::size_t, std::size_t) override { return std::span<const float>(logits_); }
@@ -231,13 +235,10 @@ TEST_F(Generate, WorksWithoutATokenizer) {
 }
 
 TEST_F(Generate, ThePenaltySeesPromptAndOutput) {
-  options_.sampling.repeat_penalty = 1000;
+  options_.sampling.repeat_penalty = 2;
   options_.max_tokens = 2;
-  // The script wants "a" twice; its logit becomes 0.005 and is still the largest. In the prompt and the output alike.
-  EXPECT_EQ(generate({1, a, a}, {1}).tokens, (Ids{a, a}));
-  options_.sampling.repeat_penalty = 0.001f;
-  // The token seen in the prompt has logit 0 and stays at 0; seen "a" grows.
-  EXPECT_EQ(generate({1, a, b}, {1}).tokens, (Ids{a, b}));
+  EXPECT_EQ(generate({1, a, a, b}, {1, a}).tokens, (Ids{b, st}));  // 2.5 against 4: for a as seen in the prompt, for b in the output
+  EXPECT_EQ(generate({1, b, a, b}, {1, b}).tokens, (Ids{a, st}));
 }
 
 TEST_F(Generate, DrawsBySeedAndPosition) {
@@ -251,6 +252,7 @@ TEST_F(Generate, DrawsBySeedAndPosition) {
   EXPECT_NE(generate(flat, {1}).tokens, first);
   std::vector<float> logits(vocabulary_.tokens.size());
   logits[0] = 5;
+  logits[1] = 4;
   EXPECT_EQ(first[0], *sample(logits, {.temperature = 1, .top_k = 0, .top_p = 1, .min_p = 0, .seed = 7}, {}, 1));
 }
 

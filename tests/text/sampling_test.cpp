@@ -278,6 +278,27 @@ TEST(Sample, IsTheDefinitionWhateverTheOrderOfComputation) {
   }
 }
 
+TEST(Sample, WeightsAreRounded) {
+  SamplingOptions o = plain();
+  o.min_p = 0x1p-40f;  // a weight of 1
+  o.temperature = 1e30f;
+  const auto tiny = [](double weight) { return float(std::log(weight) - 40 * std::log(2)); };
+  EXPECT_EQ(ever_drawn({0, tiny(0.6)}, o), (std::set<std::int32_t>{0, 1}));
+  EXPECT_EQ(ever_drawn({0, tiny(0.4)}, o), (std::set<std::int32_t>{0}));
+}
+
+TEST(Sample, ADrawOnABorderIsTheTokenBehindIt) {
+  const std::vector<float> logits(256, 1);
+  int found = 0;
+  for (std::uint64_t position = 0; found < 3 && position < 3000000; ++position) {
+    const auto u = std::uint32_t(uniform(0, position) * 0x1p24f);
+    if (u % (1 << 16) != 0) continue;
+    EXPECT_EQ(draw(logits, plain(), position), std::int32_t(u >> 16));
+    ++found;
+  }
+  EXPECT_EQ(found, 3);
+}
+
 TEST(Sample, HasNoMemory) {
   const std::vector<float> logits = {0.3f, -1, 2, 1.5f, 0, -0.5f, 1, 0.9f};
   Ids forward, backward;

@@ -95,6 +95,8 @@ struct Fixture {
   std::vector<const char*> texts;
 };
 
+void PrintTo(const Fixture& fixture, std::ostream* out) { *out << fixture.gguf; }
+
 class FixtureModel : public ::testing::TestWithParam<Fixture> {
  protected:
   void SetUp() override {

@@ -19,7 +19,11 @@ function(heddle_dependency name)
   endforeach()
 endfunction()
 
-heddle_dependency(fmt HEADER fmt/format.h LIBRARIES fmt)
+if(HEDDLE_STATIC)
+  heddle_dependency(fmt HEADER fmt/format.h DEFINITIONS FMT_HEADER_ONLY)  # Debian packs no archive of it
+else()
+  heddle_dependency(fmt HEADER fmt/format.h LIBRARIES fmt)
+endif()
 heddle_dependency(llvm HEADER llvm/ADT/SmallVector.h HINTS /usr/lib/llvm-19 LIBRARIES LLVMSupport LLVMDemangle)
 target_link_libraries(dep_llvm INTERFACE Threads::Threads ${CMAKE_DL_LIBS})
 heddle_dependency(boost HEADER boost/graph/adjacency_list.hpp)

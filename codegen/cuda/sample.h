@@ -1,0 +1,13 @@
+#pragma once
+#include "ir/base/error.h"
+#include "runtime/plan/plan_generated.h"
+
+namespace heddle::codegen::cuda {
+
+/// The spec of a kernel that draws one token for each row, with any knobs.
+plan::KernelSpecT sample_spec(std::int64_t rows, std::int64_t vocabulary);
+
+/// Gives every decode entry point of a plan its sampling node, behind all that no other node waits for.
+void add_sampling(plan::PlanT& plan);
+
+}  // namespace heddle::codegen::cuda

@@ -1,0 +1,127 @@
+// Every subcommand on the bundled model, and what each says of bad input.
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "program.h"
+#include "tests/support/paths.h"
+
+namespace heddle::testing {
+namespace {
+
+using nlohmann::json;
+
+class Commands : public ::testing::Test {
+ protected:
+  Ran run(std::vector<std::string> arguments) {
+    arguments.insert(arguments.end(), {"--cache-dir", cache_.path()});
+    return heddle(arguments);
+  }
+  std::string good(std::vector<std::string> arguments) {
+    Ran ran = run(std::move(arguments));
+    EXPECT_EQ(ran.exit_code, 0) << ran.err;
+    return ran.out;
+  }
+  /// The one line of an error.
+  std::string bad(std::vector<std::string> arguments) {
+    Ran ran = run(std::move(arguments));
+    EXPECT_EQ(ran.exit_code, 1);
+    EXPECT_EQ(ran.out, "");
+    return ran.err;
+  }
+  TempDir cache_, files_;
+};
+
+TEST_F(Commands, CompileTellsWhatFiredAndHoldsToRequire) {
+  const std::string out = good({"compile", bundled_model()});
+  for (const char* pass : {"group_qkv", "group_gate_up", "fuse_norm_matmul", "fuse_gate_up_swiglu", "fuse_rope_cache", "fuse_residual"})
+    EXPECT_NE(out.find(pass), std::string::npos) << out;
+  EXPECT_NE(good({"compile", bundled_model()}).find("up to date: "), std::string::npos);
+  good({"compile", bundled_model(), "--force", "--require", "group_qkv=4"});
+  const Ran ran = run({"compile", bundled_model(), "--force", "--require", "group_qkv=4000"});
+  EXPECT_EQ(ran.exit_code, 1);
+  EXPECT_NE(ran.err.find("group_qkv"), std::string::npos) << ran.err;
+}
+
+TEST_F(Commands, OneSharedQuantizePerNormAndFiveKernelsALayer) {
+  const std::string ir = good({"inspect", bundled_model(), "--ir"});
+  const std::string decode = ir.substr(ir.find("func @decode_1"), ir.find("func @decode_8") - ir.find("func @decode_1"));
+  auto count = [&](const std::string& what) {
+    int n = 0;
+    for (auto at = decode.find(what); at != std::string::npos; at = decode.find(what, at + 1)) ++n;
+    return n;
+  };
+  EXPECT_EQ(count(" = group "), 4 * 5 + 2);
+  EXPECT_EQ(count(" = quantize "), 4 * 4 + 1);  // a layer: for Q, K, V; for the output; for gate, up; for down. And the head's
+}
+
+TEST_F(Commands, TheFusedPlanAndTheUnfusedOneGiveTheSameLogits) {
+  auto logits = [&](std::vector<std::string> more) {
+    std::vector<std::string> arguments = {"logits", bundled_model(), "--ids", "46,77,346,788,258", "--json", "--reference"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return good(arguments);
+  };
+  const std::string fused = logits({});
+  for (const char* pass : {"group_qkv", "group_gate_up", "fuse_norm_matmul", "fuse_gate_up_swiglu", "fuse_rope_cache", "fuse_residual"})
+    EXPECT_EQ(logits({"--disable", pass}), fused) << pass;
+  EXPECT_EQ(logits({"--pipeline", "quantize_activations,group_rest,schedule,plan_memory"}), fused);
+}
+
+TEST_F(Commands, RunIsReproducibleAndStopsWhereTold) {
+  const std::vector<std::string> sampled = {"run", bundled_model(), "-p", "The ship", "-n", "12", "--seed", "7", "--json"};
+  EXPECT_EQ(json::parse(good(sampled))["tokens"], json::parse(good(sampled))["tokens"]);
+  auto other = sampled;
+  other[7] = "8";
+  EXPECT_NE(json::parse(good(sampled))["tokens"], json::parse(good(other))["tokens"]);
+
+  const json greedy = json::parse(good({"run", bundled_model(), "-p", "The ship", "-n", "12", "--temp", "0", "--json"}));
+  EXPECT_EQ(greedy["stop"], "length");
+  const std::string text = greedy["text"];
+  const std::string stop = text.substr(text.size() / 2, 3);
+  const json stopped = json::parse(good({"run", bundled_model(), "-p", "The ship", "-n", "12", "--temp", "0", "--json", "--stop", stop}));
+  EXPECT_EQ(stopped["stop"], "stop");
+  EXPECT_EQ(stopped["text"], text.substr(0, text.find(stop)));
+  const json full = json::parse(good({"run", bundled_model(), "-p", "The ship", "--temp", "0", "--ctx", "9", "--ignore-eos", "--json"}));
+  EXPECT_EQ(full["stop"], "context full");
+}
+
+TEST_F(Commands, TokenizeGoesThereAndBack) {
+  const std::string ids = heddle({"tokenize", bundled_model(), "Once upon a time there was a"}).out;
+  EXPECT_EQ(ids, "46 77 346 788 258 630 527 375 258\n");
+  EXPECT_EQ(heddle({"tokenize", bundled_model(), "--decode", ids}).out, "Once upon a time there was a\n");
+  EXPECT_EQ(heddle({"tokenize", bundled_model(), ""}).out, "\n");
+  EXPECT_EQ(heddle({"tokenize", bundled_model(), "--", "-x"}).exit_code, 0);
+}
+
+TEST_F(Commands, OptPrintsWhatItParsed) {
+  const std::string file = files_.file("a.ir");
+  std::ofstream(file) << "heddle-ir 1\nfunc @f decode rows=1 (%x: f32[1, 64]) {\n  %a = silu %x\n  %b = silu %x\n  %c = mul %a, %b\n  ret %c\n}\n";
+  const Ran ran = heddle({"opt", file, "--passes", "cse", "--explain", "--check-numerics"});
+  EXPECT_EQ(ran.exit_code, 0) << ran.err;
+  EXPECT_NE(ran.out.find("mul %a, %a"), std::string::npos) << ran.out;
+  EXPECT_NE(ran.err.find("cse"), std::string::npos);
+}
+
+TEST_F(Commands, InspectAndBenchAndCacheAnswerInJsonOrTables) {
+  const json memory = json::parse(good({"inspect", bundled_model(), "--memory", "--ctx", "100", "--json"}))["memory"];
+  EXPECT_EQ(memory["cache"], 4 * 2 * 2 * 64 * 100 * 4);  // layers, K and V, heads, head size, positions, f32
+  EXPECT_NE(good({"inspect", bundled_model(), "--dot"}).find("digraph"), std::string::npos);
+  EXPECT_NE(good({"inspect", bundled_model(), "--kernels"}).find("gemv_q"), std::string::npos);
+  EXPECT_NE(good({"bench", bundled_model(), "-p", "8", "-n", "4", "-r", "1"}).find("| pp8 |"), std::string::npos);
+  EXPECT_NE(good({"cache", "list"}).find(".plan"), std::string::npos);
+  EXPECT_NE(good({"cache", "explain", bundled_model()}).find("up to date"), std::string::npos);
+  EXPECT_EQ(good({"cache", "clear"}), "1 plans removed from " + cache_.path() + "\n");
+}
+
+TEST_F(Commands, BadInputGetsOneLine) {
+  EXPECT_EQ(bad({"run", "/nowhere/m.gguf", "-p", "x"}), "heddle: /nowhere/m.gguf: cannot open: No such file or directory\n");
+  EXPECT_EQ(bad({"run", bundled_model(), "--ids", "1,x"}), "heddle: ids: 'x' is not a number\n");
+  EXPECT_EQ(bad({"run", bundled_model(), "--ids", "4096"}).substr(0, 58), "heddle: ids: 4096 is outside the vocabulary of 2048 tokens");
+  EXPECT_EQ(bad({"compile", bundled_model(), "--target", "tpu"}).substr(0, 35), "heddle: target 'tpu' is not known (k");
+  EXPECT_NE(bad({"compile", bundled_model(), "--disable", "fuse_everything"}).find("fuse_everything"), std::string::npos);
+  EXPECT_EQ(run({"run"}).exit_code, 2);
+}
+
+}  // namespace
+}  // namespace heddle::testing

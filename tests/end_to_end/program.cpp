@@ -1,0 +1,57 @@
+#include "program.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "ir/base/check.h"
+#include "tests/support/paths.h"
+
+namespace heddle::testing {
+
+Ran heddle(const std::vector<std::string>& arguments) {
+  int out[2], err[2];
+  HEDDLE_CHECK(pipe(out) == 0 && pipe(err) == 0);
+  const pid_t child = fork();
+  HEDDLE_CHECK(child >= 0);
+  if (child == 0) {
+    dup2(open("/dev/null", O_RDONLY), 0);
+    dup2(out[1], 1);
+    dup2(err[1], 2);
+    for (int fd : {out[0], out[1], err[0], err[1]}) close(fd);
+    std::vector<char*> argv{const_cast<char*>(HEDDLE_PROGRAM)};
+    for (const auto& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+    argv.push_back(nullptr);
+    execv(HEDDLE_PROGRAM, argv.data());
+    _exit(127);
+  }
+  close(out[1]);
+  close(err[1]);
+  Ran ran;
+  pollfd fds[] = {{out[0], POLLIN, 0}, {err[0], POLLIN, 0}};
+  std::string* texts[] = {&ran.out, &ran.err};
+  for (int open_ends = 2; open_ends > 0;) {
+    poll(fds, 2, -1);
+    for (int i = 0; i < 2; ++i) {
+      if (fds[i].fd < 0 || fds[i].revents == 0) continue;
+      char buffer[65536];
+      const ssize_t n = read(fds[i].fd, buffer, sizeof(buffer));
+      if (n > 0) {
+        texts[i]->append(buffer, std::size_t(n));
+      } else {
+        close(fds[i].fd);
+        fds[i].fd = -1;
+        --open_ends;
+      }
+    }
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  ran.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  return ran;
+}
+
+std::string bundled_model() { return source_path("tests/models/tiny-llama-Q4_K_M.gguf"); }
+
+}  // namespace heddle::testing
