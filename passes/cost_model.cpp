@@ -1,8 +1,8 @@
 #include "passes/cost_model.h"
 
 #include <llvm/ADT/DenseSet.h>
-#include <llvm/ADT/SmallPtrSet.h>
 #include <llvm/ADT/STLExtras.h>
+#include <llvm/ADT/SmallPtrSet.h>
 
 #include "ir/base/scalar_ops.h"
 

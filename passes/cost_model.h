@@ -7,11 +7,11 @@ namespace heddle::passes {
 ///
 ///   launch  +  bytes / memory rate  +  row work before the loop, which every worker repeats  +  row work after it, which is shared
 ///
-/// Bytes are weights, caches (attention: as if `nominal_context` positions were filled), and activations that cross the kernel's border: these
-/// were just written, or are about to be read, and move `cache_speedup` times as fast.
-/// On a target with the feature "shared_prologue" the workers may also share the rows before the loop and wait for each other, which takes
-/// as long as a launch: the cheaper of the two counts. A kernel without a loop shares its rows among the workers. The arithmetic of the
-/// loop itself is left out: it is the same on both sides of any fusion. Simple on purpose: fusions must be able to lose by it.
+/// Bytes are weights, caches (attention: as if `nominal_context` positions were filled), and activations that cross the kernel's border:
+/// these were just written, or are about to be read, and move `cache_speedup` times as fast. On a target with the feature "shared_prologue"
+/// the workers may also share the rows before the loop and wait for each other, which takes as long as a launch: the cheaper of the two
+/// counts. A kernel without a loop shares its rows among the workers. The arithmetic of the loop itself is left out: it is the same on both
+/// sides of any fusion. Simple on purpose: fusions must be able to lose by it.
 double kernel_us(const ir::Node& node, const ir::Target& target);
 
 /// The same for nodes (in order) that would be one kernel.

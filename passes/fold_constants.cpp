@@ -29,7 +29,7 @@ struct Match {
 };
 
 const Term x{Term::variable, 'x'}, y{Term::variable, 'y'};
-const Term c{Term::constant};    // any constant; one per pattern
+const Term c{Term::constant};  // any constant; one per pattern
 const Term one_over_c{Term::inverse};
 Term k(double value) { return {Term::number, 0, value}; }
 Term make(Op what, std::vector<Term> args) { return {Term::op, 0, 0, what, std::move(args)}; }
@@ -175,7 +175,10 @@ void fold_all(ir::Function& function, Context& context) {
 }  // namespace
 
 Pass fold_constants() {
-  return {"fold_constants", "computes what is known and simplifies arithmetic by a table of rules", {}, [](ir::Function& function, Context& context) -> Result<void> {
+  return {"fold_constants",
+          "computes what is known and simplifies arithmetic by a table of rules",
+          {},
+          [](ir::Function& function, Context& context) -> Result<void> {
             fold_all(function, context);
             return {};
           }};

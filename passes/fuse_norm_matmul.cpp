@@ -37,7 +37,8 @@ Outcome fuse(Node& first, Context& context) {
 }  // namespace
 
 Pass fuse_norm_matmul() {
-  return at_each("fuse_norm_matmul", "pulls an rms_norm and a quantize into the kernel of the products that read them", {Op::rms_norm, Op::quantize}, fuse);
+  return at_each("fuse_norm_matmul", "pulls an rms_norm and a quantize into the kernel of the products that read them",
+                 {Op::rms_norm, Op::quantize}, fuse);
 }
 
 }  // namespace heddle::passes

@@ -29,6 +29,8 @@ Outcome fuse(Node& add, Context& context) {
 
 }  // namespace
 
-Pass fuse_residual() { return at_each("fuse_residual", "pulls a residual's add into the kernel of the product it is added to", Op::add, fuse); }
+Pass fuse_residual() {
+  return at_each("fuse_residual", "pulls a residual's add into the kernel of the product it is added to", Op::add, fuse);
+}
 
 }  // namespace heddle::passes

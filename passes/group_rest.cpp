@@ -18,7 +18,8 @@ void sink(Node& constant) {
   Value& value = *constant.result();
   for (Node* reader : value.readers_in(*constant.block())) {
     if (reader->op() != Op::group) continue;
-    Node& copy = reader->body()->insert_before((*reader->body())[0], std::make_unique<Node>(Op::constant, llvm::ArrayRef<Value*>{}, constant.attrs()));
+    Node& copy = reader->body()->insert_before((*reader->body())[0],
+                                               std::make_unique<Node>(Op::constant, llvm::ArrayRef<Value*>{}, constant.attrs()));
     Value* inner = copy.add_result(value.type, value.name);
     const llvm::SmallVector<Value::Use> uses(value.uses().begin(), value.uses().end());
     for (const Value::Use& use : uses)
@@ -34,7 +35,8 @@ Result<void> group_all(ir::Function& function, Context& context) {
   for (Node* node : function.body().nodes()) {
     if (node->op() != Op::constant) continue;
     const std::string name = node->result()->name;
-    const bool returned = llvm::any_of(node->result()->uses(), [](const Value::Use& use) { return use.node->has(ir::terminator) && !use.node->enclosing_group(); });
+    const bool returned = llvm::any_of(node->result()->uses(),
+                                       [](const Value::Use& use) { return use.node->has(ir::terminator) && !use.node->enclosing_group(); });
     if (returned) return error("%{}: a constant is returned, wanted a value that a kernel computes", name);
     sink(*node);
   }

@@ -68,7 +68,8 @@ Outcome rewrite(Node& norm, Context& context) {
 }  // namespace
 
 Pass norm_scale_through_matmul() {
-  return at_each("norm_scale_through_matmul", "applies the row scale of an rms_norm after the product (changes the rounding)", Op::rms_norm, rewrite);
+  return at_each("norm_scale_through_matmul", "applies the row scale of an rms_norm after the product (changes the rounding)", Op::rms_norm,
+                 rewrite);
 }
 
 }  // namespace heddle::passes

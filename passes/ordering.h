@@ -6,8 +6,9 @@
 
 namespace heddle::passes {
 
-/// Which kernels of a block are certain to have finished before which start, by data and `after` edges alone: nothing else orders kernels on
-/// a device. Asked often while edges are added, so it keeps the transitive closure. The block's order must be topological and stay as it is.
+/// Which kernels of a block are certain to have finished before which start, by data and `after` edges alone: nothing else orders kernels
+/// on a device. Asked often while edges are added, so it keeps the transitive closure. The block's order must be topological and stay as it
+/// is.
 class Ordering {
  public:
   explicit Ordering(const ir::Block& block);

@@ -42,6 +42,7 @@ Pass at_each(std::string name, std::string summary, std::initializer_list<Op> op
       if (!alive.contains(node)) continue;
       Outcome outcome = visit(*node, context);
       const bool changed = outcome.kind == Outcome::fired;
+      if (!changed) outcome.where = place_of(*node);  // not the node of the group where the refusal was found
       context.note(std::move(outcome));
       if (!changed) continue;
       const auto nodes = function.all_nodes();
@@ -125,7 +126,8 @@ Outcome fuse_if_better(llvm::ArrayRef<Node*> nodes, std::string label, Context& 
 
   double apart = 0;
   for (Node* member : members) apart += kernel_us(*member, context.target);
-  if (const double fused = kernel_us(members, context.target); fused > apart) return declined(place, "{:.1f} us fused, {:.1f} us apart", fused, apart);
+  if (const double fused = kernel_us(members, context.target); fused > apart)
+    return declined(place, "{:.1f} us fused, {:.1f} us apart", fused, apart);
 
   if (!context.take_change()) return declined(place, "the limit on changes is reached");
   return fired(ir::make_group(members, std::move(label)));

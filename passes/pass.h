@@ -55,7 +55,7 @@ struct Pass {
 };
 
 /// A pass that looks at every node of the given ops once, in order, at the top level and in groups. `visit` may change the IR around the
-/// node; nodes that it erases are not visited any more.
+/// node; nodes that it erases are not visited any more. Refusals are noted under the name of the node visited.
 using Visit = std::function<Outcome(ir::Node&, Context&)>;
 Pass at_each(std::string name, std::string summary, std::initializer_list<ir::Op> ops, Visit visit);
 Pass at_each(std::string name, std::string summary, ir::Op op, Visit visit);
@@ -78,8 +78,8 @@ struct PluginInfo;
 /// Names known to pipelines: heddle's own and those of plug-ins.
 class Registry {
  public:
-  static Registry& global();         // holds heddle's own passes from the start
-  Result<void> add(Pass pass);       // a second pass of the same name is an error
+  static Registry& global();    // holds heddle's own passes from the start
+  Result<void> add(Pass pass);  // a second pass of the same name is an error
   const Pass* find(std::string_view name) const;
   std::vector<const Pass*> all() const;  // by name
 

@@ -12,8 +12,9 @@
 namespace heddle::passes {
 
 void register_builtin_passes(Registry& registry) {
-  for (Pass pass : {choose_layouts(), cse(), dce(), fold_constants(), fuse_gate_up_swiglu(), fuse_norm_matmul(), fuse_residual(), fuse_rope_cache(), group_gate_up(),
-                    group_qkv(), group_rest(), norm_scale_through_matmul(), plan_memory(), quantize_activations(), schedule()}) {
+  for (Pass pass :
+       {choose_layouts(), cse(), dce(), fold_constants(), fuse_gate_up_swiglu(), fuse_norm_matmul(), fuse_residual(), fuse_rope_cache(),
+        group_gate_up(), group_qkv(), group_rest(), norm_scale_through_matmul(), plan_memory(), quantize_activations(), schedule()}) {
     if (registry.find(pass.name)) continue;
     HEDDLE_CHECK(registry.add(std::move(pass)).ok());
   }
@@ -24,18 +25,17 @@ std::vector<Step> default_pipeline(const ir::Target& target) {
   std::vector<Step> steps;
   for (const char* pass : {
            "fold_constants",        // first: frontends write plain arithmetic
-           "cse",                   //
-           "dce",                   // a prefill reads no logits: what only they need is gone before anything is grouped
+           "cse",                   // after folding, which makes nodes equal
+           "dce",                   // a prefill reads no logits: what only they need goes before anything is grouped
            "quantize_activations",  // before all grouping: a quantize belongs to a group like any other node
            "cse",                   // leaves one quantize where several products read the same row
            "choose_layouts",        // before grouping: specs name the layout of every weight
            "group_qkv",             // before the fusions: Q, K and V become the one reader that a norm may join
            "group_gate_up",         // likewise gate and up
-           "fuse_gate_up_swiglu",   // before fuse_norm_matmul: the quantize of the wide row goes behind this loop, where the workers share it,
-                                    // and not in front of the next one, where each repeats it
-           "fuse_norm_matmul",      //
-           "fuse_rope_cache",       //
-           "fuse_residual",         // after the groups exist that it adds to
+           "fuse_gate_up_swiglu",   // first of the fusions: it takes the wide quantize, which workers share behind a loop
+           "fuse_norm_matmul",      // takes the quantizes that are left, which workers repeat in front of a loop
+           "fuse_rope_cache",       // needs the group of q, k and v; the order of the last three is free
+           "fuse_residual",         // also takes the biases that no group has
            "dce",                   // what the fusions left unread
            "group_rest",            // from here on every top-level node is a kernel
            "schedule",              // the order, by which plan_memory knows when a value dies
@@ -83,7 +83,8 @@ Result<Options> parse_options(std::string_view text, const Pass& pass) {
     const std::string key(trimmed(item.substr(0, equals)));
     if (!llvm::is_contained(pass.option_names, key))
       return error("pipeline: unknown option '{}' of {} (known: {})", key, pass.name, list(pass.option_names));
-    if (!options.emplace(key, trimmed(item.substr(equals + 1))).second) return error("pipeline: option '{}' of {} is given twice", key, pass.name);
+    if (!options.emplace(key, trimmed(item.substr(equals + 1))).second)
+      return error("pipeline: option '{}' of {} is given twice", key, pass.name);
   }
   return options;
 }
@@ -143,7 +144,8 @@ Result<void> run_step(ir::Module& module, const Pass& pass, Context& context, bo
   for (auto& function : module.functions()) {
     function->make_names_unique();  // remarks name values
     context.function = function->name;
-    if (auto done = pass.run(*function, context); !done.ok()) return done.take_error().at(fmt::format("pass {}: @{}", pass.name, function->name));
+    if (auto done = pass.run(*function, context); !done.ok())
+      return done.take_error().at(fmt::format("pass {}: @{}", pass.name, function->name));
   }
   for (auto& function : module.functions()) function->make_names_unique();
   if (!verify) return {};
@@ -158,7 +160,8 @@ std::string reproducer_text(const std::string& path, llvm::ArrayRef<Step> left, 
 
 }  // namespace
 
-Result<Report> run_pipeline(ir::Module& module, const std::vector<Step>& steps, const codegen::Questions* questions, const RunOptions& options) {
+Result<Report> run_pipeline(ir::Module& module, const std::vector<Step>& steps, const codegen::Questions* questions,
+                            const RunOptions& options) {
   const Registry& registry = Registry::global();
   for (const std::string& name : options.disabled)
     if (!registry.find(name)) return unknown_pass("disabled", name, registry);
@@ -192,7 +195,8 @@ Result<Report> run_pipeline(ir::Module& module, const std::vector<Step>& steps, 
 
     PassReport& entry = report.passes.emplace_back();
     entry.pass = step.pass;
-    for (const Remark& remark : llvm::ArrayRef(report.remarks).drop_front(earlier)) ++(remark.outcome.kind == Outcome::fired ? entry.fired : entry.declined);
+    for (const Remark& remark : llvm::ArrayRef(report.remarks).drop_front(earlier))
+      ++(remark.outcome.kind == Outcome::fired ? entry.fired : entry.declined);
     entry.milliseconds = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
     if (text.empty()) continue;
     std::string now = ir::print(module);
@@ -206,7 +210,8 @@ Result<Report> run_pipeline(ir::Module& module, const std::vector<Step>& steps, 
 Result<void> check_required(const Report& report, const std::vector<std::pair<std::string, int>>& required) {
   for (auto& [pass, wanted] : required) {
     if (!Registry::global().find(pass)) return unknown_pass("required", pass, Registry::global());
-    if (const int found = report.fired(pass); found < wanted) return error("required: {} fired {} times, wanted {} or more", pass, found, wanted);
+    if (const int found = report.fired(pass); found < wanted)
+      return error("required: {} fired {} times, wanted {} or more", pass, found, wanted);
   }
   return {};
 }

@@ -22,8 +22,8 @@ std::vector<Step> default_pipeline(const ir::Target& target);
 
 struct RunOptions {
   std::vector<std::string> disabled = {};                          // pass names; unknown ones are an error
-  int pass_limit = -1;                                        // stop changing anything after so many changes; -1: no limit
-  bool verify_each = true;                                    // after every pass
+  int pass_limit = -1;                                             // stop changing anything after so many changes; -1: no limit
+  bool verify_each = true;                                         // after every pass
   std::string reproducer = {};                                     // where to write IR and pipeline when a pass fails; empty: nowhere
   std::function<void(const Step&, const ir::Module&)> after = {};  // called after each pass that changed the module
 };
@@ -40,7 +40,8 @@ struct Report {
 };
 
 /// Runs the steps over every function. An error names the pass; the module is then left as the failing pass left it.
-Result<Report> run_pipeline(ir::Module& module, const std::vector<Step>& steps, const codegen::Questions* questions, const RunOptions& options);
+Result<Report> run_pipeline(ir::Module& module, const std::vector<Step>& steps, const codegen::Questions* questions,
+                            const RunOptions& options);
 
 /// "--require PASS=N": an error when a pass fired fewer times.
 Result<void> check_required(const Report& report, const std::vector<std::pair<std::string, int>>& required);

@@ -1,9 +1,12 @@
 // passes/plan_memory.cpp: give every value that kernels exchange its place: one arena, reused as values die; all versions of a state the
 // state's own memory; arguments and returned values the caller's.
 //   before  %kv.1 = group { kv_store %kv, ... }              %h = group { ... } : f32[1, 64]                %y = group { ... }
-//   after   %kv.1 = group { kv_store %kv, ... } at state+3   %h = group { ... } : f32[1, 64] at arena+256:256   %y = group after(%k) { ... } at output+0
-// First fit, the largest first, at multiples of 256 bytes. A kernel that writes where another value was waits, by data or by an `after` edge
-// added here, for all that read that value: only edges order kernels on a device. A state that would need a copy is an error.
+//   after   %kv.1 = group { kv_store %kv, ... } at state+3   %h = group { ... } : f32[1, 64] at arena+256:256   %y = group after(%k) { ...
+//   } at output+0
+// First fit, the largest first, at multiples of 256 bytes. A kernel that writes where another value was waits, by data or by an `after`
+// edge added here, for all that read that value: only edges order kernels on a device. A state that would need a copy is an error.
+#include <llvm/ADT/BitVector.h>
+#include <llvm/ADT/DenseMap.h>
 #include <llvm/ADT/STLExtras.h>
 
 #include "passes/builtin.h"
@@ -60,7 +63,8 @@ Result<void> place_returned(ir::Function& function) {
     if (value.type.state) {
       HEDDLE_CHECK(state < states.size(), "more states are returned than there are");
       const Value& wanted = *states[state++];
-      if (value.placement != wanted.placement) return error("%{} is returned for state %{}: that would take a copy", value.name, wanted.name);
+      if (value.placement != wanted.placement)
+        return error("%{} is returned for state %{}: that would take a copy", value.name, wanted.name);
     } else if (!value.producer()) {
       return error("%{} is returned as it came: that would take a copy", value.name);
     } else if (value.placement.kind == Placement::output) {
@@ -74,22 +78,27 @@ Result<void> place_returned(ir::Function& function) {
 
 struct Buffer {
   Value* value;
-  std::size_t first, last;  // positions of its writer and its last reader
+  llvm::SmallVector<std::size_t> users;  // positions of its writer and its readers, in order
   std::int64_t bytes;
   std::int64_t end() const { return value->placement.offset + bytes; }
-  bool lives_with(const Buffer& other) const { return first <= other.last && other.first <= last; }
+  bool is_over_before(const Buffer& other) const { return users.back() < other.users.front(); }
   bool shares_bytes(const Buffer& other) const { return value->placement.offset < other.end() && other.value->placement.offset < end(); }
 };
 
+/// In the order of their writers.
 std::vector<Buffer> buffers_of(const ir::Function& function) {
   std::vector<Buffer> buffers;
   const ir::Block& block = function.body();
-  for (Node* node : block.nodes())
+  llvm::DenseMap<const Node*, std::size_t> position;
+  for (const Node* node : block.nodes()) position.try_emplace(node, position.size());
+  for (const Node* node : block.nodes())
     for (Value* value : node->results()) {
       if (value->type.state || value->placement.kind == Placement::output) continue;
-      const std::size_t first = block.position_of(*node);
-      const auto readers = value->readers_in(block);
-      buffers.push_back({value, first, readers.empty() ? first : block.position_of(*readers.back()), bytes_of(value->type.dtype, value->type.elements())});
+      Buffer& buffer = buffers.emplace_back(Buffer{value, {position.at(node)}, bytes_of(value->type.dtype, value->type.elements())});
+      for (const Value::Use& use : value->uses())
+        buffer.users.push_back(position.at(use.node->enclosing_group() ? use.node->enclosing_group() : use.node));
+      llvm::sort(buffer.users);
+      buffer.users.erase(std::unique(buffer.users.begin(), buffer.users.end()), buffer.users.end());
     }
   return buffers;
 }
@@ -98,7 +107,7 @@ std::vector<Buffer> buffers_of(const ir::Function& function) {
 void place_first_fit(const Buffer& buffer, llvm::ArrayRef<const Buffer*> placed) {
   llvm::SmallVector<const Buffer*> rivals;
   for (const Buffer* other : placed)
-    if (other->lives_with(buffer)) rivals.push_back(other);
+    if (!other->is_over_before(buffer) && !buffer.is_over_before(*other)) rivals.push_back(other);
   llvm::sort(rivals, [](const Buffer* a, const Buffer* b) { return a->value->placement.offset < b->value->placement.offset; });
   std::int64_t offset = 0;
   for (const Buffer* rival : rivals) {
@@ -108,22 +117,21 @@ void place_first_fit(const Buffer& buffer, llvm::ArrayRef<const Buffer*> placed)
   buffer.value->placement = {Placement::arena, offset, buffer.bytes};
 }
 
-/// The writer of every buffer waits for whoever read or wrote its bytes before.
+/// Makes the writer of every buffer wait for whoever read or wrote its bytes before. Whether that took an edge.
 bool order_reuse(const ir::Block& block, llvm::ArrayRef<Buffer> buffers) {
-  bool added = false;
   Ordering ordering(block);
-  for (const Buffer& now : buffers) {  // in the order of their writers
-    Node* writer = now.value->producer();
-    llvm::SmallVector<Node*> earlier;
-    for (const Buffer& then : buffers) {
-      if (then.last >= now.first || !then.shares_bytes(now)) continue;
-      earlier.push_back(then.value->producer());
-      for (Node* reader : then.value->readers_in(block)) earlier.push_back(reader);
-    }
-    llvm::sort(earlier, [&](Node* a, Node* b) { return block.position_of(*a) > block.position_of(*b); });
-    for (Node* node : earlier) {  // the latest first: it may imply the others
-      if (ordering.is_before(*node, *writer)) continue;
-      ordering.add(*node, *writer);
+  const std::vector<Node*> nodes = block.nodes();
+  bool added = false;
+  for (const Buffer& now : buffers) {
+    llvm::BitVector earlier(unsigned(nodes.size()));
+    for (const Buffer& then : buffers)
+      if (then.is_over_before(now) && then.shares_bytes(now))
+        for (std::size_t user : then.users) earlier.set(unsigned(user));
+    Node& writer = *nodes[now.users.front()];
+    for (int user = earlier.find_last(); user >= 0;
+         user = earlier.find_prev(unsigned(user))) {  // the latest first: it may imply the others
+      if (ordering.is_before(*nodes[std::size_t(user)], writer)) continue;
+      ordering.add(*nodes[std::size_t(user)], writer);
       added = true;
     }
   }
@@ -141,7 +149,8 @@ std::vector<Placement> places_of(const ir::Function& function) {
 Result<void> run(ir::Function& function, Context& context) {
   const std::vector<Placement> earlier = places_of(function);
   for (const Node* node : function.body().nodes()) {
-    if (!node->has(ir::terminator) && !node->body()) return error("{} {}: not a group, run group_rest before", node->info().name, place_of(*node));
+    if (!node->has(ir::terminator) && !node->body())
+      return error("{} {}: not a group, run group_rest before", node->info().name, place_of(*node));
     for (Value* value : node->results()) value->placement = {};
   }
   place_arguments(function);

@@ -29,7 +29,8 @@ Result<PluginInfo> load_pass_plugin(const std::string& path, Registry& registry)
   }
   const auto* abi = static_cast<const char* const*>(dlsym(library, "heddle_plugin_abi"));
   if (!abi) return error("{}: no plug-in of heddle: it has no heddle_plugin_abi", path);
-  if (std::string_view(*abi) != HEDDLE_ABI_TAG) return error("{}: built for heddle ABI {}, this program has {}", path, *abi, HEDDLE_ABI_TAG);
+  if (std::string_view(*abi) != HEDDLE_ABI_TAG)
+    return error("{}: built for heddle ABI {}, this program has {}", path, *abi, HEDDLE_ABI_TAG);
   using Register = void (*)(Registry&, Result<void>&);
   const auto add_passes = reinterpret_cast<Register>(dlsym(library, "heddle_register_passes"));
   if (!add_passes) return error("{}: no plug-in of heddle: it has no heddle_register_passes", path);

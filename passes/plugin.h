@@ -26,13 +26,13 @@ Result<PluginInfo> load_pass_plugin(const std::string& path, Registry& registry 
 }  // namespace heddle::passes
 
 /// Defines a plug-in: what it does to the `Registry& registry`, as the body of a function that returns Result<void>.
-#define HEDDLE_PLUGIN(registry)                                                                                                     \
-  static ::heddle::Result<void> heddle_add_passes(::heddle::passes::Registry& registry);                                            \
-  extern "C" {                                                                                                                      \
-  __attribute__((visibility("default"))) extern const char* const heddle_plugin_abi;                                                \
-  const char* const heddle_plugin_abi = HEDDLE_ABI_TAG;                                                                             \
+#define HEDDLE_PLUGIN(registry)                                                                                                       \
+  static ::heddle::Result<void> heddle_add_passes(::heddle::passes::Registry& registry);                                              \
+  extern "C" {                                                                                                                        \
+  __attribute__((visibility("default"))) extern const char* const heddle_plugin_abi;                                                  \
+  const char* const heddle_plugin_abi = HEDDLE_ABI_TAG;                                                                               \
   __attribute__((visibility("default"))) void heddle_register_passes(::heddle::passes::Registry& all, ::heddle::Result<void>& done) { \
-    done = heddle_add_passes(all);                                                                                                  \
-  }                                                                                                                                 \
-  }                                                                                                                                 \
+    done = heddle_add_passes(all);                                                                                                    \
+  }                                                                                                                                   \
+  }                                                                                                                                   \
   static ::heddle::Result<void> heddle_add_passes(::heddle::passes::Registry& registry)

@@ -33,7 +33,8 @@ Outcome quantize(Node& matmul, Context& context) {
 }  // namespace
 
 Pass quantize_activations() {
-  Pass pass = at_each("quantize_activations", "puts activations that meet quantised weights into the target's 8-bit format", Op::matmul, quantize);
+  Pass pass =
+      at_each("quantize_activations", "puts activations that meet quantised weights into the target's 8-bit format", Op::matmul, quantize);
   pass.run = [run = pass.run](ir::Function& function, Context& context) -> Result<void> {
     const std::string& wanted = context.target.activations;
     if (const auto format = dtype_named(wanted); wanted != "f32" && (!format || !ir::is_activation_format(*format)))

@@ -2,8 +2,8 @@
 // kernel that overwrites a state waits for those that read the version before.
 //   before  %kv.1 = group { kv_store %kv, ... }     %a = group { attention %q, %kv, ... }
 //   after   %a = group { attention %q, %kv, ... }   %kv.1 = group after(%a) { kv_store %kv, ... }
-// The order is topological, and the given one where it is free. Before plan_memory: lifetimes follow from the order, and plan_memory adds the
-// edges that its reuse of the arena needs.
+// The order is topological, and the given one where it is free. Before plan_memory: lifetimes follow from the order, and plan_memory adds
+// the edges that its reuse of the arena needs.
 #include "ir/graph_view.h"
 #include "passes/builtin.h"
 #include "passes/match.h"

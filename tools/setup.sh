@@ -24,3 +24,12 @@ if [ ${#missing[@]} -gt 0 ]; then
   $sudo apt-get update -qq
   $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
+
+# NVRTC compiles kernels for CUDA targets; no GPU is needed for that. An installed toolkit's is taken where there is one, else the wheel's.
+# CUDA 13.0's, because a driver reads the PTX of its own version and of older ones only. Without it everything but --target cuda works.
+if ! ldconfig -p | grep -q 'libnvrtc\.so' && [ ! -e /usr/local/cuda/lib64/libnvrtc.so ] && [ ! -e build/cuda/nvidia/cu13/lib/libnvrtc.so.13 ]; then
+  mkdir -p build
+  python3 -m venv build/pip
+  build/pip/bin/pip install -q --no-deps --target build/cuda 'nvidia-cuda-nvrtc==13.0.*' ||
+    echo "setup: NVRTC could not be fetched; CUDA targets cannot be compiled for"
+fi

@@ -20,6 +20,8 @@ struct Shape {
   int elements, lanes, chunks;   // of such a load; lanes on a key; loads of a lane
   int warps = 8, unroll = 4;
   int splits = 1, least = 64;    // blocks along the context; positions of a block at least
+  int keys() const { return 32 / lanes; }                 // of a warp, side by side
+  int round() const { return warps * keys() * unroll; }  // positions that a block looks at together
   std::int64_t columns() const { return group * head_dim; }
 };
 
@@ -41,8 +43,10 @@ Shape shape_of(const plan::KernelSpecT& spec, const ir::Target& target) {
   shape.warps = 8, shape.unroll = 4;
   if (held > 64) shape.unroll = 2;
   if (held > 128) shape.warps = 4, shape.unroll = 1;
-  const std::int64_t wanted = 2 * target.workers, there = shape.groups * spec.rows;
-  shape.splits = int(std::clamp<std::int64_t>((wanted + there - 1) / there, 1, 64));
+  // One block for each multiprocessor at most: its registers fill half of one, and a second wave would begin behind the first. A split
+  // costs the time of about two rounds, for what the blocks tell each other.
+  shape.splits = int(std::clamp<std::int64_t>(target.workers / (shape.groups * spec.rows), 1, 64));
+  shape.least = std::max(64, 2 * shape.round());
   return shape;
 }
 
@@ -267,7 +271,6 @@ Emitted emit_attention(const plan::KernelSpecT& spec, const ir::Target& target) 
   const std::string score = capped ? fmt::format("tanhf(s) * {}", float_literal(loop.softcap * log2e)) : "s";
   const std::string begin = loop.window > 0 ? fmt::format("max(0, position + 1 - {})", loop.window) : "0";
   const std::int64_t counters = (spec.rows * shape.groups * 4 + 255) / 256 * 256;
-  const int keys = 32 / shape.lanes;
 
   Text out;
   out.put(header_comment(spec));
@@ -282,8 +285,8 @@ Emitted emit_attention(const plan::KernelSpecT& spec, const ir::Target& target) 
   out.line("constexpr int HEADS = {}, HEAD_DIM = {}, GROUPS = {}, KV_HEADS = {}, SHARED = {};", shape.group, loop.head_dim, shape.groups,
            loop.kv_heads, loop.heads / loop.kv_heads);
   out.line("constexpr int ELEMENTS = {}, LANES = {}, CHUNKS = {}, LOADS = {}, KEYS = {}, UNROLL = {}, WIDE = {};", shape.elements, shape.lanes, shape.chunks,
-           loop.head_dim / shape.elements, keys, shape.unroll, shape.elements % 4 == 0 ? 4 : 1);
-  out.line("constexpr int WARPS = {}, ROUND = WARPS * KEYS * UNROLL, SPLITS = {}, LEAST = {}, COUNTERS = {};", shape.warps, shape.splits, shape.least,
+           loop.head_dim / shape.elements, shape.keys(), shape.unroll, shape.elements % 4 == 0 ? 4 : 1);
+  out.line("constexpr int WARPS = {}, ROUND = {}, SPLITS = {}, LEAST = {}, COUNTERS = {};", shape.warps, shape.round(), shape.splits, shape.least,
            counters);
   out.line("constexpr float LOWEST = -1e30f;");
   out.put(body, {{"slots", std::to_string(spec.slots_arg)},

@@ -26,14 +26,14 @@ INLINE float2 quantize_4(const float* x, int& packed) {
   for (int i = 0; i < 4; ++i) bits = max(bits, __float_as_uint(x[i]) & 0x7fffffff);
   bits = max(bits, __shfl_xor_sync(~0u, bits, 1));
   bits = max(bits, __shfl_xor_sync(~0u, bits, 2));
-  const float m = __uint_as_float(bits), d = m / 127, inverse = m != 0 ? 127 / m : 0;
+  const Scale scale = scale_for(bits);
   packed = 0;
 #pragma unroll
-  for (int i = 0; i < 4; ++i) packed |= (__float2int_rn(x[i] * inverse) & 255) << 8 * i;
+  for (int i = 0; i < 4; ++i) packed |= (__float2int_rn(x[i] * scale.inverse) & 255) << 8 * i;
   int sum = __dp4a(packed, 0x01010101, 0);
   sum += __shfl_xor_sync(~0u, sum, 1);
   sum += __shfl_xor_sync(~0u, sum, 2);
-  return make_float2(d, d * (float)sum);
+  return make_float2(scale.d, scale.d * (float)sum);
 }
 // of row m: partial sums of the warps that prepared it
 template <int ROWS, int WARPS> INLINE float sum_of_partials(const float* partials, int m) {

@@ -140,7 +140,7 @@ int wanted_stages(const GemmPlan& plan, const ir::Target& target) {
   int longest = 1;
   for (const GemmClass& c : plan.classes) longest = std::max(longest, c.pieces);
   const int by_size = (65536 + plan.warps * plan.stage_bytes - 1) / (plan.warps * plan.stage_bytes);
-  return std::clamp(by_size, 2, std::clamp(std::max(most_useful, longest), 2, plan.warps == 32 ? 3 : 4));
+  return std::clamp(by_size, 2, std::clamp(std::max(most_useful, longest), 2, plan.warps > 16 ? 3 : 4));
 }
 
 void lay_out(GemmPlan& plan) {
@@ -183,11 +183,13 @@ std::variant<GemmPlan, CannotEmit> plan_gemm(const plan::KernelSpecT& spec, cons
     plan.padded = int(std::bit_ceil(unsigned(plan.chunk)));
     // 32 warps have 64 registers a lane, 16 have 128. Float products of blocks unpack 32 numbers.
     const bool unpacks = plan.floats && plan.x_piece == 32;
-    plan.warps = plan.chunk * streams <= (unpacks ? 2 : 4) ? 32 : 16;
-    choose_lanes(plan, target);
-    for (plan.stages = wanted_stages(plan, target); plan.stages >= 2; --plan.stages) {
-      lay_out(plan);
-      if (plan.shared_bytes <= room) return plan;
+    const int most_warps = plan.chunk * streams <= (unpacks ? 2 : 4) ? 32 : 16;
+    for (plan.warps = most_warps; plan.warps >= 8; plan.warps -= 8) {
+      choose_lanes(plan, target);
+      for (plan.stages = wanted_stages(plan, target); plan.stages >= 2; --plan.stages) {
+        lay_out(plan);
+        if (plan.shared_bytes <= room) return plan;
+      }
     }
   }
 }

@@ -118,7 +118,7 @@ class Prologue {
   void compute() {
     for (unsigned v = 0; v < program_.inputs(); ++v)
       if (program_[v].columns && !is_block_input(v)) column_inputs_.push_back(v);
-    held_ = columns_ * width_ * int(column_inputs_.size()) <= (plan_.warps == 32 ? 24 : 48);
+    held_ = columns_ * width_ * int(column_inputs_.size()) <= (plan_.warps > 16 ? 24 : 48);
     // Weights of the prologue come before the wait, where they fit into registers.
     for (unsigned v : column_inputs_) early_.line("float h{}[{}] = {{}};", v, width_ * (held_ ? columns_ : 1));
     if (held_ && std::ranges::any_of(column_inputs_, [&](unsigned v) { return program_[v].input->kind == plan::InputKind::vector; })) {

@@ -47,6 +47,11 @@ INLINE float power_of_2(float x) {  // 0 for -infinity
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
 }
+INLINE float about_inverse(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
 INLINE void fence_system() { asm volatile("fence.acq_rel.sys;" ::: "memory"); }
 )";
 

@@ -207,19 +207,29 @@ INLINE float sum_of_warp(float x) {
   for (int i = 16; i > 0; i /= 2) x += __shfl_xor_sync(~0u, x, i);
   return x;
 }
+// x / y, rounded as division does, without its branches for numbers at the ends of the range; `r` is about 1 / y
+INLINE float quotient(float x, float y, float r) {
+  const float q = x * r;
+  return fmaf(fmaf(-q, y, x), r, q);
+}
+struct Scale { float d, inverse; };  // of q8_16, for the bits of the largest magnitude
+INLINE Scale scale_for(u32 bits) {
+  const float m = __uint_as_float(bits);
+  return {quotient(m, 127, 1.0f / 127), m != 0 ? quotient(127, m, about_inverse(m)) : 0};
+}
 // 16 lanes hold 16 neighbouring columns: q8_16
 INLINE void quantize_16(char* block, bool stored, float x) {
   u32 bits = __float_as_uint(x) & 0x7fffffff;  // as integers, so that NaN is the largest
 #pragma unroll
   for (int i = 8; i > 0; i /= 2) bits = max(bits, __shfl_xor_sync(~0u, bits, i));
-  const float m = __uint_as_float(bits), d = m / 127, inverse = m != 0 ? 127 / m : 0;
-  const int q = __float2int_rn(x * inverse);
+  const Scale scale = scale_for(bits);
+  const int q = __float2int_rn(x * scale.inverse);
   int sum = q;
 #pragma unroll
   for (int i = 8; i > 0; i /= 2) sum += __shfl_xor_sync(~0u, sum, i);
   const int lane = threadIdx.x % 16;
   if (stored) block[8 + lane] = (char)q;
-  if (stored && lane == 0) ((float*)block)[0] = d, ((float*)block)[1] = d * (float)sum;
+  if (stored && lane == 0) ((float*)block)[0] = scale.d, ((float*)block)[1] = scale.d * (float)sum;
 }
 )";
 

@@ -10,7 +10,8 @@ namespace {
 
 /// The last node of this op: what is refused stands mostly behind the loop. The group itself if there is none.
 const ir::Node* node_of(const ir::Node& group, std::string_view op) {
-  for (const ir::Node* node : llvm::reverse(group.body()->nodes()))
+  const auto nodes = group.body()->nodes();
+  for (const ir::Node* node : llvm::reverse(nodes))
     if (node->info().name == op) return node;
   return &group;
 }

@@ -66,6 +66,15 @@ INLINE u64 best_of_all(u64 x, u64* at) {
   for (int i = 16; i > 0; i /= 2) x = greater(x, shuffle(x, i));
   return x;
 }
+INLINE void sums_of_all(u64& a, u64& b, u64& c, u64* at) {
+  for (int i = 16; i > 0; i /= 2) a += shuffle(a, i), b += shuffle(b, i), c += shuffle(c, i);
+  __syncthreads();
+  if (threadIdx.x < 3) at[threadIdx.x] = 0;
+  __syncthreads();
+  if (threadIdx.x % 32 == 0) atomicAdd(at, a), atomicAdd(at + 1, b), atomicAdd(at + 2, c);
+  __syncthreads();
+  a = at[0], b = at[1], c = at[2];
+}
 // largest first; LIST numbers
 INLINE void sort_list(u64* list) {
   const int i = threadIdx.x;
@@ -113,7 +122,7 @@ struct Row {
         if (rank >= b) of_b += counts;
         if (rank >= c) of_c += counts;
       }
-      of_a = sum_of_all(of_a, at), of_b = sum_of_all(of_b, at), of_c = sum_of_all(of_c, at);
+      sums_of_all(of_a, of_b, of_c, at);
       if (of_c >= wanted) low = c;
       else if (of_b >= wanted) low = b, high = c;
       else if (of_a >= wanted) low = a, high = b;

@@ -146,8 +146,9 @@ Result<Difference> check_numerics(const Module& before, const Module& after, std
     std::map<std::string, Tensor> arguments;
     for (const Value* argument : first->arguments()) {
       const Value* same = second->argument(argument->name);
-      if (!same || same->type != argument->type) return error("@{}: argument %{} is {} before, {} after", first->name, argument->name,
-                                                              argument->type.str(), same ? same->type.str() : "missing");
+      if (!same || same->type != argument->type)
+        return error("@{}: argument %{} is {} before, {} after", first->name, argument->name, argument->type.str(),
+                     same ? same->type.str() : "missing");
       if (!argument->type.state) arguments.emplace(argument->name, random_argument(*argument, seed));
     }
     auto one = run(*first, arguments, seed);
@@ -162,7 +163,8 @@ Result<Difference> check_numerics(const Module& before, const Module& after, std
       compare(a.f, b.f, fmt::format("@{}: returned value {}", first->name, i), worst);
     }
     for (std::size_t i = 0; i < one->caches.size(); ++i)
-      compare(one->caches[i].second.data, two->caches[i].second.data, fmt::format("@{}: cache %{}", first->name, one->caches[i].first), worst);
+      compare(one->caches[i].second.data, two->caches[i].second.data, fmt::format("@{}: cache %{}", first->name, one->caches[i].first),
+              worst);
   }
   return worst;
 }

@@ -7,8 +7,8 @@
 namespace heddle::ir::interp {
 
 struct Difference {
-  double largest = 0;  // of all returned values and cache entries; infinity where only one side is finite
-  std::string where;   // "@decode_1: returned value 0[17]: -0.25 before, 0.5 after"; empty while identical
+  double largest = 0;                               // of all returned values and cache entries; infinity where only one side is finite
+  std::string where;                                // "@decode_1: returned value 0[17]: -0.25 before, 0.5 after"; empty while identical
   bool identical() const { return where.empty(); }  // bit for bit, but for the sign of zero
 };
 

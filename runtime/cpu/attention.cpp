@@ -30,7 +30,8 @@ class Attention : public Kernel {
     scratch_bytes = program_ + round_up(epilogue_.scratch_bytes());
     // Rows that can be few enough to split their context.
     const std::int64_t rows = std::min(binding.spec.rows, (pieces_wanted(binding.threads) - 1) / loop_.kv_heads);
-    if (binding.threads > 1 && passes_ > 1) shared_bytes = round_up(std::size_t(rows * loop_.heads * passes_ * sum_floats()) * sizeof(float));
+    if (binding.threads > 1 && passes_ > 1)
+      shared_bytes = round_up(std::size_t(rows * loop_.heads * passes_ * sum_floats()) * sizeof(float));
   }
 
   void run(const Team& team) const override {
@@ -144,7 +145,7 @@ class Attention : public Kernel {
   }
 
   plan::AttentionLoopT loop_;
-  std::int64_t group_;          // query heads that read one key head
+  std::int64_t group_;  // query heads that read one key head
   const float* queries_;
   const std::int32_t* slots_;
   const std::int32_t* positions_;

@@ -9,7 +9,8 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "runtime/cpu/attention_run.cpp"
-#include <hwy/foreach_target.h>
+#include <hwy/foreach_target.h>  // before all else of Highway
+
 #include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
 
@@ -80,8 +81,8 @@ float exponentials(float* scores, std::int64_t count, float largest) {
 
 void run_attention_pass(const AttentionPass& pass, float* scratch, PartialSum* sums) {
   const std::int64_t heads = pass.heads, n = pass.head_dim, count = pass.end - pass.begin;
-  float* const rows = scratch;                                // [4, head_dim]
-  float* const scores = scratch + (4 * n + 15) / 16 * 16;     // [heads, attention_pass]
+  float* const rows = scratch;                             // [4, head_dim]
+  float* const scores = scratch + (4 * n + 15) / 16 * 16;  // [heads, attention_pass]
   for (std::int64_t p = 0; p < count; ++p) {
     const float* const key = row_of(pass.keys, pass.dtype, n, pass.begin + p, rows);
     for (std::int64_t h = 0; h < heads; ++h) {
@@ -115,9 +116,13 @@ namespace heddle::runtime::cpu {
 
 HWY_EXPORT(run_attention_pass);
 
-void run_attention_pass(const AttentionPass& pass, float* scratch, PartialSum* sums) { HWY_DYNAMIC_DISPATCH(run_attention_pass)(pass, scratch, sums); }
+void run_attention_pass(const AttentionPass& pass, float* scratch, PartialSum* sums) {
+  HWY_DYNAMIC_DISPATCH(run_attention_pass)(pass, scratch, sums);
+}
 
-std::int64_t attention_scratch_floats(std::int64_t heads, std::int64_t head_dim) { return (4 * head_dim + 15) / 16 * 16 + heads * attention_pass; }
+std::int64_t attention_scratch_floats(std::int64_t heads, std::int64_t head_dim) {
+  return (4 * head_dim + 15) / 16 * 16 + heads * attention_pass;
+}
 
 void join(PartialSum& sum, const PartialSum& more, std::int64_t head_dim) {
   const float largest = std::max(sum.largest, more.largest);

@@ -12,10 +12,10 @@ inline constexpr std::int64_t attention_pass = 512;
 
 /// Query heads that read the same key and value head, on positions [begin, end) of one slot, at most attention_pass of them.
 struct AttentionPass {
-  const float* queries;     // [heads, head_dim]
-  const std::byte* keys;    // of position 0: [positions, head_dim]
+  const float* queries;   // [heads, head_dim]
+  const std::byte* keys;  // of position 0: [positions, head_dim]
   const std::byte* values;
-  DType dtype;              // of keys and values: f32 or f16
+  DType dtype;  // of keys and values: f32 or f16
   std::int64_t heads, head_dim, begin, end;
   float scale, softcap;
 };

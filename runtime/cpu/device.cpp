@@ -11,11 +11,16 @@ namespace cpu {
 
 std::unique_ptr<Kernel> make_kernel(const Binding& binding) {
   switch (binding.spec.loop) {
-    case plan::LoopKind::gemm: return make_gemm(binding);
-    case plan::LoopKind::rowwise: return make_rowwise(binding);
-    case plan::LoopKind::attention: return make_attention(binding);
-    case plan::LoopKind::embed: return make_embed(binding);
-    case plan::LoopKind::sample: break;  // refused by load; the host draws the tokens
+    case plan::LoopKind::gemm:
+      return make_gemm(binding);
+    case plan::LoopKind::rowwise:
+      return make_rowwise(binding);
+    case plan::LoopKind::attention:
+      return make_attention(binding);
+    case plan::LoopKind::embed:
+      return make_embed(binding);
+    case plan::LoopKind::sample:
+      break;  // refused by load; the host draws the tokens
   }
   HEDDLE_CHECK(false, "loop {}", int(binding.spec.loop));
   return nullptr;
@@ -39,14 +44,14 @@ bool conflict(const Access& a, const Access& b) {
 struct Node {
   std::unique_ptr<Kernel> kernel;
   std::vector<Access> accesses;
-  bool wait = false;           // for all members to have finished the nodes before
+  bool wait = false;  // for all members to have finished the nodes before
   std::size_t shared_offset = 0;
 };
 
 struct Entry {
   std::size_t rows = 0;
-  std::vector<std::int32_t> inputs[3];       // tokens, slots, positions
-  std::vector<std::vector<float>> outputs;   // [rows, columns]
+  std::vector<std::int32_t> inputs[3];      // tokens, slots, positions
+  std::vector<std::vector<float>> outputs;  // [rows, columns]
   std::vector<Node> nodes;
 };
 
@@ -162,7 +167,8 @@ class CpuDevice : public Device {
       for (std::size_t before = since; before < entry.nodes.size() && !made.wait; ++before) made.wait = waits_for(before);
       if (made.wait) since = entry.nodes.size();
       // Nodes that may run at the same time have shared memory of their own.
-      if (!made.wait && !entry.nodes.empty()) made.shared_offset = entry.nodes.back().shared_offset + entry.nodes.back().kernel->shared_bytes;
+      if (!made.wait && !entry.nodes.empty())
+        made.shared_offset = entry.nodes.back().shared_offset + entry.nodes.back().kernel->shared_bytes;
       entry.nodes.push_back(std::move(made));
     }
     return entry;
@@ -185,11 +191,16 @@ class CpuDevice : public Device {
 
   std::byte* address_of(const plan::RefT& ref, Entry& entry) {
     switch (ref.where) {
-      case plan::Where::arena: return arena_.data() + ref.offset;
-      case plan::Where::weight: return const_cast<std::byte*>(weights_.data(ref.index));
-      case plan::Where::state: return states_[ref.index].data();
-      case plan::Where::input: return reinterpret_cast<std::byte*>(entry.inputs[ref.index].data());
-      case plan::Where::output: return reinterpret_cast<std::byte*>(entry.outputs[ref.index].data());
+      case plan::Where::arena:
+        return arena_.data() + ref.offset;
+      case plan::Where::weight:
+        return const_cast<std::byte*>(weights_.data(ref.index));
+      case plan::Where::state:
+        return states_[ref.index].data();
+      case plan::Where::input:
+        return reinterpret_cast<std::byte*>(entry.inputs[ref.index].data());
+      case plan::Where::output:
+        return reinterpret_cast<std::byte*>(entry.outputs[ref.index].data());
     }
     return nullptr;
   }

@@ -22,9 +22,9 @@ bool has_integer_dot(DType weight);
 
 /// out[r * out_stride + c] = sum over k of weight row c times activation row r, for c < columns, r < rows. Weight rows are stored one
 /// after the other; x rows are x_stride apart. A result depends on its two rows and on `rows`, not on the other columns.
-void dot_q8(DType weight, const std::byte* w, std::int64_t columns, std::int64_t k, const Q8Group* x, std::int64_t x_stride, std::int64_t rows,
-            float* out, std::int64_t out_stride);
-void dot_f32(DType weight, const std::byte* w, std::int64_t columns, std::int64_t k, const float* x, std::int64_t x_stride, std::int64_t rows,
-             float* out, std::int64_t out_stride);
+void dot_q8(DType weight, const std::byte* w, std::int64_t columns, std::int64_t k, const Q8Group* x, std::int64_t x_stride,
+            std::int64_t rows, float* out, std::int64_t out_stride);
+void dot_f32(DType weight, const std::byte* w, std::int64_t columns, std::int64_t k, const float* x, std::int64_t x_stride,
+             std::int64_t rows, float* out, std::int64_t out_stride);
 
 }  // namespace heddle::runtime::cpu

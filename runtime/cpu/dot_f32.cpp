@@ -1,4 +1,7 @@
 // Dot products with float activations: weights of every format become floats in registers.
+#include <algorithm>
+#include <type_traits>
+
 #include "runtime/cpu/dot.h"
 #include "runtime/cpu/simd.h"
 
@@ -52,13 +55,14 @@ struct PlainBF16 {
 };
 
 template <class Plain, int rows>
-HWY_INLINE void dot_plain(const std::byte* HWY_RESTRICT weight, std::int64_t k, const float* HWY_RESTRICT x, std::int64_t x_stride, float* out,
-                          std::int64_t out_stride) {
+HWY_INLINE void dot_plain(const std::byte* HWY_RESTRICT weight, std::int64_t k, const float* HWY_RESTRICT x, std::int64_t x_stride,
+                          float* out, std::int64_t out_stride) {
   using Element = typename Plain::Element;
   const auto* w = reinterpret_cast<const Element*>(weight);
   Sums<rows> sums;
   std::int64_t i = 0;
   for (; i + 2 * float_lanes <= k; i += 2 * float_lanes) {
+    if constexpr (rows == 1) prefetch_ahead(reinterpret_cast<const std::byte*>(w + i), 2 * float_lanes * sizeof(Element));
     const Float w0 = Plain::load(w + i), w1 = Plain::load(w + i + float_lanes);
     HEDDLE_UNROLL
     for (int r = 0; r < rows; ++r) {
@@ -67,7 +71,7 @@ HWY_INLINE void dot_plain(const std::byte* HWY_RESTRICT weight, std::int64_t k, 
     }
   }
   for (; i < k; i += float_lanes) {  // at most two vectors, the last one padded with zeros
-    const std::int64_t count = k - i < float_lanes ? k - i : float_lanes;
+    const std::int64_t count = std::min(k - i, float_lanes);
     Element padded_w[float_lanes] = {};
     std::memcpy(padded_w, w + i, std::size_t(count) * sizeof(Element));
     HEDDLE_UNROLL
@@ -82,19 +86,19 @@ HWY_INLINE void dot_plain(const std::byte* HWY_RESTRICT weight, std::int64_t k, 
 
 #if HWY_TARGET != HWY_SCALAR
 template <class Format, int rows>
-HWY_INLINE void dot_quantised(const std::byte* HWY_RESTRICT w, std::int64_t k, const float* HWY_RESTRICT x, std::int64_t x_stride, float* out,
-                              std::int64_t out_stride) {
-  constexpr DType dtype = Format::dtype;
-  constexpr std::int64_t block = dtype == DType::q8_0 || dtype == DType::q4_0 ? 32 : 256;
-  const std::int64_t block_bytes = info(dtype).bytes;
+HWY_INLINE void dot_quantised(const std::byte* HWY_RESTRICT w, std::int64_t k, const float* HWY_RESTRICT x, std::int64_t x_stride,
+                              float* out, std::int64_t out_stride) {
+  constexpr std::int64_t block = Format::elements, block_bytes = sizeof(typename Format::Block);
   const hn::Rebind<std::int32_t, Floats> d32;
   using Quant = std::conditional_t<Format::is_signed, std::int8_t, std::uint8_t>;
   const hn::Rebind<Quant, Floats> d8;
   Sums<rows> sums;
   for (std::int64_t done = 0; done < k; done += 256) {
     Group group;
-    const std::int64_t left = k - done < 256 ? k - done : 256;
-    Format::decode(w + done / block * block_bytes, left / block, group);
+    const std::int64_t left = std::min(k - done, std::int64_t(256));
+    const std::byte* const from = w + done / block * block_bytes;
+    if constexpr (rows == 1) prefetch_ahead(from, 256 / block * block_bytes);
+    Format::decode(from, left / block, group);
     const auto value = [&](std::int64_t i) HWY_ATTR {
       const auto quant = hn::ConvertTo(Floats(), hn::PromoteTo(d32, hn::LoadU(d8, reinterpret_cast<const Quant*>(group.quants) + i)));
       return hn::MulAdd(quant, hn::Set(Floats(), group.scale[i / 16]), hn::Set(Floats(), group.offset[i / 16]));
@@ -115,7 +119,8 @@ HWY_INLINE void dot_quantised(const std::byte* HWY_RESTRICT w, std::int64_t k, c
 
 /// Any other dtype by its dequantiser, block by block.
 template <int rows>
-HWY_INLINE void dot_any(DType dtype, const std::byte* w, std::int64_t k, const float* x, std::int64_t x_stride, float* out, std::int64_t out_stride) {
+HWY_INLINE void dot_any(DType dtype, const std::byte* w, std::int64_t k, const float* x, std::int64_t x_stride, float* out,
+                        std::int64_t out_stride) {
   const DTypeInfo& format = info(dtype);
   float sums[rows] = {};
   float values[256];
@@ -129,8 +134,8 @@ HWY_INLINE void dot_any(DType dtype, const std::byte* w, std::int64_t k, const f
   for (int r = 0; r < rows; ++r) out[r * out_stride] = sums[r];
 }
 
-void dot_f32(DType weight, const std::byte* w, std::int64_t columns, std::int64_t k, const float* x, std::int64_t x_stride, std::int64_t rows,
-             float* out, std::int64_t out_stride) {
+void dot_f32(DType weight, const std::byte* w, std::int64_t columns, std::int64_t k, const float* x, std::int64_t x_stride,
+             std::int64_t rows, float* out, std::int64_t out_stride) {
   const std::int64_t row_bytes = bytes_of(weight, k);
   const auto each_row = [&](const auto& dot) HWY_ATTR {  // dot.operator()<rows>(weight row, x, out) for blocks of activation rows
     std::int64_t r = 0;
@@ -145,24 +150,21 @@ void dot_f32(DType weight, const std::byte* w, std::int64_t columns, std::int64_
     block.template operator()<1>();
   };
   const auto plain = [&](auto type) HWY_ATTR {
-    each_row([&]<int size>(const std::byte* from, const float* at, float* to) HWY_ATTR {
-      dot_plain<decltype(type), size>(from, k, at, x_stride, to, out_stride);
-    });
+    each_row([&]<int size>(const std::byte* from, const float* at, float* to)
+                 HWY_ATTR { dot_plain<decltype(type), size>(from, k, at, x_stride, to, out_stride); });
   };
   if (weight == DType::f32) return plain(PlainF32());
   if (weight == DType::f16) return plain(PlainF16());
   if (weight == DType::bf16) return plain(PlainBF16());
 #if HWY_TARGET != HWY_SCALAR
   const bool known = visit_format(weight, [&](auto format) HWY_ATTR {
-    each_row([&]<int size>(const std::byte* from, const float* at, float* to) HWY_ATTR {
-      dot_quantised<decltype(format), size>(from, k, at, x_stride, to, out_stride);
-    });
+    each_row([&]<int size>(const std::byte* from, const float* at, float* to)
+                 HWY_ATTR { dot_quantised<decltype(format), size>(from, k, at, x_stride, to, out_stride); });
   });
   if (known) return;
 #endif
-  each_row([&]<int size>(const std::byte* from, const float* at, float* to) HWY_ATTR {
-    dot_any<size>(weight, from, k, at, x_stride, to, out_stride);
-  });
+  each_row([&]<int size>(const std::byte* from, const float* at, float* to)
+               HWY_ATTR { dot_any<size>(weight, from, k, at, x_stride, to, out_stride); });
 }
 
 }  // namespace HWY_NAMESPACE
@@ -174,8 +176,8 @@ namespace heddle::runtime::cpu {
 
 HWY_EXPORT(dot_f32);
 
-void dot_f32(DType weight, const std::byte* w, std::int64_t columns, std::int64_t k, const float* x, std::int64_t x_stride, std::int64_t rows,
-             float* out, std::int64_t out_stride) {
+void dot_f32(DType weight, const std::byte* w, std::int64_t columns, std::int64_t k, const float* x, std::int64_t x_stride,
+             std::int64_t rows, float* out, std::int64_t out_stride) {
   HWY_DYNAMIC_DISPATCH(dot_f32)(weight, w, columns, k, x, x_stride, rows, out, out_stride);
 }
 

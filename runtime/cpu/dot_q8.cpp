@@ -1,5 +1,7 @@
 // Integer dot products of quantised weights with q8_1 activations. Per 256 elements: quants as bytes (formats-inl.h), products of unsigned
 // and signed bytes summed in fours, block scales in float; a format's constant part meets the sums of the activations.
+#include <algorithm>
+
 #include "runtime/cpu/dot.h"
 #include "runtime/cpu/simd.h"
 
@@ -13,8 +15,7 @@
 // Highway 1.0.3 checks for AVX-512 VNNI before it takes AVX3_DL, but does not name it to the compiler.
 #if HWY_TARGET == HWY_AVX3_DL
 #undef HWY_TARGET_STR
-#define HWY_TARGET_STR \
-  HWY_TARGET_STR_AVX3 ",vpclmulqdq,avx512vbmi,avx512vbmi2,vaes,avxvnni,avx512bitalg,avx512vpopcntdq,avx512vnni"
+#define HWY_TARGET_STR HWY_TARGET_STR_AVX3 ",vpclmulqdq,avx512vbmi,avx512vbmi2,vaes,avxvnni,avx512bitalg,avx512vpopcntdq,avx512vnni"
 #endif
 
 HWY_BEFORE_NAMESPACE();
@@ -22,8 +23,8 @@ namespace heddle::runtime::cpu {
 namespace HWY_NAMESPACE {
 
 #if HWY_TARGET == HWY_SCALAR
-void dot_q8(DType weight, const std::byte* w, std::int64_t columns, std::int64_t k, const Q8Group* x, std::int64_t x_stride, std::int64_t rows,
-            float* out, std::int64_t out_stride) {
+void dot_q8(DType weight, const std::byte* w, std::int64_t columns, std::int64_t k, const Q8Group* x, std::int64_t x_stride,
+            std::int64_t rows, float* out, std::int64_t out_stride) {
   const DTypeInfo& format = info(weight);
   float values[256];
   for (std::int64_t c = 0; c < columns; ++c) {
@@ -80,13 +81,7 @@ HWY_INLINE hn::Vec<Ints> products(hn::Vec<Bytes> w, hn::Vec<SignedBytes> x) {
 template <class Format, int rows>
 HWY_INLINE void dot_rows(const std::byte* HWY_RESTRICT w, std::int64_t k, const Q8Group* HWY_RESTRICT x, std::int64_t x_stride,
                          float* HWY_RESTRICT out, std::int64_t out_stride) {
-  constexpr DType dtype = Format::dtype;
-  constexpr std::int64_t block = dtype == DType::q8_0 || dtype == DType::q4_0 ? 32 : 256;
-  constexpr std::int64_t block_bytes = dtype == DType::q8_0   ? sizeof(BlockQ8_0)
-                                       : dtype == DType::q4_0 ? sizeof(BlockQ4_0)
-                                       : dtype == DType::q4_K ? sizeof(BlockQ4_K)
-                                       : dtype == DType::q5_K ? sizeof(BlockQ5_K)
-                                                              : sizeof(BlockQ6_K);
+  constexpr std::int64_t block = Format::elements, block_bytes = sizeof(typename Format::Block);
   constexpr int vectors = int(256 / byte_lanes), scale_vectors = int(16 / float_lanes);
   constexpr bool shifted = Format::is_signed && HWY_TARGET == HWY_AVX3_DL;
   const Floats df;
@@ -105,7 +100,9 @@ HWY_INLINE void dot_rows(const std::byte* HWY_RESTRICT w, std::int64_t k, const 
   for (int r = 0; r < rows; ++r) even[r] = odd[r] = constant[r] = hn::Zero(df);
   for (std::int64_t done = 0, g = 0; done < k; done += 256, ++g) {
     Group group;
-    Format::decode(w + done / block * block_bytes, (k - done) / block < 256 / block ? (k - done) / block : 256 / block, group);
+    const std::byte* const from = w + done / block * block_bytes;
+    if constexpr (rows == 1) prefetch_ahead(from, 256 / block * block_bytes);
+    Format::decode(from, std::min(k - done, std::int64_t(256)) / block, group);
     if constexpr (shifted) store_product(group.scale, -128, group.offset);
     HEDDLE_UNROLL
     for (int r = 0; r < rows; ++r) {
@@ -130,8 +127,8 @@ HWY_INLINE void dot_rows(const std::byte* HWY_RESTRICT w, std::int64_t k, const 
   for (int r = 0; r < rows; ++r) out[r * out_stride] = hn::GetLane(hn::SumOfLanes(df, hn::Add(hn::Add(even[r], odd[r]), constant[r])));
 }
 
-void dot_q8(DType weight, const std::byte* w, std::int64_t columns, std::int64_t k, const Q8Group* x, std::int64_t x_stride, std::int64_t rows,
-            float* out, std::int64_t out_stride) {
+void dot_q8(DType weight, const std::byte* w, std::int64_t columns, std::int64_t k, const Q8Group* x, std::int64_t x_stride,
+            std::int64_t rows, float* out, std::int64_t out_stride) {
   const std::int64_t row_bytes = bytes_of(weight, k);
   visit_format(weight, [&](auto format) HWY_ATTR {
     using Format = decltype(format);
@@ -185,8 +182,8 @@ bool has_integer_dot(DType weight) {
   return weight == DType::q8_0 || weight == DType::q4_0 || weight == DType::q4_K || weight == DType::q5_K || weight == DType::q6_K;
 }
 
-void dot_q8(DType weight, const std::byte* w, std::int64_t columns, std::int64_t k, const Q8Group* x, std::int64_t x_stride, std::int64_t rows,
-            float* out, std::int64_t out_stride) {
+void dot_q8(DType weight, const std::byte* w, std::int64_t columns, std::int64_t k, const Q8Group* x, std::int64_t x_stride,
+            std::int64_t rows, float* out, std::int64_t out_stride) {
   HWY_DYNAMIC_DISPATCH(dot_q8)(weight, w, columns, k, x, x_stride, rows, out, out_stride);
 }
 

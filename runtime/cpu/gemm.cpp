@@ -18,7 +18,8 @@ std::vector<unsigned> row_scalars_of(const plan::KernelSpecT& spec) {
   std::vector<unsigned> numbers;
   for (const auto& part : spec.parts)
     for (const auto& input : part->epilogue->inputs)
-      if (input->kind == plan::InputKind::row_scalar && std::ranges::find(numbers, input->index) == numbers.end()) numbers.push_back(input->index);
+      if (input->kind == plan::InputKind::row_scalar && std::ranges::find(numbers, input->index) == numbers.end())
+        numbers.push_back(input->index);
   return numbers;
 }
 
@@ -155,10 +156,8 @@ class Gemm : public Kernel {
       const Segment& segment = part.segments[s];
       const std::byte* const weights = segment.data + item.column * segment.row_bytes;
       float* const out = accumulators + std::int64_t(s) * per_segment;
-      if (segment.integer)
-        dot_q8(segment.dtype, weights, item.columns, k_, rows.integers, q8_groups(k_), team.rows, out, item.columns);
-      else
-        dot_f32(segment.dtype, weights, item.columns, k_, rows.floats, k_, team.rows, out, item.columns);
+      if (segment.integer) dot_q8(segment.dtype, weights, item.columns, k_, rows.integers, q8_groups(k_), team.rows, out, item.columns);
+      else dot_f32(segment.dtype, weights, item.columns, k_, rows.floats, k_, team.rows, out, item.columns);
     }
     std::vector<const float*> loops(part.segments.size());
     for (std::int64_t row = 0; row < team.rows; ++row) {

@@ -73,8 +73,9 @@ Result<void> check_memory(const plan::PlanT& plan, const Capacity& capacity, std
   std::uint64_t fits = available > fixed && per_position > 0 ? (available - fixed) / per_position : 0;
   if (fits > 64) fits = fits / 64 * 64;
   const auto gb = [](std::uint64_t bytes) { return double(bytes) / 1e9; };
-  return error("needs {:.1f} GB (copied weights {:.1f}, cache {:.1f}, arena {:.1f}), {:.1f} GB are free; {}", gb(use.total()), gb(use.weights),
-               gb(use.cache), gb(use.arena), gb(available), fits > 0 ? fmt::format("--ctx {} fits", fits) : std::string("no --ctx fits"));
+  return error("needs {:.1f} GB (copied weights {:.1f}, cache {:.1f}, arena {:.1f}), {:.1f} GB are free; {}", gb(use.total()),
+               gb(use.weights), gb(use.cache), gb(use.arena), gb(available),
+               fits > 0 ? fmt::format("--ctx {} fits", fits) : std::string("no --ctx fits"));
 }
 
 Result<Weights> Weights::open(const plan::PlanT& plan, const Progress& progress) {

@@ -17,7 +17,9 @@ void splat(float value, std::byte* to) { std::fill_n(reinterpret_cast<float*>(to
 Program::Program(const plan::ProgramT& spec, std::int64_t n, std::int64_t columns, const Binding& binding, std::span<const unsigned> kept,
                  std::span<const unsigned> row_scalars)
     : capacity_(binding.capacity), has_stores_(!spec.stores.empty()) {
-  const auto row_input = [&](int arg) { return arg < 0 ? nullptr : reinterpret_cast<const std::int32_t*>(binding.args[std::size_t(arg)].data); };
+  const auto row_input = [&](int arg) {
+    return arg < 0 ? nullptr : reinterpret_cast<const std::int32_t*>(binding.args[std::size_t(arg)].data);
+  };
   slots_ = row_input(binding.spec.slots_arg);
   positions_ = row_input(binding.spec.positions_arg);
   for (const auto& input : spec.inputs) add_input(*input, n, binding, row_scalars);
@@ -37,7 +39,9 @@ void Program::add_input(const plan::InputT& input, std::int64_t n, const Binding
     splat(number, value.base);
   };
   switch (input.kind) {
-    case plan::InputKind::loop: value.home = Home::loop; break;
+    case plan::InputKind::loop:
+      value.home = Home::loop;
+      break;
     case plan::InputKind::rows: {
       const Argument& arg = binding.args[input.index];
       value.home = Home::rows;
@@ -67,7 +71,9 @@ void Program::add_input(const plan::InputT& input, std::int64_t n, const Binding
       value.index = unsigned(found - row_scalars.begin());
       break;
     }
-    case plan::InputKind::constant: constant(float(input.value)); break;
+    case plan::InputKind::constant:
+      constant(float(input.value));
+      break;
   }
   values_.push_back(value);
 }
@@ -104,8 +110,7 @@ void Program::add_step(const plan::InstrT& instr, std::int64_t n, const Binding&
     step.period = instr.i0;
     step.adjacent = instr.text == "adjacent";
     std::span<const float> factors;
-    if (instr.operands.size() == 2)
-      factors = {reinterpret_cast<const float*>(values_[instr.operands[1]].base), std::size_t(instr.i1 / 2)};
+    if (instr.operands.size() == 2) factors = {reinterpret_cast<const float*>(values_[instr.operands[1]].base), std::size_t(instr.i1 / 2)};
     step.table = binding.ropes->get(instr.f0, instr.i1, factors);
   }
   values_.push_back(value);
@@ -180,20 +185,28 @@ void Program::run(const Slice& slice, std::byte* scratch) const {
   for (std::size_t i = 0; i < values_.size(); ++i) {
     const Value& value = values_[i];
     switch (value.home) {
-      case Home::loop: at[i] = reinterpret_cast<std::byte*>(const_cast<float*>(slice.loops[value.index])); break;
+      case Home::loop:
+        at[i] = reinterpret_cast<std::byte*>(const_cast<float*>(slice.loops[value.index]));
+        break;
       case Home::rows: {
         std::byte* const row = value.base + slice.row * value.row_bytes;
         at[i] = value.scalar ? scratch + value.offset : row + bytes_before(value.dtype, slice.column);
         if (value.scalar) splat(*reinterpret_cast<const float*>(row), at[i]);
         break;
       }
-      case Home::vector: at[i] = value.whole ? value.base : value.base + slice.column * std::int64_t(sizeof(float)); break;
+      case Home::vector:
+        at[i] = value.whole ? value.base : value.base + slice.column * std::int64_t(sizeof(float));
+        break;
       case Home::row_scalar:
         at[i] = scratch + value.offset;
         splat(slice.row_scalars[value.index], at[i]);
         break;
-      case Home::constant: at[i] = value.base; break;
-      case Home::scratch: at[i] = scratch + value.offset; break;
+      case Home::constant:
+        at[i] = value.base;
+        break;
+      case Home::scratch:
+        at[i] = scratch + value.offset;
+        break;
     }
   }
   run_steps(steps_, at, slice.columns, positions_ ? positions_[slice.row] : 0);

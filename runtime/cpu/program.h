@@ -10,14 +10,14 @@ namespace heddle::runtime::cpu {
 struct Step {
   enum Kind : std::uint8_t { scalar_op, rms_norm, rms_scale, rope, quantize } kind = scalar_op;
   ScalarOp op{};
-  bool scalar = false;                    // the result is one
+  bool scalar = false;  // the result is one
   bool scalar_operand[3] = {};
-  bool adjacent = false;                  // rope
-  DType format{};                         // quantize
+  bool adjacent = false;  // rope
+  DType format{};         // quantize
   unsigned result = 0, operands[3] = {}, operand_count = 0;
-  std::int64_t period = 0;                // rms_norm: elements of the gain; rope: head_dim
+  std::int64_t period = 0;  // rms_norm: elements of the gain; rope: head_dim
   float eps = 0;
-  const RopeTable* table = nullptr;       // rope
+  const RopeTable* table = nullptr;  // rope
 
   std::span<const unsigned> used() const { return {operands, operand_count}; }
 };
@@ -62,19 +62,19 @@ class Program {
     Home home = Home::scratch;
     DType dtype = DType::f32;
     bool scalar = false;
-    bool whole = false;             // a vector that is not one element per column: gains of heads, factors of rope
-    unsigned index = 0;             // loop, row_scalar
-    std::byte* base = nullptr;      // rows: first row; vector: first element; constant: scalar_lanes floats
-    std::int64_t row_bytes = 0;     // rows
-    std::size_t offset = 0;         // scratch
+    bool whole = false;          // a vector that is not one element per column: gains of heads, factors of rope
+    unsigned index = 0;          // loop, row_scalar
+    std::byte* base = nullptr;   // rows: first row; vector: first element; constant: scalar_lanes floats
+    std::int64_t row_bytes = 0;  // rows
+    std::size_t offset = 0;      // scratch
   };
   struct Store {
     unsigned value;
     plan::StoreKind kind;
     DType dtype;
     std::byte* base;
-    std::int64_t row_bytes;              // buffer
-    std::int64_t kv_heads, head_dim;     // caches
+    std::int64_t row_bytes;           // buffer
+    std::int64_t kv_heads, head_dim;  // caches
   };
   void add_input(const plan::InputT& input, std::int64_t n, const Binding& binding, std::span<const unsigned> row_scalars);
   void add_step(const plan::InstrT& instr, std::int64_t n, const Binding& binding);

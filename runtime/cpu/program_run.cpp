@@ -10,7 +10,8 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "runtime/cpu/program_run.cpp"
-#include <hwy/foreach_target.h>
+#include <hwy/foreach_target.h>  // before all else of Highway
+
 #include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
 
@@ -58,10 +59,12 @@ struct Lanes {
 };
 
 // Not `apply` of scalar_ops.h: a function compiled for no vector unit cannot take in these operators.
-#define HEDDLE_SCALAR_OP(name, arity, ...)                                                                       \
-  struct Scalar_##name {                                                                                         \
-    template <class F>                                                                                           \
-    static HWY_INLINE F of([[maybe_unused]] F x, [[maybe_unused]] F y, [[maybe_unused]] F z) { return __VA_ARGS__; } \
+#define HEDDLE_SCALAR_OP(name, arity, ...)                                                     \
+  struct Scalar_##name {                                                                       \
+    template <class F>                                                                         \
+    static HWY_INLINE F of([[maybe_unused]] F x, [[maybe_unused]] F y, [[maybe_unused]] F z) { \
+      return __VA_ARGS__;                                                                      \
+    }                                                                                          \
   };
 #include "ir/base/scalar_ops.def"
 
@@ -78,13 +81,14 @@ HWY_INLINE void store_rest(Float v, std::int64_t count, float* to) {
 }
 
 template <class Op>
-HWY_NOINLINE void elementwise(const float* x, bool x_scalar, const float* y, bool y_scalar, const float* z, bool z_scalar, std::int64_t columns,
-                              float* out) {
+HWY_NOINLINE void elementwise(const float* x, bool x_scalar, const float* y, bool y_scalar, const float* z, bool z_scalar,
+                              std::int64_t columns, float* out) {
   const Floats d;
   const std::int64_t x_step = x_scalar ? 0 : 1, y_step = y_scalar ? 0 : 1, z_step = z_scalar ? 0 : 1;
   std::int64_t c = 0;
   for (; c + lanes <= columns; c += lanes)
-    hn::StoreU(Op::of(Lanes(hn::LoadU(d, x + c * x_step)), Lanes(hn::LoadU(d, y + c * y_step)), Lanes(hn::LoadU(d, z + c * z_step))).v, d, out + c);
+    hn::StoreU(Op::of(Lanes(hn::LoadU(d, x + c * x_step)), Lanes(hn::LoadU(d, y + c * y_step)), Lanes(hn::LoadU(d, z + c * z_step))).v, d,
+               out + c);
   if (const std::int64_t rest = columns - c; rest > 0) {
     const Lanes a = load_rest(x + c * x_step, rest), b = load_rest(y + c * y_step, rest), e = load_rest(z + c * z_step, rest);
     store_rest(Op::of(a, b, e).v, rest, out + c);
@@ -101,8 +105,10 @@ void scalar_op(const Step& step, std::byte* const* at, std::int64_t columns) {
   float* out = reinterpret_cast<float*>(at[step.result]);
   if (step.scalar) columns = scalar_lanes;
   switch (step.op) {
-#define HEDDLE_SCALAR_OP(name, arity, ...) \
-  case ScalarOp::name: elementwise<Scalar_##name>(x, scalar[0], y, scalar[1], z, scalar[2], columns, out); break;
+#define HEDDLE_SCALAR_OP(name, arity, ...)                                              \
+  case ScalarOp::name:                                                                  \
+    elementwise<Scalar_##name>(x, scalar[0], y, scalar[1], z, scalar[2], columns, out); \
+    break;
 #include "ir/base/scalar_ops.def"
   }
 }
@@ -182,8 +188,8 @@ HWY_INLINE void quantize_q8_1_block(const float* x, BlockQ8_1* out) {
   for (std::int64_t i = 0; i < 32; i += lanes)
     largest = hn::Max(largest, hn::And(hn::BitCast(di, hn::LoadU(d, x + i)), hn::Set(di, 0x7fffffff)));
   const std::int32_t bits = hn::GetLane(hn::MaxOfLanes(di, largest));
-  // Zero, subnormal and infinite scales and NaN are rare, and the reference knows what they give.
-  if (bits < 0x02000000 || bits >= 0x7f800000) return info(DType::q8_1).quantize(x, reinterpret_cast<std::byte*>(out), 1);
+  // Zero and infinite numbers, NaN, and scales without a finite inverse are rare, and the reference knows what they give.
+  if (bits < 0x08000000 || bits >= 0x7f800000) return info(DType::q8_1).quantize(x, reinterpret_cast<std::byte*>(out), 1);
   float magnitude;
   std::memcpy(&magnitude, &bits, sizeof(magnitude));
   const float scale = magnitude / 127, inverse = 1 / scale;
@@ -208,15 +214,23 @@ void run_steps(std::span<const Step> steps, std::byte* const* at, std::int64_t c
     const auto* x = reinterpret_cast<const float*>(at[step.operands[0]]);
     auto* out = reinterpret_cast<float*>(at[step.result]);
     switch (step.kind) {
-      case Step::scalar_op: scalar_op(step, at, columns); break;
-      case Step::rms_norm: rms_norm(step, x, reinterpret_cast<const float*>(at[step.operands[1]]), columns, out); break;
+      case Step::scalar_op:
+        scalar_op(step, at, columns);
+        break;
+      case Step::rms_norm:
+        rms_norm(step, x, reinterpret_cast<const float*>(at[step.operands[1]]), columns, out);
+        break;
       case Step::rms_scale: {
         const Float scale = hn::Set(Floats(), inverse_rms(x, columns, step.eps));
         for (std::int64_t i = 0; i < scalar_lanes; i += lanes) hn::StoreU(scale, Floats(), out + i);
         break;
       }
-      case Step::rope: rope(step, x, columns, position, out); break;
-      case Step::quantize: quantize(step, x, columns, at[step.result]); break;
+      case Step::rope:
+        rope(step, x, columns, position, out);
+        break;
+      case Step::quantize:
+        quantize(step, x, columns, at[step.result]);
+        break;
     }
   }
 }
@@ -226,7 +240,8 @@ void store_f16(const float* from, std::int64_t count, std::byte* to) {
   const hn::Rebind<hwy::float16_t, Floats> half;
   auto* out = reinterpret_cast<f16*>(to);
   std::int64_t i = 0;
-  for (; i + lanes <= count; i += lanes) hn::StoreU(hn::DemoteTo(half, hn::LoadU(d, from + i)), half, reinterpret_cast<hwy::float16_t*>(out + i));
+  for (; i + lanes <= count; i += lanes)
+    hn::StoreU(hn::DemoteTo(half, hn::LoadU(d, from + i)), half, reinterpret_cast<hwy::float16_t*>(out + i));
   for (; i < count; ++i) out[i] = to_f16(from[i]);
 }
 

@@ -6,8 +6,7 @@ namespace {
 
 class Rowwise : public Kernel {
  public:
-  explicit Rowwise(const Binding& binding)
-      : n_(binding.spec.parts[0]->n), program_(*binding.spec.parts[0]->epilogue, n_, n_, binding) {
+  explicit Rowwise(const Binding& binding) : n_(binding.spec.parts[0]->n), program_(*binding.spec.parts[0]->epilogue, n_, n_, binding) {
     scratch_bytes = program_.scratch_bytes();
   }
 

@@ -59,15 +59,18 @@ TEST(attention, window_and_softcap) {
 
 TEST(attention, results_may_be_quantised) {
   for (const std::int64_t rows : {1, 3})
-    expect_reference(attention({.quantize = "q8_1"}, std::vector<std::int32_t>(std::size_t(rows), 0), std::vector<std::int32_t>(std::size_t(rows), 30)), 1e-5);
+    expect_reference(
+        attention({.quantize = "q8_1"}, std::vector<std::int32_t>(std::size_t(rows), 0), std::vector<std::int32_t>(std::size_t(rows), 30)),
+        1e-5);
 }
 
 TEST(attention, long_contexts_are_split_among_threads_with_the_same_result) {
   // 1 and 3 threads do and do not split a decode step of one or two key heads; passes end at 512, 1024, ...
   for (const std::int32_t position : {511, 512, 1023, 1500})
     expect_reference(attention({.heads = 4, .kv_heads = 1, .head_dim = 16, .capacity = 1600}, {0}, {position}), 3e-6);
-  expect_reference(attention({.heads = 6, .kv_heads = 3, .head_dim = 16, .capacity = 1600, .slots = 3, .cache = DType::f16}, {1, -1, 0},
-                             {1599, 0, 600}), 3e-6);
+  expect_reference(
+      attention({.heads = 6, .kv_heads = 3, .head_dim = 16, .capacity = 1600, .slots = 3, .cache = DType::f16}, {1, -1, 0}, {1599, 0, 600}),
+      3e-6);
   expect_reference(attention({.heads = 4, .kv_heads = 1, .head_dim = 16, .capacity = 1600, .window = 700}, {0}, {1400}), 3e-6);
 }
 

@@ -27,7 +27,8 @@ class PlanReference {
     for (const auto& weight : plan.weights) {
       auto& bytes = weights_.emplace_back();
       for (const auto& source : weight->sources)
-        bytes.insert(bytes.end(), file.begin() + std::ptrdiff_t(source->offset), file.begin() + std::ptrdiff_t(source->offset + source->bytes));
+        bytes.insert(bytes.end(), file.begin() + std::ptrdiff_t(source->offset),
+                     file.begin() + std::ptrdiff_t(source->offset + source->bytes));
     }
     for (const auto& state : plan.states)
       states_.emplace_back(std::size_t(product(state->shape) * capacity.slots * capacity.context * info(*dtype_named(state->dtype)).bytes));
@@ -57,11 +58,21 @@ class PlanReference {
         std::size_t size = ref.bytes;
         const auto whole = [&](std::vector<std::byte>& bytes) { place = bytes.data(), size = bytes.size(); };
         switch (ref.where) {
-          case plan::Where::arena: place = arena.data() + ref.offset; break;
-          case plan::Where::weight: whole(weights_[ref.index]); break;
-          case plan::Where::state: whole(states_[ref.index]); break;
-          case plan::Where::input: whole(inputs[ref.index]); break;
-          case plan::Where::output: whole(outputs[ref.index]); break;
+          case plan::Where::arena:
+            place = arena.data() + ref.offset;
+            break;
+          case plan::Where::weight:
+            whole(weights_[ref.index]);
+            break;
+          case plan::Where::state:
+            whole(states_[ref.index]);
+            break;
+          case plan::Where::input:
+            whole(inputs[ref.index]);
+            break;
+          case plan::Where::output:
+            whole(outputs[ref.index]);
+            break;
         }
         places.push_back(place);
         kernel.memory.emplace_back(place, place + size);
@@ -121,9 +132,8 @@ struct StepOf {
   std::size_t entry;
   std::vector<StepRow> rows;
 };
-const std::vector<StepOf> steps = {
-    {2, {{7, 0, 0}, {8, 1, 0}, {}, {9, 0, 1}}}, {0, {{11, 0, 2}}}, {1, {{12, 1, 1}, {13, 0, 3}}}, {2, {{40, 1, 2}, {47, 1, 3}, {}, {}}},
-    {1, {{}, {2, 1, 4}}},                       {0, {{0, 1, 5}}}};
+const std::vector<StepOf> steps = {{2, {{7, 0, 0}, {8, 1, 0}, {}, {9, 0, 1}}}, {0, {{11, 0, 2}}},    {1, {{12, 1, 1}, {13, 0, 3}}},
+                                   {2, {{40, 1, 2}, {47, 1, 3}, {}, {}}},      {1, {{}, {2, 1, 4}}}, {0, {{0, 1, 5}}}};
 
 TEST_F(CpuDevice, AgreesWithTheReferenceOnEveryThreadCount) {
   ASSERT_TRUE(plan::check(*plan).ok()) << plan::check(*plan).error().message();
@@ -143,7 +153,8 @@ TEST_F(CpuDevice, AgreesWithTheReferenceOnEveryThreadCount) {
         ASSERT_TRUE(logits.ok());
         ASSERT_EQ(logits->size(), 48u);
         if (step.rows[row].slot < 0) continue;
-        for (std::size_t i = 0; i < 48; ++i) EXPECT_NEAR((**&logits)[i], wanted[row * 48 + i], 2e-2) << "entry " << step.entry << " row " << row;
+        for (std::size_t i = 0; i < 48; ++i)
+          EXPECT_NEAR((**&logits)[i], wanted[row * 48 + i], 2e-2) << "entry " << step.entry << " row " << row;
         const std::vector<float> copy(logits->begin(), logits->end());
         if (threads == 1) first.push_back(copy);
         else EXPECT_EQ(copy, first.at(checked));
@@ -187,7 +198,8 @@ TEST_F(CpuDevice, RefusesAModelFileThatIsNotThePlans) {
   auto device = make_cpu_device(1);
   file.push_back(std::byte(0));
   write();
-  EXPECT_EQ(load_error(*device), fmt::format("{}: has {} bytes, the plan was made for {}", plan->files[0]->path, file.size(), file.size() - 1));
+  EXPECT_EQ(load_error(*device),
+            fmt::format("{}: has {} bytes, the plan was made for {}", plan->files[0]->path, file.size(), file.size() - 1));
   plan->files[0]->path = dir.file("other.bin");
   EXPECT_EQ(load_error(*device), plan->files[0]->path + ": cannot open: No such file or directory");
 }
@@ -234,7 +246,8 @@ TEST_F(CpuDevice, LeavesWeightsInTheFileWherePossible) {
     }
   }
   // The only weight of two sources, blk.0.attn_v.weight, is one piece of memory; its neighbours stay where the file has them.
-  EXPECT_EQ(weights->data(3) - weights->data(2), std::ptrdiff_t(plan->weights[3]->sources[0]->offset - plan->weights[2]->sources[0]->offset));
+  EXPECT_EQ(weights->data(3) - weights->data(2),
+            std::ptrdiff_t(plan->weights[3]->sources[0]->offset - plan->weights[2]->sources[0]->offset));
   // A vector that is not f32 becomes one.
   plan->weights[1]->dtype = "f16", plan->weights[1]->sources[0]->bytes = 64;
   auto converted = cpu::Weights::open(*plan, {});

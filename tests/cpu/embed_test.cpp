@@ -11,7 +11,8 @@ TEST(embed, rows_of_a_table_of_any_format) {
     kernel.spec.embed = std::make_unique<plan::EmbedLoopT>();
     kernel.spec.embed->table = kernel.weight(table, {11, 512});
     kernel.spec.embed->tokens = kernel.tokens({10, 0, 3, 3, 7});
-    const unsigned gain = kernel.weight(DType::f32, {512}), plain = kernel.output(DType::f32, 512), normed = kernel.output(DType::q8_1, 512);
+    const unsigned gain = kernel.weight(DType::f32, {512}), plain = kernel.output(DType::f32, 512),
+                   normed = kernel.output(DType::q8_1, 512);
     ProgramWriter epilogue;
     const unsigned x = epilogue.loop(0), g = epilogue.vector(gain);
     epilogue.store(x, plain);

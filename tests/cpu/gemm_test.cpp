@@ -29,7 +29,8 @@ KernelCase plain(DType weight, DType activation, std::int64_t k, std::int64_t n,
 }
 
 TEST(gemm, every_weight_format_with_every_activation) {
-  for (const DType weight : {DType::f32, DType::f16, DType::bf16, DType::q8_0, DType::q4_0, DType::q4_K, DType::q5_K, DType::q6_K, DType::q8_1}) {
+  for (const DType weight :
+       {DType::f32, DType::f16, DType::bf16, DType::q8_0, DType::q4_0, DType::q4_K, DType::q5_K, DType::q6_K, DType::q8_1}) {
     for (const DType activation : {DType::f32, DType::q8_1, DType::q8_0, DType::q8_K}) {
       for (const std::int64_t rows : {1, 2, 3, 8, 32}) {
         SCOPED_TRACE(fmt::format("{} {} {} rows", name(weight), name(activation), rows));
@@ -80,8 +81,9 @@ TEST(gemm, two_segments_join_in_one_epilogue) {
   // Gate and up, then the next activation: silu(g) * u, quantised.
   for (const std::int64_t rows : {1, 3, 32}) {
     KernelCase kernel(LoopKind::gemm, rows);
-    const unsigned x = kernel.buffer(DType::q8_1, 256), gate = kernel.weight(DType::q4_K, {352, 256}), up = kernel.weight(DType::q8_0, {352, 256}),
-                   out = kernel.output(DType::q8_1, 352), copy = kernel.output(DType::f32, 352);
+    const unsigned x = kernel.buffer(DType::q8_1, 256), gate = kernel.weight(DType::q4_K, {352, 256}),
+                   up = kernel.weight(DType::q8_0, {352, 256}), out = kernel.output(DType::q8_1, 352),
+                   copy = kernel.output(DType::f32, 352);
     ProgramWriter prologue, epilogue;
     set_prologue(kernel, 256, "q8_1", prologue.rows(x), std::move(prologue));
     const unsigned g = epilogue.loop(0), u = epilogue.loop(1);

@@ -45,7 +45,8 @@ unsigned ProgramWriter::op(const std::string& name, std::vector<unsigned> operan
 unsigned ProgramWriter::rms_norm(unsigned x, unsigned gain, double eps) { return instr("rms_norm", {x, gain}).f0 = eps, last(); }
 unsigned ProgramWriter::rms_scale(unsigned x, double eps) { return instr("rms_scale", {x}).f0 = eps, last(); }
 unsigned ProgramWriter::quantize(unsigned x, const std::string& format) { return instr("quantize", {x}).text = format, last(); }
-unsigned ProgramWriter::rope(std::vector<unsigned> operands, std::int64_t head_dim, std::int64_t dims, double theta, const std::string& pairing) {
+unsigned ProgramWriter::rope(std::vector<unsigned> operands, std::int64_t head_dim, std::int64_t dims, double theta,
+                             const std::string& pairing) {
   plan::InstrT& rope = instr("rope", std::move(operands));
   rope.i0 = head_dim, rope.i1 = dims, rope.f0 = theta, rope.text = pairing;
   return last();
@@ -171,7 +172,8 @@ void expect_reference(const KernelCase& kernel, double tolerance) {
   const auto wanted = reference(kernel);
   const auto found = kernel.run(1);
   for (const int threads : {2, 3, 4}) {
-    for (const auto& [arg, bytes] : kernel.run(threads)) EXPECT_EQ(bytes, found.at(arg)) << "argument " << arg << ", " << threads << " threads";
+    for (const auto& [arg, bytes] : kernel.run(threads))
+      EXPECT_EQ(bytes, found.at(arg)) << "argument " << arg << ", " << threads << " threads";
   }
   ASSERT_EQ(found.size(), wanted.size());
   for (const auto& [arg, bytes] : found) {
@@ -188,8 +190,8 @@ void expect_reference(const KernelCase& kernel, double tolerance) {
     const DType dtype = kernel.dtype(arg);
     const double step = dtype == DType::f16 ? 0x1p-11 : is_block_type(dtype) ? 1.01 / 127 : 0;
     EXPECT_TRUE(largest > 0 || values.size() <= 8) << "argument " << arg << " is all zero";  // a few may happen to be
-    EXPECT_LE(error, (tolerance + step) * largest) << "argument " << arg << ", element " << where << ": found " << values[where] << ", wanted "
-                                                    << exact[where];
+    EXPECT_LE(error, (tolerance + step) * largest)
+        << "argument " << arg << ", element " << where << ": found " << values[where] << ", wanted " << exact[where];
   }
 }
 

@@ -49,7 +49,7 @@ TEST(program, every_scalar_op_on_columns_and_scalars) {
         const unsigned bias = kernel.weight(DType::f16, {n});
         const unsigned out[4] = {kernel.output(DType::f32, n), kernel.output(DType::f32, n), kernel.output(DType::f32, n),
                                  kernel.output(DType::f32, 1)};
-        for (float* v = reinterpret_cast<float*>(kernel.memory[y].data()), *end = v + 3 * n; v != end; ++v)
+        for (float *v = reinterpret_cast<float*>(kernel.memory[y].data()), *end = v + 3 * n; v != end; ++v)
           *v = std::copysign(std::fabs(*v) + 0.5f, *v);  // a divisor
         ProgramWriter program;
         const unsigned a = program.rows(x), b = program.rows(y), c = program.rows(s), d = program.vector(bias), e = program.constant(1.25);
@@ -138,9 +138,11 @@ TEST(program, rope_turns_pairs_of_a_head) {
       for (const auto& [head_dim, dims] : {std::pair{8, 8}, {64, 64}, {128, 96}, {80, 20}}) {
         SCOPED_TRACE(fmt::format("{} {} of {}", pairing, dims, head_dim));
         // Three rows: positions 0, 1999 and 3998. In place too, by the second rope.
-        expect_reference(unary(3, 3 * head_dim, [&](ProgramWriter& p, unsigned x) {
-          return p.rope({p.rope({x}, head_dim, dims, 10000, pairing)}, head_dim, dims, 500000, pairing);
-        }), 2e-6);
+        expect_reference(unary(3, 3 * head_dim,
+                               [&](ProgramWriter& p, unsigned x) {
+                                 return p.rope({p.rope({x}, head_dim, dims, 10000, pairing)}, head_dim, dims, 500000, pairing);
+                               }),
+                         2e-6);
       }
     }
   });
@@ -150,7 +152,7 @@ TEST(program, rope_divides_by_factors) {
   KernelCase kernel(LoopKind::rowwise, 2);
   kernel.capacity = 3000;
   const unsigned x = kernel.buffer(DType::f32, 128), factors = kernel.weight(DType::f32, {32}), y = kernel.output(DType::f32, 128);
-  for (float* v = reinterpret_cast<float*>(kernel.memory[factors].data()), *end = v + 32; v != end; ++v) *v = 1 + std::fabs(*v);
+  for (float *v = reinterpret_cast<float*>(kernel.memory[factors].data()), *end = v + 32; v != end; ++v) *v = 1 + std::fabs(*v);
   kernel.positions({5, 2900});
   ProgramWriter program;
   const unsigned a = program.rows(x), f = program.vector(factors);
@@ -173,6 +175,7 @@ TEST(program, quantize_equals_the_formats_own_bit_for_bit) {
         values[64 + i] = 1e-42f * float(i);
         values[96 + i] = 1e-37f * float(i);
         values[128 + i] = 1e37f * float(i);
+        values[256 + i] = 1e-38f * float(i);
       }
       values[160] = std::numeric_limits<float>::infinity();
       values[200] = NAN;

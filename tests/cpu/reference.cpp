@@ -30,10 +30,15 @@ class Reference {
         case plan::LoopKind::gemm:
           for (const auto& segment : part->segments) loops.push_back(product(segment->weight, before[spec_.gemm->activation]));
           break;
-        case plan::LoopKind::attention: loops.push_back(attention()); break;
-        case plan::LoopKind::embed: loops.push_back(slice(spec_.embed->table, kernel_.integers(int(spec_.embed->tokens))[r], part->n)); break;
+        case plan::LoopKind::attention:
+          loops.push_back(attention());
+          break;
+        case plan::LoopKind::embed:
+          loops.push_back(slice(spec_.embed->table, kernel_.integers(int(spec_.embed->tokens))[r], part->n));
+          break;
         case plan::LoopKind::rowwise:
-        case plan::LoopKind::sample: break;
+        case plan::LoopKind::sample:
+          break;
       }
       program(*part->epilogue, part->n, loops, before);
     }
@@ -63,7 +68,8 @@ class Reference {
     const Row q = slice(loop.q, row_, loop.heads * loop.head_dim);
     const auto cache = kernel_.floats(loop.kv);
     const auto cached = [&](int plane, std::int64_t head, std::int64_t p, std::int64_t i) {
-      return double(cache[std::size_t((((plane * kernel_.slot_count + slot) * loop.kv_heads + head) * kernel_.capacity + p) * loop.head_dim + i)]);
+      return double(
+          cache[std::size_t((((plane * kernel_.slot_count + slot) * loop.kv_heads + head) * kernel_.capacity + p) * loop.head_dim + i)]);
     };
     for (std::int64_t h = 0; h < loop.heads; ++h) {
       const std::int64_t kv_head = h / (loop.heads / loop.kv_heads);
@@ -86,11 +92,16 @@ class Reference {
 
   Row input(const plan::InputT& input, const std::vector<Row>& loops, const std::vector<Row>& before) const {
     switch (input.kind) {
-      case plan::InputKind::loop: return loops[input.index];
-      case plan::InputKind::rows: return slice(input.index, row_, spec_.args[input.index]->shape[1]);
-      case plan::InputKind::vector: return slice(input.index, 0, spec_.args[input.index]->shape[0]);
-      case plan::InputKind::row_scalar: return before[input.index];
-      case plan::InputKind::constant: return {input.value};
+      case plan::InputKind::loop:
+        return loops[input.index];
+      case plan::InputKind::rows:
+        return slice(input.index, row_, spec_.args[input.index]->shape[1]);
+      case plan::InputKind::vector:
+        return slice(input.index, 0, spec_.args[input.index]->shape[0]);
+      case plan::InputKind::row_scalar:
+        return before[input.index];
+      case plan::InputKind::constant:
+        return {input.value};
     }
     return {};
   }
@@ -161,7 +172,8 @@ class Reference {
       const std::int64_t head_dim = spec_.args[store->index]->shape[2], heads = spec_.args[store->index]->shape[1];
       const std::int64_t plane = store->kind == plan::StoreKind::cache_value ? kernel_.slot_count : 0;
       for (std::int64_t c = 0; c < n; ++c)
-        out[std::size_t((((plane + slot) * heads + c / head_dim) * kernel_.capacity + position) * head_dim + c % head_dim)] = value[std::size_t(c)];
+        out[std::size_t((((plane + slot) * heads + c / head_dim) * kernel_.capacity + position) * head_dim + c % head_dim)] =
+            value[std::size_t(c)];
     }
     return values;
   }

@@ -1,8 +1,10 @@
 #pragma once
 #include <gtest/gtest.h>
-#include <hwy/highway.h>
 
 #include "runtime/cpu/program.h"
+#include "runtime/cpu/simd.h"
+// After simd.h, which says what is compiled.
+#include <hwy/highway.h>
 
 namespace heddle::testing {
 
@@ -10,7 +12,7 @@ namespace heddle::testing {
 template <class Body>
 void on_every_target(const Body& body) {
   const std::int64_t candidates[] = {HWY_SCALAR, HWY_SSE4, HWY_AVX2, HWY_AVX3, HWY_AVX3_DL};
-  const std::int64_t supported = hwy::SupportedTargets() | HWY_SCALAR;
+  const std::int64_t supported = (hwy::SupportedTargets() | HWY_SCALAR) & HWY_TARGETS;
   for (const std::int64_t target : candidates) {
     if (!(supported & target)) continue;
     SCOPED_TRACE(hwy::TargetName(target));

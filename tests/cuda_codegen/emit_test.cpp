@@ -1,46 +1,171 @@
-// The text of every case's kernels, compiled by NVRTC where it is there.
+// The text of the cases' kernels: what every text must have, and that NVRTC compiles it without spills, where it is there.
+#include "codegen/cuda/emit.h"
+
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <chrono>
-#include <map>
+#include <set>
 
-#include "codegen/cuda/emit.h"
 #include "codegen/cuda/nvrtc.h"
+#include "codegen/cuda/prelude.h"
+#include "codegen/cuda/sample.h"
 #include "codegen/cuda/targets.h"
+#include "codegen/spec.h"
 #include "tests/support/kernel_case.h"
 
 namespace heddle::testing {
 namespace {
 
 using namespace codegen::cuda;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+/// Distinct kernels of the cases for a target; of all cases, or of those that are compiled for every architecture.
+std::vector<CudaText> texts_for(const std::string& target, bool all) {
+  std::vector<CudaText> out;
+  std::set<std::string> seen;
+  for (const KernelCase& test : kernel_cases()) {
+    if (!all && !test.compiled_for_all) continue;
+    auto prepared = prepare(test, target);
+    EXPECT_TRUE(prepared.ok()) << (prepared.ok() ? "" : prepared.error().message());
+    if (!prepared.ok()) continue;
+    for (const auto& kernel : prepared->plan.kernels) {
+      auto text = emit(*kernel->spec, prepared->module->target);
+      EXPECT_TRUE(text.ok()) << (text.ok() ? "" : text.error().message());
+      if (text.ok() && seen.insert(text->text).second) out.push_back(std::move(*text));
+    }
+  }
+  for (int vocabulary : {48, 128256}) {
+    auto text = emit(sample_spec(2, vocabulary), *target_named(target));
+    EXPECT_TRUE(text.ok());
+    if (text.ok()) out.push_back(std::move(*text));
+  }
+  return out;
+}
 
 class Compiles : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(Compiles, WithoutSpills) {
   auto nvrtc = Nvrtc::open();
   if (!nvrtc.ok()) GTEST_SKIP() << nvrtc.error().message();
-  std::map<std::string, int> seen;
-  for (const KernelCase& test : kernel_cases()) {
-    const bool here = GetParam() == "cuda:sm_90" || test.compiled_for_all;
-    if (!here) continue;
-    auto prepared = prepare(test, GetParam());
-    ASSERT_TRUE(prepared.ok()) << test.name << ": " << prepared.error().message();
-    for (const auto& kernel : prepared->plan.kernels) {
-      auto text = emit(*kernel->spec, prepared->module->target);
-      ASSERT_TRUE(text.ok()) << text.error().message();
-      if (seen[text->text]++) continue;
-      const auto start = std::chrono::steady_clock::now();
-      auto compiled = (*nvrtc)->compile(text->entry, text->text, architecture_of(prepared->module->target));
-      const double ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
-      ASSERT_TRUE(compiled.ok()) << compiled.error().message() << "\n" << text->text;
-      EXPECT_EQ(compiled->spill_bytes, 0) << text->entry << " " << compiled->registers;
-      printf("%-28s %-100s %3d regs %6d dyn smem %4.0f ms %zu cubin\n", test.name.c_str(), text->entry.substr(0, 100).c_str(), compiled->registers,
-             text->dynamic_shared_bytes, ms, compiled->cubin.size());
-    }
+  const std::string architecture = GetParam().substr(5);
+  if (!(*nvrtc)->supports(architecture)) GTEST_SKIP() << "NVRTC " << (*nvrtc)->version() << " cannot compile for " << architecture;
+  const Limits limits = limits_of(*target_named(GetParam()));
+  for (const CudaText& text : texts_for(GetParam(), GetParam() == "cuda:sm_90")) {
+    auto compiled = (*nvrtc)->compile(text.entry, text.text, architecture);
+    ASSERT_TRUE(compiled.ok()) << compiled.error().message() << "\n" << text.text;
+    EXPECT_EQ(compiled->spill_bytes, 0) << text.entry;
+    EXPECT_LE(compiled->registers * int(text.block[0]), 65536) << text.entry;
+    EXPECT_LE(compiled->shared_bytes + int(text.dynamic_shared_bytes), limits.shared_bytes) << text.entry;
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(Targets, Compiles, ::testing::ValuesIn(target_names()), [](const auto& info) { return info.param.substr(5); });
+
+TEST(Emit, OnlyThePreludeWaitsAndTriggersAndOnlyWhereTheTargetHasIt) {
+  for (const std::string target : {"cuda:sm_89", "cuda:sm_90"}) {
+    const bool has = target == "cuda:sm_90";
+    for (const CudaText& text : texts_for(target, true)) {
+      EXPECT_EQ(text.programmatic, has);
+      const std::size_t end = text.text.find(end_of_prelude);
+      ASSERT_NE(end, std::string::npos);
+      const std::string prelude = text.text.substr(0, end), rest = text.text.substr(end);
+      EXPECT_EQ(prelude.find("griddepcontrol") != std::string::npos, has);
+      EXPECT_THAT(rest, Not(HasSubstr("griddepcontrol")));
+      EXPECT_THAT(rest, Not(HasSubstr("asm")));
+      EXPECT_THAT(text.text, Not(HasSubstr("#include")));
+    }
+  }
+}
+
+/// Before the wait come no returns, and no loads but those of weights: all others are __ldcg.
+TEST(Emit, EveryKernelWaitsBeforeItReadsAnythingButWeights) {
+  for (const CudaText& text : texts_for("cuda:sm_90", true)) {
+    const std::size_t kernel = text.text.find("extern \"C\" __global__");
+    ASSERT_NE(kernel, std::string::npos);
+    const std::string body = text.text.substr(kernel);
+    const std::size_t wait = body.find("\n  wait();\n");
+    ASSERT_NE(wait, std::string::npos) << text.entry;
+    EXPECT_EQ(body.find("wait();", wait + 10), std::string::npos) << text.entry;
+    EXPECT_LT(wait, body.find("trigger();")) << text.entry;
+    const std::string before = body.substr(0, wait);
+    EXPECT_THAT(before, Not(HasSubstr("__ldcg")));
+    EXPECT_THAT(before, Not(HasSubstr("return")));
+    EXPECT_THAT(before, Not(HasSubstr(")a")));  // a cast of an argument that is no __ldg
+    EXPECT_THAT(before, Not(HasSubstr("control->")));
+  }
+}
+
+TEST(Emit, TheHeaderRepeatsTheSpec) {
+  const auto cases = kernel_cases();
+  const auto test = std::ranges::find(cases, "layer_deferred", &KernelCase::name);
+  auto prepared = prepare(*test, "cuda:sm_90");
+  ASSERT_TRUE(prepared.ok()) << prepared.error().message();
+  auto text = emit(*prepared->plan.kernels[1]->spec, prepared->module->target);
+  ASSERT_TRUE(text.ok()) << text.error().message();
+  EXPECT_THAT(text->text, StartsWith(R"(// rms_scale_mul_quantize__gemv_q4_K_256x256_q4_K_128x256_q6_K_128x256__mul_rope__mul_rope_store__mul_store
+// gemm of 1 row, at least 85284 bytes
+//   a0: buffer f32[1, 256]
+//   a1: weight f32[256] in rows
+//   a2: weight q4_K[256, 256] in planes
+//   a3: weight q4_K[128, 256] in planes
+//   a4: weight q6_K[128, 256] in planes
+//   a5: positions i32[1]
+//   a6: state f16[2, 2, 64], written
+//   a7: slots i32[1]
+//   a8: buffer f32[1, 256], written
+// gemm: k 256, activations q8_16
+// prologue, the product is of v4
+//   v0 = rows a0
+//   v1 = vector a1
+//   v2 = rms_scale v0 {1e-05}
+//   v3 = mul v0, v1
+//   v4 = quantize v3 {q8_16}
+// part 0: 256 columns, products with a2
+//   v0 = loop 0
+//   v1 = row_scalar v2 of the prologue
+//   v2 = mul v0, v1
+//   v3 = rope v2 {64, 64, 10000, adjacent}
+//   buffer a8 = v3
+)"));
+  EXPECT_THAT(text->text, HasSubstr("//   cache_key a6 = v3\n"));
+  EXPECT_EQ(text->grid_per_sm, 1u);
+  EXPECT_EQ(text->scratch_bytes, 0u);
+}
+
+TEST(Emit, EqualSpecsGiveEqualTextAndOtherTargetsOtherText) {
+  const auto cases = kernel_cases();
+  const auto test = std::ranges::find(cases, "layer_8rows", &KernelCase::name);
+  auto one = prepare(*test, "cuda:sm_90"), two = prepare(*test, "cuda:sm_90");
+  ASSERT_TRUE(one.ok() && two.ok());
+  for (std::size_t i = 0; i < one->plan.kernels.size(); ++i) {
+    const auto &a = *one->plan.kernels[i]->spec, &b = *two->plan.kernels[i]->spec;
+    EXPECT_EQ(emit(a, one->module->target)->text, emit(b, two->module->target)->text);
+    EXPECT_NE(emit(a, one->module->target)->text, emit(a, *target_named("cuda:sm_89"))->text);
+  }
+}
+
+TEST(Emit, TheScratchOfAttentionHoldsACounterForEachHeadAndRow) {
+  const auto cases = kernel_cases();
+  const auto test = std::ranges::find(cases, "layer_8rows", &KernelCase::name);
+  auto prepared = prepare(*test, "cuda:sm_90");
+  ASSERT_TRUE(prepared.ok());
+  auto text = emit(*prepared->plan.kernels[2]->spec, prepared->module->target);
+  ASSERT_TRUE(text.ok());
+  // 8 rows, 2 key/value heads, 132 / 16 splits of 2 query heads of 64, maximum and sum
+  EXPECT_EQ(text->grid, (std::array<std::uint32_t, 3>{8, 2, 8}));
+  EXPECT_EQ(text->scratch_bytes, 256u + 8 * 2 * 8 * 2 * 66 * 4);
+}
+
+TEST(Emit, AFewRowsMoreThanSharedMemoryHoldsAreTakenInChunks) {
+  const auto cases = kernel_cases();
+  const auto test = std::ranges::find(cases, "product_f32_20x9216_8rows_f32", &KernelCase::name);
+  auto prepared = prepare(*test, "cuda:sm_90");
+  ASSERT_TRUE(prepared.ok());
+  EXPECT_THAT(emit(*prepared->plan.kernels[1]->spec, prepared->module->target)->text, HasSubstr("first_row += 4"));
+  EXPECT_THAT(emit(*prepared->plan.kernels[1]->spec, *target_named("cuda:sm_86"))->text, HasSubstr("first_row += 1)"));
+}
 
 }  // namespace
 }  // namespace heddle::testing

@@ -1,4 +1,4 @@
-// Every case's kernels, run on the host by the emulator, against the interpreter.
+// The cases' kernels, run on the host by the emulator, against the interpreter. The slow ones: --gtest_also_run_disabled_tests.
 #include <gtest/gtest.h>
 
 #include "tests/support/cuda_emulator.h"
@@ -25,7 +25,24 @@ TEST_P(Emulated, AgreesWithTheInterpreter) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Cases, Emulated, ::testing::ValuesIn(case_names()), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Cases, Emulated, ::testing::ValuesIn(case_names(false)), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(DISABLED_Slow, Emulated, ::testing::ValuesIn(case_names(true)), [](const auto& info) { return info.param; });
+
+/// Less shared memory, and no programmatic launches.
+TEST(EmulatedFor, AnArchitectureWithLessSharedMemory) {
+  for (const KernelCase& test : kernel_cases()) {
+    if (test.name != "layer_deferred_4rows" && test.name != "product_f32_20x9216_8rows_f32" && test.name != "layer") continue;
+    auto prepared = prepare(test, "cuda:sm_86");
+    ASSERT_TRUE(prepared.ok()) << prepared.error().message();
+    auto wanted = interpret(test, *prepared);
+    ASSERT_TRUE(wanted.ok()) << wanted.error().message();
+    auto kernels = build_emulated(*prepared);
+    ASSERT_TRUE(kernels.ok()) << kernels.error().message();
+    auto found = emulate(test, *prepared, **kernels, copies_late);
+    ASSERT_TRUE(found.ok()) << found.error().message();
+    EXPECT_EQ(difference(test, *wanted, *found), "") << test.name;
+  }
+}
 
 }  // namespace
 }  // namespace heddle::testing

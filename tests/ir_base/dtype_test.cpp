@@ -63,12 +63,14 @@ std::vector<DType> written_types() {
 }
 
 TEST(DType, TableIsConsistent) {
-  ASSERT_EQ(all_dtypes().size(), 11u);
+  ASSERT_GE(all_dtypes().size(), 12u);
   for (std::size_t i = 0; i < all_dtypes().size(); ++i) {
     const DTypeInfo& d = all_dtypes()[i];
     EXPECT_EQ(&info(DType(i)), &d);
     EXPECT_EQ(dtype_named(d.name), DType(i)) << d.name;
-    EXPECT_EQ(dtype_of_ggml(d.ggml), DType(i)) << d.name;
+    if (d.ggml >= 0) {
+      EXPECT_EQ(dtype_of_ggml(d.ggml), DType(i)) << d.name;
+    }
     EXPECT_EQ(is_block_type(DType(i)), d.elements != 1) << d.name;
     EXPECT_NE(d.dequantize, nullptr) << d.name;
   }

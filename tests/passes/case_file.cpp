@@ -48,7 +48,8 @@ Result<void> read_wanted(std::string text, PassCase& one, bool& unchanged) {
       continue;
     }
     const bool is_error = text.starts_with("error ");
-    if (!take_prefix(text, "declined ") && !take_prefix(text, "error ")) return error("found '{}', wanted unchanged, declined or error", text);
+    if (!take_prefix(text, "declined ") && !take_prefix(text, "error "))
+      return error("found '{}', wanted unchanged, declined or error", text);
     const auto end = text.find('"', 1);
     if (!text.starts_with('"') || end == text.npos) return error("found '{}', wanted a text in quotes", text);
     if (is_error) one.error = text.substr(1, end - 1);
@@ -102,7 +103,8 @@ Result<std::vector<PassCase>> read_cases(const std::string& path) {
       after = before;
       after.nodes.clear();
       where = in_after;
-      if (auto read = read_wanted(line, cases.back(), unchanged); !read.ok()) return read.take_error().at(fmt::format("{}:{}", path, number));
+      if (auto read = read_wanted(line, cases.back(), unchanged); !read.ok())
+        return read.take_error().at(fmt::format("{}:{}", path, number));
     } else {
       (where == in_before ? before : after).add(line);
     }

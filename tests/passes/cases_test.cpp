@@ -61,7 +61,11 @@ TEST_P(PassCases, TextAndNumbers) {
   answers.layout = wanted.layout;
   std::vector<passes::Remark> remarks;
   for (auto& function : (*module)->functions()) {
-    passes::Context context{.target = (*module)->target, .questions = &answers, .options = wanted.options, .remarks = &remarks, .pass = pass->name,
+    passes::Context context{.target = (*module)->target,
+                            .questions = &answers,
+                            .options = wanted.options,
+                            .remarks = &remarks,
+                            .pass = pass->name,
                             .function = function->name};
     auto done = pass->run(*function, context);
     if (!wanted.error.empty()) {

@@ -41,8 +41,8 @@ TEST(CostModel, LaunchAndBytes) {
 
 TEST(CostModel, RowWorkWithoutALoopIsSharedByRows) {
   EXPECT_DOUBLE_EQ(cost("%r = rms_norm %x, @g {eps=0}"), 2 + 1.0 + 4.0 + 1.0 + 4.0);
-  EXPECT_DOUBLE_EQ(cost("%r = rms_norm %x, @g {eps=0}", 2), 2 + 2.0 + 4.0 + 2.0 + 4.0);        // each of two workers takes one
-  EXPECT_DOUBLE_EQ(cost("%r = rms_norm %x, @g {eps=0}", 8), 2 + 8.0 + 4.0 + 8.0 + 2 * 4.0);   // each of four takes two
+  EXPECT_DOUBLE_EQ(cost("%r = rms_norm %x, @g {eps=0}", 2), 2 + 2.0 + 4.0 + 2.0 + 4.0);      // each of two workers takes one
+  EXPECT_DOUBLE_EQ(cost("%r = rms_norm %x, @g {eps=0}", 8), 2 + 8.0 + 4.0 + 8.0 + 2 * 4.0);  // each of four takes two
 }
 
 TEST(CostModel, RowWorkBeforeALoopIsRepeatedAndBehindItShared) {
@@ -67,9 +67,10 @@ TEST(CostModel, BytesThatStayInsideAreFree) {
 
 TEST(CostModel, Caches) {
   // q, slot, pos, the result; 512 positions of 2 * 2 * 250 floats
-  EXPECT_DOUBLE_EQ(cost("%q = group \"g\" {\n %1 = attention %y, %kv, %slot, %pos {heads=2, kv_heads=2, head_dim=250, scale=1, window=0, softcap=0}\n"
-                        " yield %1\n }\n %r = group \"h\" {\n %2 = add %q, %y\n yield %2\n }"),
-                   2 + 0.5 + 0.002 + 0.5 + 512 * 4.0 + 0.5 / 4);
+  EXPECT_DOUBLE_EQ(
+      cost("%q = group \"g\" {\n %1 = attention %y, %kv, %slot, %pos {heads=2, kv_heads=2, head_dim=250, scale=1, window=0, softcap=0}\n"
+           " yield %1\n }\n %r = group \"h\" {\n %2 = add %q, %y\n yield %2\n }"),
+      2 + 0.5 + 0.002 + 0.5 + 512 * 4.0 + 0.5 / 4);
 }
 
 TEST(CostModel, AFusionLosesByIt) {

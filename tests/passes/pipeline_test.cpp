@@ -13,8 +13,8 @@ namespace heddle {
 namespace {
 
 using passes::Registry, passes::Step;
-using testing::small_model;
 using ::testing::ElementsAre, ::testing::HasSubstr, ::testing::StartsWith;
+using testing::small_model;
 
 // ---- Pipeline strings
 
@@ -104,6 +104,15 @@ TEST(RunPipeline, RemarksSayWhy) {
   ASSERT_TRUE(report.ok());
   EXPECT_EQ(report->remarks[0].str(), "fuse_norm_matmul: %l0.attn_norm declined: norm has 3 readers");
   EXPECT_EQ(report->remarks[0].function, "decode_1");
+
+  auto wide = small_model({.layers = 1, .rows = 64});
+  wide->target.launch_us = 0;
+  report = passes::run_pipeline(*wide, steps_of("quantize_activations,cse,group_qkv,fuse_norm_matmul"), nullptr, {});
+  ASSERT_TRUE(report.ok());
+  const auto of_norm =
+      std::ranges::find(report->remarks, "%l0.attn_norm", [](const passes::Remark& remark) { return remark.outcome.where; });
+  ASSERT_NE(of_norm, report->remarks.end()) << "a refusal of the cost model too names the place where the pass looked";
+  EXPECT_THAT(of_norm->outcome.reason, HasSubstr(" us apart"));
 }
 
 TEST(RunPipeline, CallsAfterOnlyWhenSomethingChanged) {
@@ -127,7 +136,8 @@ TEST(RunPipeline, LeavesOutWhatIsDisabled) {
   EXPECT_EQ(report->fired("group_gate_up"), 1);
   auto unknown = passes::run_pipeline(*module, {}, nullptr, {.disabled = {"group_kqv"}});
   ASSERT_FALSE(unknown.ok());
-  EXPECT_THAT(unknown.error().message(), ::testing::MatchesRegex("disabled: unknown pass 'group_kqv' \\(known: .*cse, dce, fold_constants, .*\\)"));
+  EXPECT_THAT(unknown.error().message(),
+              ::testing::MatchesRegex("disabled: unknown pass 'group_kqv' \\(known: .*cse, dce, fold_constants, .*\\)"));
 }
 
 TEST(RunPipeline, StopsAtThePassLimit) {
@@ -137,7 +147,8 @@ TEST(RunPipeline, StopsAtThePassLimit) {
   EXPECT_EQ(report->fired("group_qkv"), 1);
   EXPECT_EQ(report->fired("group_gate_up"), 0);
   EXPECT_GT(report->fired("group_rest"), 0) << "no kernels, no plan: it does not count";
-  EXPECT_EQ(std::ranges::count_if(report->remarks, [](auto& remark) { return remark.outcome.reason == "the limit on changes is reached"; }), 1);
+  EXPECT_EQ(std::ranges::count_if(report->remarks, [](auto& remark) { return remark.outcome.reason == "the limit on changes is reached"; }),
+            1);
 }
 
 TEST(RunPipeline, RequiredPassesMustHaveFired) {
@@ -187,7 +198,9 @@ TEST(RunPipeline, AFailureLeavesAReproducer) {
 
   auto text = read_text_file(path);
   ASSERT_TRUE(text.ok());
-  EXPECT_THAT(*text, StartsWith("# heddle opt " + path + " --passes 'give_up{why=rain},dce' --verify-each\n# pass give_up: @decode_1: it is raining\nheddle-ir 1\n"));
+  EXPECT_THAT(*text,
+              StartsWith("# heddle opt " + path +
+                         " --passes 'give_up{why=rain},dce' --verify-each\n# pass give_up: @decode_1: it is raining\nheddle-ir 1\n"));
   auto before = ir::parse(*text, path);
   ASSERT_TRUE(before.ok()) << before.error().message();
   auto expected = small_model({.layers = 1});

@@ -40,8 +40,8 @@ TEST(WholeModel, DecodeOfOneRowHasFourKernelsALayerAndOneQuantizeForEachRow) {
   auto module = small_model({.layers = 1});
   run(*module);
   const ir::Function& f = *module->function("decode_1");
-  EXPECT_THAT(labels(f), ::testing::ElementsAre("embed", "norm_qkv_rope_cache", "attention", "quantize_matmul_residual", "norm_gate_up_swiglu",
-                                                "matmul_residual", "norm_matmul"));
+  EXPECT_THAT(labels(f), ::testing::ElementsAre("embed", "norm_qkv_rope_cache", "attention", "quantize_matmul_residual",
+                                                "norm_gate_up_swiglu", "matmul_residual", "norm_matmul"));
   EXPECT_EQ(count(f, ir::Op::quantize), 5);  // for q, k, v; for o; for gate, up; for down, behind the loop; for the logits
 }
 
@@ -112,7 +112,8 @@ struct Without {
 class EachPassOff : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(EachPassOff, GivesTheSameNumbers) {
-  for (const SmallModel& kind : {SmallModel{}, SmallModel{.rows = 3, .weights = "q4_0", .biases = true}, SmallModel{.rows = 4, .kind = "prefill"}}) {
+  for (const SmallModel& kind :
+       {SmallModel{}, SmallModel{.rows = 3, .weights = "q4_0", .biases = true}, SmallModel{.rows = 4, .kind = "prefill"}}) {
     auto plain = small_model(kind), fused = small_model(kind);
     passes::RunOptions quantized;  // what the numbers are compared with: nothing but the 8-bit activations
     const auto steps = passes::parse_pipeline(GetParam() == "quantize_activations" ? "" : "quantize_activations", Registry::global());

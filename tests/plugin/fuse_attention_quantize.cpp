@@ -1,5 +1,5 @@
-// tests/plugin/fuse_attention_quantize.cpp: an example of a pass from outside the tree. It pulls the quantize of the attention's result into
-// the attention's kernel, so that the row leaves it in 8 bits; heddle itself puts that quantize in front of the next product.
+// tests/plugin/fuse_attention_quantize.cpp: an example of a pass from outside the tree. It pulls the quantize of the attention's result
+// into the attention's kernel, so that the row leaves it in 8 bits; heddle itself puts that quantize in front of the next product.
 //   before  %a = attention %q, %kv, %slot, %pos {...}  %aq = quantize %a {format="q8_1"}  %o = matmul @wo, %aq
 //   after   %aq = group "attention_quantize" { %a = attention ...; %aq = quantize %a {format="q8_1"}; yield %aq }  %o = matmul @wo, %aq
 #include "passes/plugin.h"
@@ -20,7 +20,8 @@ Outcome fuse(ir::Node& quantize, Context& context) {
 }  // namespace
 
 HEDDLE_PLUGIN(registry) {
-  auto pass = passes::at_each("fuse_attention_quantize", "pulls the quantize of an attention's result into its kernel", ir::Op::quantize, fuse);
+  auto pass =
+      passes::at_each("fuse_attention_quantize", "pulls the quantize of an attention's result into its kernel", ir::Op::quantize, fuse);
   pass.before = "fuse_norm_matmul";  // which would take the quantize for the product behind it
   return registry.add(std::move(pass));
 }

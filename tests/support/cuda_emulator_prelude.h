@@ -186,7 +186,7 @@ template <class T> INLINE T __ldg(const T* p) {
   return *p;
 }
 template <class T> INLINE T __ldcg(const T* p) { return __ldg(p); }
-INLINE int atomicAdd(int* p, int x) { const int old = *p; *p += x; return old; }
+template <class T> INLINE T atomicAdd(T* p, T x) { const T old = *p; *p += x; return old; }
 INLINE int __dp4a(int a, int b, int c) {
   for (int i = 0; i < 32; i += 8) c += int((signed char)(a >> i)) * int((signed char)(b >> i));
   return c;
@@ -200,6 +200,7 @@ INLINE float low_f16(u32 x) { _Float16 h; const u16 b = u16(x); std::memcpy(&h, 
 INLINE float high_f16(u32 x) { return low_f16(x >> 16); }
 INLINE u16 to_f16(float x) { const _Float16 h = _Float16(x); u16 b; std::memcpy(&b, &h, 2); return b; }
 INLINE float power_of_2(float x) { return std::exp2(x); }
+INLINE float about_inverse(float x) { return std::nextafterf(1 / x, 0); }
 INLINE int min(int a, int b) { return a < b ? a : b; }
 INLINE int max(int a, int b) { return a < b ? b : a; }
 INLINE u32 max(u32 a, u32 b) { return a < b ? b : a; }

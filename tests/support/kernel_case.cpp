@@ -142,4 +142,11 @@ std::vector<std::string> case_names() {
   return names;
 }
 
+std::vector<std::string> case_names(bool slow) {
+  std::vector<std::string> names;
+  for (const KernelCase& test : kernel_cases())
+    if (test.slow == slow) names.push_back(test.name);
+  return names;
+}
+
 }  // namespace heddle::testing

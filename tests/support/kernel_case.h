@@ -23,11 +23,14 @@ struct KernelCase {
   std::int64_t slots = 1, capacity = 64;
   double tolerance = 2e-5;                        // of the largest magnitude of a step's result
   bool compiled_for_all = false;                  // one of those that are compiled for every architecture
+  bool slow = false;                              // on the emulator
 };
 
 /// Cases of every loop kind: formats, row counts, odd sizes, programs before and after.
 std::vector<KernelCase> kernel_cases();
+/// Of all; of the slow or the quick ones.
 std::vector<std::string> case_names();
+std::vector<std::string> case_names(bool slow);
 
 /// A case made ready: placed, as a plan without compiled code, with random weights in their file's order.
 struct PreparedCase {

@@ -69,7 +69,7 @@ struct Layer {
   int window = 0, steps = 5;
   double softcap = 0, scale = 0.125;
   double tolerance = 0;  // 0: by the activations
-  bool all = false;
+  bool all = false, slow = false;
 };
 
 /// A layer as the pipeline leaves it: norm, QKV, rope and cache store; attention with the quantize behind it; output with the residual;
@@ -141,6 +141,7 @@ KernelCase layer(const Layer& l) {
   // With 8-bit activations one rounding that goes the other way moves a result by a hundredth.
   out.tolerance = l.tolerance > 0 ? l.tolerance : l.quantized ? 2e-2 : 1e-4;
   out.compiled_for_all = l.all;
+  out.slow = l.slow;
   return out;
 }
 
@@ -196,25 +197,28 @@ std::vector<KernelCase> kernel_cases() {
   out.push_back(embedding("bf16", 10, 3));
   out.push_back(embedding("q8_0", 96, 1));
 
-  out.push_back(layer({.name = "layer", .steps = 70, .all = true}));
+  out.push_back(layer({.name = "layer", .all = true}));
   out.push_back(layer({.name = "layer_deferred", .deferred = true, .all = true}));
   out.push_back(layer({.name = "layer_deferred_4rows", .rows = 4, .deferred = true}));
   out.push_back(layer({.name = "layer_2rows", .rows = 2}));
   out.push_back(layer({.name = "layer_8rows", .rows = 8, .all = true}));
-  out.push_back(layer({.name = "layer_prompt_8rows", .rows = 8, .prompt = true, .steps = 150}));
+  out.push_back(layer({.name = "layer_prompt_8rows", .rows = 8, .prompt = true, .steps = 300, .slow = true}));
   out.push_back(layer({.name = "layer_qwen2", .heads = 6, .q = "q4_0", .k = "q8_0", .v = "q8_0", .gate = "q5_K", .up = "q4_K", .down = "q5_K", .pairing = "halves", .bias = true}));
   out.push_back(layer({.name = "layer_qwen2_deferred_3rows", .rows = 3, .width = 512, .heads = 7, .kv_heads = 1, .q = "q8_0", .k = "q8_0", .v = "q8_0", .gate = "q8_0", .up = "q8_0", .down = "q8_0", .pairing = "halves", .deferred = true, .bias = true}));
   out.push_back(layer({.name = "layer_qwen3", .rows = 2, .heads = 4, .head_dim = 128, .pairing = "halves", .head_norm = true, .scale = 0.0883883}));
-  out.push_back(layer({.name = "layer_stories", .width = 64, .heads = 8, .kv_heads = 4, .head_dim = 8, .ffn = 172, .q = "f32", .k = "f32", .v = "f32", .gate = "f32", .up = "f32", .down = "f32", .cache = "f32", .quantized = false, .steps = 80, .scale = 0.353553, .tolerance = 2e-5, .all = true}));
+  out.push_back(layer({.name = "layer_stories", .width = 64, .heads = 8, .kv_heads = 4, .head_dim = 8, .ffn = 172, .q = "f32", .k = "f32", .v = "f32", .gate = "f32", .up = "f32", .down = "f32", .cache = "f32", .quantized = false, .steps = 12, .scale = 0.353553, .tolerance = 2e-5, .all = true}));
   out.push_back(layer({.name = "layer_f32_activations", .rows = 2, .quantized = false}));
   out.push_back(layer({.name = "layer_bf16", .q = "bf16", .k = "bf16", .v = "bf16", .gate = "bf16", .up = "bf16", .down = "bf16", .factors = true, .quantized = false}));
   out.push_back(layer({.name = "layer_f16_partial_rope", .rows = 4, .heads = 4, .head_dim = 96, .dims = 64, .q = "f16", .k = "f16", .v = "bf16", .gate = "f16", .up = "f16", .down = "f16", .cache = "f32", .pairing = "halves", .quantized = false, .window = 3, .softcap = 20}));
   out.push_back(layer({.name = "layer_head80_adjacent_partial", .heads = 4, .head_dim = 80, .dims = 32, .q = "q8_0", .cache = "f32", .quantized = false, .deferred = true}));
   out.push_back(layer({.name = "layer_head256", .heads = 2, .kv_heads = 1, .head_dim = 256, .cache = "f32", .scale = 0.0625}));
   out.push_back(layer({.name = "layer_head256_f16", .heads = 8, .kv_heads = 1, .head_dim = 256, .window = 4, .steps = 9, .scale = 0.0625}));
-  out.push_back(layer({.name = "layer_12_heads_on_one_key", .heads = 12, .kv_heads = 1, .head_dim = 64, .quantized = false, .steps = 66}));
-  out.push_back(layer({.name = "layer_long_prompt", .rows = 4, .heads = 8, .kv_heads = 2, .head_dim = 32, .cache = "f32", .quantized = false, .prompt = true, .steps = 200}));
-  out.push_back(layer({.name = "layer_window_across_splits", .rows = 8, .heads = 4, .kv_heads = 4, .head_dim = 64, .quantized = false, .prompt = true, .window = 100, .steps = 240}));
+  out.push_back(layer({.name = "layer_12_heads_on_one_key", .heads = 12, .kv_heads = 1, .head_dim = 64, .quantized = false, .steps = 4}));
+  // Contexts in several splits.
+  out.push_back(layer({.name = "layer_splits", .rows = 8, .width = 128, .heads = 2, .kv_heads = 1, .head_dim = 128, .ffn = 64, .q = "f16", .k = "f16", .v = "f16", .gate = "f16", .up = "f16", .down = "f16", .cache = "f32", .quantized = false, .prompt = true, .steps = 150}));
+  out.push_back(layer({.name = "layer_window_across_splits", .rows = 4, .width = 128, .heads = 4, .kv_heads = 4, .head_dim = 128, .ffn = 64, .q = "q8_0", .k = "q8_0", .v = "q8_0", .gate = "q8_0", .up = "q8_0", .down = "q8_0", .quantized = false, .prompt = true, .window = 200, .steps = 280, .slow = true}));
+  out.push_back(layer({.name = "layer_12_heads_long", .rows = 8, .heads = 12, .kv_heads = 1, .head_dim = 64, .quantized = false, .prompt = true, .steps = 600, .slow = true}));
+  out.push_back(layer({.name = "layer_stories_long", .width = 64, .heads = 8, .kv_heads = 4, .head_dim = 8, .ffn = 172, .q = "f32", .k = "f32", .v = "f32", .gate = "f32", .up = "f32", .down = "f32", .cache = "f32", .quantized = false, .steps = 250, .scale = 0.353553, .slow = true}));
 
   const std::string q8 = "    %y.q = quantize %n {format=\"q8_16\"}\n    yield %y.q\n  }\n  %z = group \"product\" {\n    %m = matmul @w, %y\n    yield %m\n  }\n  ret %z\n";
   out.push_back(rowwise("norm_quantize", 512, 2, vector("g", 512) + weight("w", "q8_0", 48, 512), "  %y = group \"norm\" {\n    %n = rms_norm %x, @g {eps=1e-05}\n" + q8, 2e-4));
