@@ -19,8 +19,8 @@ struct Shape {
   int bytes;                     // that a lane loads at once
   int elements, lanes, chunks;   // of such a load; lanes on a key; loads of a lane
   int warps = 8, unroll = 4;
-  int splits = 1, least = 64;    // blocks along the context; positions of a block at least
-  int keys() const { return 32 / lanes; }                 // of a warp, side by side
+  int splits = 1, least = 64;                            // blocks along the context; positions of a block at least
+  int keys() const { return 32 / lanes; }                // of a warp, side by side
   int round() const { return warps * keys() * unroll; }  // positions that a block looks at together
   std::int64_t columns() const { return group * head_dim; }
 };
@@ -245,9 +245,13 @@ INLINE void numbers(float* x, const Piece& p) {
 
 std::string pieces(const Shape& shape, bool f16) {
   const int words = shape.bytes / 4;
-  return filled(f16 ? pieces_f16 : pieces_f32, {{"word", words == 4 ? "uint4" : words == 2 ? "uint2" : "u32"},
-                                               {"words", words == 4 ? "p.x, p.y, p.z, p.w" : words == 2 ? "p.x, p.y" : "p"},
-                                               {"count", std::to_string(words)}});
+  return filled(f16 ? pieces_f16 : pieces_f32, {{"word", words == 4   ? "uint4"
+                                                         : words == 2 ? "uint2"
+                                                                      : "u32"},
+                                                {"words", words == 4   ? "p.x, p.y, p.z, p.w"
+                                                          : words == 2 ? "p.x, p.y"
+                                                                       : "p"},
+                                                {"count", std::to_string(words)}});
 }
 
 }  // namespace
@@ -259,7 +263,8 @@ Emitted emit_attention(const plan::KernelSpecT& spec, const ir::Target& target) 
   const std::string& dtype = spec.args[loop.kv]->dtype;
   if (dtype != "f16" && dtype != "f32") return CannotEmit{"attention", fmt::format("a cache of {} cannot be read", dtype)};
   const Shape shape = shape_of(spec, target);
-  if (shape.bytes < 4) return CannotEmit{"attention", fmt::format("a head of {} elements in {} is no multiple of 4 bytes", loop.head_dim, dtype)};
+  if (shape.bytes < 4)
+    return CannotEmit{"attention", fmt::format("a head of {} elements in {} is no multiple of 4 bytes", loop.head_dim, dtype)};
   const std::int64_t shared = (shape.warps * (2 * shape.group + shape.columns()) + shape.columns()) * 4;
   if (2 * shape.group * shape.chunks * shape.elements > 192 || shared > limits_of(target).shared_bytes)
     return CannotEmit{"attention", fmt::format("{} heads of {} elements on one key do not fit into registers", shape.group, loop.head_dim)};
@@ -284,10 +289,10 @@ Emitted emit_attention(const plan::KernelSpecT& spec, const ir::Target& target) 
   out.line("DYNAMIC_SHARED;");
   out.line("constexpr int HEADS = {}, HEAD_DIM = {}, GROUPS = {}, KV_HEADS = {}, SHARED = {};", shape.group, loop.head_dim, shape.groups,
            loop.kv_heads, loop.heads / loop.kv_heads);
-  out.line("constexpr int ELEMENTS = {}, LANES = {}, CHUNKS = {}, LOADS = {}, KEYS = {}, UNROLL = {}, WIDE = {};", shape.elements, shape.lanes, shape.chunks,
-           loop.head_dim / shape.elements, shape.keys(), shape.unroll, shape.elements % 4 == 0 ? 4 : 1);
-  out.line("constexpr int WARPS = {}, ROUND = {}, SPLITS = {}, LEAST = {}, COUNTERS = {};", shape.warps, shape.round(), shape.splits, shape.least,
-           counters);
+  out.line("constexpr int ELEMENTS = {}, LANES = {}, CHUNKS = {}, LOADS = {}, KEYS = {}, UNROLL = {}, WIDE = {};", shape.elements,
+           shape.lanes, shape.chunks, loop.head_dim / shape.elements, shape.keys(), shape.unroll, shape.elements % 4 == 0 ? 4 : 1);
+  out.line("constexpr int WARPS = {}, ROUND = {}, SPLITS = {}, LEAST = {}, COUNTERS = {};", shape.warps, shape.round(), shape.splits,
+           shape.least, counters);
   out.line("constexpr float LOWEST = -1e30f;");
   out.put(body, {{"slots", std::to_string(spec.slots_arg)},
                  {"positions", std::to_string(spec.positions_arg)},
@@ -296,11 +301,12 @@ Emitted emit_attention(const plan::KernelSpecT& spec, const ir::Target& target) 
                  {"scale", scale},
                  {"score", score},
                  {"begin", begin}});
-  print_columns(out, program, {.threads = shape.warps * 32,
-                               .row = "row",
-                               .loop = "result[i - group * (HEADS * HEAD_DIM)]",
-                               .first = "group * (HEADS * HEAD_DIM)",
-                               .count = shape.columns()});
+  print_columns(out, program,
+                {.threads = shape.warps * 32,
+                 .row = "row",
+                 .loop = "result[i - group * (HEADS * HEAD_DIM)]",
+                 .first = "group * (HEADS * HEAD_DIM)",
+                 .count = shape.columns()});
   out.close();
 
   CudaText text;

@@ -61,13 +61,17 @@ class Columns {
     const plan::InputT& input = *value.input;
     const std::string_view column = value.columns ? "i" : "0";
     switch (input.kind) {
-      case plan::InputKind::loop: return print_value(out_, program_, "v", v, site_.loop);
-      case plan::InputKind::constant: return print_value(out_, program_, "v", v, float_literal(input.value));
-      case plan::InputKind::rows: return print_value(out_, program_, "v", v, buffer_element(spec_, input.index, site_.row, column));
+      case plan::InputKind::loop:
+        return print_value(out_, program_, "v", v, site_.loop);
+      case plan::InputKind::constant:
+        return print_value(out_, program_, "v", v, float_literal(input.value));
+      case plan::InputKind::rows:
+        return print_value(out_, program_, "v", v, buffer_element(spec_, input.index, site_.row, column));
       case plan::InputKind::vector:
         if (value.columns || value.width == 1) print_value(out_, program_, "v", v, weight_element(spec_, input.index, column));
         return;  // otherwise gains of heads or factors of a rope: read there
-      case plan::InputKind::row_scalar: break;
+      case plan::InputKind::row_scalar:
+        break;
     }
     HEDDLE_CHECK(false, "input kind {}", int(input.kind));
   }
@@ -76,7 +80,9 @@ class Columns {
     const bool norm = instr.op == "rms_norm";
     const std::int64_t n = program_.n(), m = norm ? program_[instr.operands[1]].width : n;
     const std::string x = read(program_, "v", instr.operands[0]);
-    const auto rsqrt = [&](std::string_view sum) { return fmt::format("rsqrtf({} / {} + {})", sum, float_literal(double(m)), float_literal(instr.f0)); };
+    const auto rsqrt = [&](std::string_view sum) {
+      return fmt::format("rsqrtf({} / {} + {})", sum, float_literal(double(m)), float_literal(instr.f0));
+    };
     if (m == n) {
       out_.line("__shared__ float partials{}[{}];", v, site_.threads / 32);
       out_.line("float sum{} = 0;", v);
@@ -106,7 +112,8 @@ class Columns {
     out_.line("const float x = {};", read(program_, "v", instr.operands[0]));
     if (rope.dims < rope.head_dim) out_.line("if (at >= {}) return x;", rope.dims);
     out_.line("const bool leads = {};", rope.halves ? fmt::format("at < {}", turning) : "at % 2 == 0");
-    out_.line("const float y = {};", read(program_, "v", instr.operands[0], rope.halves ? fmt::format("leads ? i + {0} : i - {0}", turning) : "i ^ 1"));
+    out_.line("const float y = {};",
+              read(program_, "v", instr.operands[0], rope.halves ? fmt::format("leads ? i + {0} : i - {0}", turning) : "i ^ 1"));
     out_.line("float c, s;");
     const std::string pair = rope.halves ? fmt::format("(leads ? at : at - {})", turning) : "(at / 2)";
     out_.line("turn({}, c, s);", half_turns(rope, spec_, pair, "position"));
@@ -117,7 +124,8 @@ class Columns {
   void print_store(const plan::StoreT& store) {
     const Value& value = program_[store.value];
     if (!value.columns) {
-      out_.line("if (threadIdx.x == 0) {}", store_statement(spec_, store, site_.row, "0", read(program_, "v", store.value), "slot", "position"));
+      out_.line("if (threadIdx.x == 0) {}",
+                store_statement(spec_, store, site_.row, "0", read(program_, "v", store.value), "slot", "position"));
       return;
     }
     if (value.dtype == DType::q8_16) {
@@ -125,7 +133,8 @@ class Columns {
       out_.open("for (int at = threadIdx.x; at < {}; at += {}) {{", (site_.count + 31) / 32 * 32, site_.threads);
       out_.line("const bool stored = at < {};", site_.count);
       out_.line("const int i = {} + (stored ? at : 0);", site_.first);
-      out_.line("quantize_16(a{} + (({}) * {} + i / 16) * 24, stored, {});", store.index, site_.row, program_.n() / 16, read(program_, "v", x));
+      out_.line("quantize_16(a{} + (({}) * {} + i / 16) * 24, stored, {});", store.index, site_.row, program_.n() / 16,
+                read(program_, "v", x));
       out_.close();
       return;
     }

@@ -6,11 +6,11 @@
 namespace heddle::codegen::cuda {
 
 struct ColumnSite {
-  int threads;               // of the block, a multiple of 32
-  std::string row;           // expressions: the row,
-  std::string loop;          // the loop's result at column i (empty: there is none),
-  std::string first;         // the first column of this block
-  std::int64_t count;        // columns of this block
+  int threads;         // of the block, a multiple of 32
+  std::string row;     // expressions: the row,
+  std::string loop;    // the loop's result at column i (empty: there is none),
+  std::string first;   // the first column of this block
+  std::int64_t count;  // columns of this block
 };
 
 /// `whole_rows`: whether the block sees all n columns, so that sums over rows are possible.

@@ -18,7 +18,8 @@ std::vector<const plan::ProgramT*> programs_of(const plan::KernelSpecT& spec) {
 std::string header_comment(const plan::KernelSpecT& spec) {
   Text out;
   out.line("// {}", spec.name);
-  out.line("// {} of {} row{}, at least {} bytes", plan::EnumNameLoopKind(spec.loop), spec.rows, spec.rows == 1 ? "" : "s", min_bytes(spec));
+  out.line("// {} of {} row{}, at least {} bytes", plan::EnumNameLoopKind(spec.loop), spec.rows, spec.rows == 1 ? "" : "s",
+           min_bytes(spec));
   for (std::size_t i = 0; i < spec.args.size(); ++i) {
     const plan::ArgT& arg = *spec.args[i];
     out.line("//   a{}: {} {}[{}]{}{}", i, plan::EnumNameArgRole(arg.role), arg.dtype, fmt::join(arg.shape, ", "),
@@ -27,8 +28,8 @@ std::string header_comment(const plan::KernelSpecT& spec) {
   if (spec.sample) out.line("// sample: top_k up to {} (-1: any)", spec.sample->max_top_k);
   if (spec.gemm) out.line("// gemm: k {}, activations {}", spec.gemm->k, spec.gemm->activations);
   if (const auto* a = spec.attention.get())
-    out.line("// attention: {} heads of {} on {} kv heads, scale {}, window {}, softcap {}", a->heads, a->head_dim, a->kv_heads, a->scale, a->window,
-             a->softcap);
+    out.line("// attention: {} heads of {} on {} kv heads, scale {}, window {}, softcap {}", a->heads, a->head_dim, a->kv_heads, a->scale,
+             a->window, a->softcap);
   if (spec.prologue && !(spec.prologue->inputs.empty() && spec.prologue->instrs.empty())) {
     out.line("// prologue{}", spec.gemm ? fmt::format(", the product is of v{}", spec.gemm->activation) : "");
     print_listing(out, *spec.prologue, "//   ");
@@ -36,7 +37,8 @@ std::string header_comment(const plan::KernelSpecT& spec) {
   for (std::size_t i = 0; i < spec.parts.size(); ++i) {
     const plan::PartT& part = *spec.parts[i];
     std::string segments;
-    for (const auto& segment : part.segments) segments += fmt::format("{}a{}", segments.empty() ? ", products with " : ", ", segment->weight);
+    for (const auto& segment : part.segments)
+      segments += fmt::format("{}a{}", segments.empty() ? ", products with " : ", ", segment->weight);
     out.line("// part {}: {} columns{}", i, part.n, segments);
     print_listing(out, *part.epilogue, "//   ");
   }
@@ -48,10 +50,17 @@ void print_signature(Text& out, const plan::KernelSpecT& spec, int threads, int 
   for (std::size_t i = 0; i < spec.args.size(); ++i) {
     if (i > 0) parameters += ", ";
     switch (spec.args[i]->role) {
-      case plan::ArgRole::weight: parameters += fmt::format("const char* a{}", i); break;
-      case plan::ArgRole::buffer: parameters += fmt::format("char* a{}", i); break;
-      case plan::ArgRole::state: parameters += fmt::format("State a{}", i); break;
-      default: parameters += fmt::format("int* a{}", i);
+      case plan::ArgRole::weight:
+        parameters += fmt::format("const char* a{}", i);
+        break;
+      case plan::ArgRole::buffer:
+        parameters += fmt::format("char* a{}", i);
+        break;
+      case plan::ArgRole::state:
+        parameters += fmt::format("State a{}", i);
+        break;
+      default:
+        parameters += fmt::format("int* a{}", i);
     }
   }
   if (scratch) parameters += ", char* scratch";
@@ -70,11 +79,16 @@ namespace {
 
 Emitted emit_any(const plan::KernelSpecT& spec, const ir::Target& target) {
   switch (spec.loop) {
-    case plan::LoopKind::gemm: return emit_gemm(spec, target);
-    case plan::LoopKind::attention: return emit_attention(spec, target);
-    case plan::LoopKind::rowwise: return emit_rowwise(spec, target);
-    case plan::LoopKind::embed: return emit_embed(spec, target);
-    case plan::LoopKind::sample: return emit_sample(spec, target);
+    case plan::LoopKind::gemm:
+      return emit_gemm(spec, target);
+    case plan::LoopKind::attention:
+      return emit_attention(spec, target);
+    case plan::LoopKind::rowwise:
+      return emit_rowwise(spec, target);
+    case plan::LoopKind::embed:
+      return emit_embed(spec, target);
+    case plan::LoopKind::sample:
+      return emit_sample(spec, target);
   }
   return CannotEmit{"", fmt::format("loop kind {} is not known", int(spec.loop))};
 }

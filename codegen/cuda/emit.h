@@ -12,8 +12,8 @@
 namespace heddle::codegen::cuda {
 
 /// A kernel as CUDA C++, with how it is launched. Parameters: one for each argument of the spec (weights, buffers: addresses; states: keys,
-/// values, capacity by value; tokens, slots, positions: addresses of int), then the scratch memory if `scratch_bytes` is above 0, then, of a
-/// sampler, the address of runtime/cuda/sample_control.h's SampleControl.
+/// values, capacity by value; tokens, slots, positions: addresses of int), then the scratch memory if `scratch_bytes` is above 0, then, of
+/// a sampler, the address of runtime/cuda/sample_control.h's SampleControl.
 struct CudaText {
   std::string entry;  // the C symbol
   std::string text;   // self-contained: no includes

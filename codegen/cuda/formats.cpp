@@ -188,8 +188,8 @@ INLINE Block unpack_q6_K(const P_q6_K& p, int) {
 }
 )";
 
-/// Rows as they are in the file: pieces of up to 16 bytes, less where a row is no multiple of that. A single 16-bit element is too small for
-/// an asynchronous copy.
+/// Rows as they are in the file: pieces of up to 16 bytes, less where a row is no multiple of that. A single 16-bit element is too small
+/// for an asynchronous copy.
 constexpr std::string_view floats_text = R"(
 struct P_$name { $word q; };
 INLINE void copy_$name(char* to, int lane, const char* p0, u32 b) { $copy; }
@@ -216,7 +216,14 @@ Format floats(DType type, std::int64_t columns) {
   const std::string word = bytes == 16 ? "uint4" : bytes == 8 ? "uint2" : bytes == 4 ? "u32" : "u16";
   const std::string copy = bytes >= 4 ? fmt::format("copy{0}(to + {0} * lane, p0 + {0}ll * b)", bytes)
                                       : std::string("*(u16*)(to + 2 * lane) = __ldg((const u16*)p0 + b)");
-  Format out{.type = type, .name = name, .elements = elements, .stage_bytes = 32 * bytes, .lanes_together = 1, .integers = false, .planes = {0}, .text = {}};
+  Format out{.type = type,
+             .name = name,
+             .elements = elements,
+             .stage_bytes = 32 * bytes,
+             .lanes_together = 1,
+             .integers = false,
+             .planes = {0},
+             .text = {}};
   out.text = filled(floats_text, {{"name", name},
                                   {"word", word},
                                   {"copy", copy},
@@ -243,7 +250,14 @@ Result<Format> format_of(DType type, const std::string& layout, std::int64_t row
   if (type == DType::f32 || type == DType::f16 || type == DType::bf16) return floats(type, columns);
   if (!in_planes) return error("weights in {} cannot be read by the GPU", name(type));
 
-  Format out{.type = type, .name = std::string(name(type)), .elements = 32, .stage_bytes = 0, .lanes_together = 8, .integers = true, .planes = {}, .text = {}};
+  Format out{.type = type,
+             .name = std::string(name(type)),
+             .elements = 32,
+             .stage_bytes = 0,
+             .lanes_together = 8,
+             .integers = true,
+             .planes = {},
+             .text = {}};
   for (std::size_t i = 0; i < plan::planes_of(type).size(); ++i) out.planes.push_back(plan::plane_offset(type, rows, columns, i));
   const int together = int(std::gcd(columns / 32, std::int64_t{8}));
   switch (type) {
@@ -267,7 +281,8 @@ Result<Format> format_of(DType type, const std::string& layout, std::int64_t row
       out.stage_bytes = 512 + 256 + 64 + 16, out.halves = out.offset = true;
       out.text = q6_K_text;
       break;
-    default: return error("weights in {} cannot be read by the GPU", name(type));
+    default:
+      return error("weights in {} cannot be read by the GPU", name(type));
   }
   return out;
 }

@@ -22,9 +22,9 @@ struct Format {
   DType type;
   std::string name;
   int elements;
-  int stage_bytes;     // of 32 pieces in a stage of the ring; a multiple of 16
-  int lanes_together;  // lanes that share a copy: the number of lanes on a row is a multiple of it
-  bool integers;       // unpacks to a Block: bytes and factors; otherwise Floats
+  int stage_bytes;                      // of 32 pieces in a stage of the ring; a multiple of 16
+  int lanes_together;                   // lanes that share a copy: the number of lanes on a row is a multiple of it
+  bool integers;                        // unpacks to a Block: bytes and factors; otherwise Floats
   bool halves = false, offset = false;  // Block: two factors for the 16 first and last elements; an addend
   std::vector<std::int64_t> planes;     // offsets in the stored weight
   std::string text;

@@ -143,10 +143,11 @@ class Kernel {
   static std::string row_of(const GemmPart& part, int pair) {
     if (pair == 1) return "u";
     if (!part.rope || !part.rope->halves) return "2 * u + i";
-    const auto &r = *part.rope;
+    const auto& r = *part.rope;
     const std::int64_t half = r.head_dim / 2, turning = r.dims / 2;
     if (r.dims == r.head_dim) return fmt::format("u / {0} * {1} + u % {0} + i * {0}", half, r.head_dim);
-    return fmt::format("u / {0} * {1} + (u % {0} < {2} ? u % {0} + i * {2} : {3} + (u % {0} - {2}) * 2 + i)", half, r.head_dim, turning, r.dims);
+    return fmt::format("u / {0} * {1} + (u % {0} < {2} ? u % {0} + i * {2} : {3} + (u % {0} - {2}) * 2 + i)", half, r.head_dim, turning,
+                       r.dims);
   }
 
   /// The cursor of the ring: starts the copies of the next piece of this warp.
@@ -155,7 +156,7 @@ class Kernel {
     out.open("auto fetch = [&]() {{");
     out.open("if (next < {}) {{", plan_.classes.back().end);
     out.line("char* const to = ring + next_slot * STAGE;");
-    out.line("int pieces;");
+    if (plan_.classes.size() > 1) out.line("int pieces;");
     for (std::size_t i = 0; i < plan_.classes.size(); ++i) {
       const GemmClass& c = plan_.classes[i];
       if (plan_.classes.size() > 1) {
@@ -165,7 +166,8 @@ class Kernel {
       print_fetch_of(out, c);
       if (plan_.classes.size() > 1) out.close();
     }
-    out.line("if (++next_piece == pieces) next_piece = 0, next += step;");
+    out.line("if (++next_piece == {}) next_piece = 0, next += step;",
+             plan_.classes.size() > 1 ? "pieces" : std::to_string(plan_.classes[0].pieces));
     out.line("if (++next_slot == STAGES) next_slot = 0;");
     out.close();
     out.line("end_group();");
@@ -175,7 +177,7 @@ class Kernel {
   void print_fetch_of(Text& out, const GemmClass& c) {
     const std::int64_t per_row = plan_.k / c.elements;
     const GemmPart& model = plan_.parts[c.parts.front()];
-    out.line("pieces = {};", c.pieces);
+    if (plan_.classes.size() > 1) out.line("pieces = {};", c.pieces);
     out.line("const u32 piece = {} + next_piece * {};", lane_of_row(c), c.lanes);
     const bool several = c.parts.size() > 1;
     for (std::size_t s = 0; several && s < model.formats.size(); ++s)
@@ -201,8 +203,8 @@ class Kernel {
     for (int stream = 0; stream < c.streams; ++stream) {
       const int segment = stream / c.pair;
       const Format& format = model.formats[std::size_t(segment)];
-      out.line("copy_{}(to + {}, lane, {}, row[{}] * {}u + piece);", format.name, c.stage_offsets[std::size_t(stream)], plane_names(format, segment),
-               stream % c.pair, per_row);
+      out.line("copy_{}(to + {}, lane, {}, row[{}] * {}u + piece);", format.name, c.stage_offsets[std::size_t(stream)],
+               plane_names(format, segment), stream % c.pair, per_row);
     }
     if (c.tail) out.close();
   }
@@ -269,15 +271,15 @@ class Kernel {
     out.open("for (int m = 0; m < {}; ++m) {{", plan_.chunk);
     const bool as_bytes = model.formats.front().integers && plan_.bytes;
     if (as_bytes)
-      out.line("const Bytes x = {{((const int4*)(shared + {}))[m * {} + piece], ((const int4*)(shared + {}))[m * {} + piece], "
-               "((const float4*)(shared + {}))[m * {} + piece]}};",
-               plan_.first_at, plan_.k / 32, plan_.last_at, plan_.k / 32, plan_.ds_at, plan_.k / 32);
-    else
-      out.line("const float* const x = (const float*)(shared + {}) + m * {};", plan_.x_at, plan_.k);
+      out.line(
+          "const Bytes x = {{((const int4*)(shared + {}))[m * {} + piece], ((const int4*)(shared + {}))[m * {} + piece], "
+          "((const float4*)(shared + {}))[m * {} + piece]}};",
+          plan_.first_at, plan_.k / 32, plan_.last_at, plan_.k / 32, plan_.ds_at, plan_.k / 32);
+    else out.line("const float* const x = (const float*)(shared + {}) + m * {};", plan_.x_at, plan_.k);
     for (int s = 0; s < c.streams; ++s) {
       const Format& format = model.formats[std::size_t(s / c.pair)];
-      const std::string call =
-          fmt::format("{}(sums[{}][m], w{}, {})", format.dot(), s, s, as_bytes ? std::string("x") : fmt::format("x, piece * {}", c.elements));
+      const std::string call = fmt::format("{}(sums[{}][m], w{}, {})", format.dot(), s, s,
+                                           as_bytes ? std::string("x") : fmt::format("x, piece * {}", c.elements));
       if (c.tail) out.line("const float y{0} = {1}; if (there < {2}) sums[{0}][m] = y{0};", s, call, per_row);
       else out.line("sums[{}][m] = {};", s, call);
     }
@@ -316,7 +318,8 @@ class Kernel {
       for (std::size_t i = 0; i < inputs.size(); ++i) {
         const plan::InputT& input = *part.epilogue[inputs[i]].input;
         out.line("in{}[i] = {};", i,
-                 input.kind == plan::InputKind::rows ? buffer_element(spec_, input.index, "my_row", "column") : weight_element(spec_, input.index, "column"));
+                 input.kind == plan::InputKind::rows ? buffer_element(spec_, input.index, "my_row", "column")
+                                                     : weight_element(spec_, input.index, "column"));
       }
       out.close();
     }
@@ -336,17 +339,24 @@ class Kernel {
       if (value.instr) {
         if (value.instr->op == "rope") {
           const unsigned x = value.instr->operands[0];
-          out.line("auto e{} = [&](int i) {{ const float x = {}, y = {}; return i == 0 ? x * turn_c - y * turn_s : x * turn_s + y * turn_c; }};", v,
-                   read(program, "e", x, "0"), read(program, "e", x, "1"));
+          out.line(
+              "auto e{} = [&](int i) {{ const float x = {}, y = {}; return i == 0 ? x * turn_c - y * turn_s : x * turn_s + y * turn_c; }};",
+              v, read(program, "e", x, "0"), read(program, "e", x, "1"));
         } else {
           print_elementwise(out, program, "e", v);
         }
         continue;
       }
       switch (value.input->kind) {
-        case plan::InputKind::loop: print_value(out, program, "e", v, fmt::format("total[{} + i]", value.input->index * unsigned(c.pair))); break;
-        case plan::InputKind::constant: print_value(out, program, "e", v, float_literal(value.input->value)); break;
-        case plan::InputKind::row_scalar: print_value(out, program, "e", v, fmt::format("p{}", value.input->index)); break;
+        case plan::InputKind::loop:
+          print_value(out, program, "e", v, fmt::format("total[{} + i]", value.input->index * unsigned(c.pair)));
+          break;
+        case plan::InputKind::constant:
+          print_value(out, program, "e", v, float_literal(value.input->value));
+          break;
+        case plan::InputKind::row_scalar:
+          print_value(out, program, "e", v, fmt::format("p{}", value.input->index));
+          break;
         default:
           if (const auto at = std::ranges::find(inputs, v); at != inputs.end()) {
             print_value(out, program, "e", v, fmt::format("in{}[i]", at - inputs.begin()));
@@ -357,9 +367,12 @@ class Kernel {
           }  // otherwise factors of a rope, which were read at the start
       }
     }
-    const bool to_cache = std::ranges::any_of(program.program().stores, [](const auto& store) { return store->kind != plan::StoreKind::buffer; });
+    const bool to_cache =
+        std::ranges::any_of(program.program().stores, [](const auto& store) { return store->kind != plan::StoreKind::buffer; });
     const bool padded = c.teams() > 1 && part.units % c.teams() != 0;
-    if (padded) out.open("if ({} * {} + lane / {} < {}) {{", part.begin == 0 ? "unit" : fmt::format("(unit - {})", part.begin), c.teams(), c.lanes, part.units);
+    if (padded)
+      out.open("if ({} * {} + lane / {} < {}) {{", part.begin == 0 ? "unit" : fmt::format("(unit - {})", part.begin), c.teams(), c.lanes,
+               part.units);
     out.line("#pragma unroll");
     out.open("for (int i = 0; i < {}; ++i) {{", c.pair);
     out.line("const int column = {};", row_of(part, c.pair));

@@ -9,8 +9,8 @@
 #include "codegen/cuda/program.h"
 
 /// How a product is laid out over a GPU: one block on each multiprocessor; units of output rows dealt round-robin over all warps of the
-/// grid; each lane copies its own pieces of the weights into a ring of its warp, which is filled before the kernel waits for its predecessors
-/// and runs on across units. The block prepares the activation rows in shared memory once.
+/// grid; each lane copies its own pieces of the weights into a ring of its warp, which is filled before the kernel waits for its
+/// predecessors and runs on across units. The block prepares the activation rows in shared memory once.
 namespace heddle::codegen::cuda {
 
 /// A part's epilogue in units: a unit is one row of each segment, or two rows that a rope turns together.
@@ -18,7 +18,7 @@ struct GemmPart {
   const plan::PartT* spec;
   Program epilogue;
   std::optional<Rope> rope;
-  std::vector<Format> formats;     // of the segments
+  std::vector<Format> formats;  // of the segments
   std::int64_t units = 0;
   std::int64_t begin = 0, end = 0;  // in warp units
 };
@@ -26,14 +26,14 @@ struct GemmPart {
 /// Parts with the same formats and pairs share the loop's text.
 struct GemmClass {
   std::vector<unsigned> parts;
-  int pair = 1;      // rows of a segment in a unit
-  int streams = 1;   // segments * pair; stream s is row s % pair of segment s / pair
-  int elements = 32; // of a piece
-  int lanes = 32;    // on one row
-  int pieces = 1;    // rounds of `lanes` pieces that a row takes
-  bool tail = false; // the last round is not full
-  std::vector<int> stage_offsets;  // of the streams
-  std::int64_t begin = 0, end = 0; // in warp units
+  int pair = 1;                     // rows of a segment in a unit
+  int streams = 1;                  // segments * pair; stream s is row s % pair of segment s / pair
+  int elements = 32;                // of a piece
+  int lanes = 32;                   // on one row
+  int pieces = 1;                   // rounds of `lanes` pieces that a row takes
+  bool tail = false;                // the last round is not full
+  std::vector<int> stage_offsets;   // of the streams
+  std::int64_t begin = 0, end = 0;  // in warp units
   int teams() const { return 32 / lanes; }
 };
 

@@ -83,7 +83,11 @@ void plan_classes(GemmPlan& plan) {
       return c.pair == pair && std::ranges::equal(other, part.formats, {}, &Format::type, &Format::type);
     });
     if (same == plan.classes.end()) {
-      GemmClass c{.parts = {}, .pair = pair, .streams = pair * int(part.formats.size()), .elements = part.formats.front().elements, .stage_offsets = {}};
+      GemmClass c{.parts = {},
+                  .pair = pair,
+                  .streams = pair * int(part.formats.size()),
+                  .elements = part.formats.front().elements,
+                  .stage_offsets = {}};
       same = plan.classes.insert(plan.classes.end(), c);
     }
     same->parts.push_back(i);
@@ -169,17 +173,18 @@ std::variant<GemmPlan, CannotEmit> plan_gemm(const plan::KernelSpecT& spec, cons
   plan.prologue.emplace(*spec.prologue, spec, plan.k);
   if (auto refused = check_prologue(spec, *plan.prologue)) return *refused;
   for (unsigned v = 0; v < plan.prologue->size(); ++v)
-    if (const plan::InstrT* instr = (*plan.prologue)[v].instr; instr && (instr->op == "rms_scale" || instr->op == "rms_norm")) plan.reductions.push_back(v);
+    if (const plan::InstrT* instr = (*plan.prologue)[v].instr; instr && (instr->op == "rms_scale" || instr->op == "rms_norm"))
+      plan.reductions.push_back(v);
   if (auto refused = plan_parts(spec, plan)) return *refused;
   plan_classes(plan);
   plan.x_piece = plan.parts.front().formats.front().elements;
 
   int streams = 1;
   for (const GemmClass& c : plan.classes) streams = std::max(streams, c.streams);
-  // Activation rows at once: up to 8, fewer where shared memory has no room for them.
+  // Activation rows at once: up to 8, fewer where shared memory has no room for them. Each pass reads the weights anew.
   const int room = limits_of(target).shared_bytes;
-  for (plan.chunk = std::min(plan.rows, 8);; --plan.chunk) {
-    if (plan.chunk == 0) return CannotEmit{"matmul", fmt::format("{} activations do not fit into the {} KiB of a block's shared memory", plan.k, room / 1024)};
+  for (int passes = (plan.rows + 7) / 8; passes <= plan.rows; ++passes) {
+    plan.chunk = (plan.rows + passes - 1) / passes;
     plan.padded = int(std::bit_ceil(unsigned(plan.chunk)));
     // 32 warps have 64 registers a lane, 16 have 128. Float products of blocks unpack 32 numbers.
     const bool unpacks = plan.floats && plan.x_piece == 32;
@@ -192,6 +197,7 @@ std::variant<GemmPlan, CannotEmit> plan_gemm(const plan::KernelSpecT& spec, cons
       }
     }
   }
+  return CannotEmit{"matmul", fmt::format("{} activations do not fit into the {} KiB of a block's shared memory", plan.k, room / 1024)};
 }
 
 }  // namespace heddle::codegen::cuda

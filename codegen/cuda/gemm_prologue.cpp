@@ -72,7 +72,8 @@ class Prologue {
     late_.line("const u64* const from = (const u64*)a{} + ({} * {} + block) * 3;", arg, row_expression("copied"), plan_.k / 16);
     late_.line("const u64 ds = __ldcg(from), low = __ldcg(from + 1), high = __ldcg(from + 2);");
     if (plan_.bytes) {
-      late_.line("u64* const to = (u64*)(shared + (block % 2 ? {} : {}) + copied * {} + block / 2 * 16);", plan_.last_at, plan_.first_at, plan_.k / 2);
+      late_.line("u64* const to = (u64*)(shared + (block % 2 ? {} : {}) + copied * {} + block / 2 * 16);", plan_.last_at, plan_.first_at,
+                 plan_.k / 2);
       late_.line("to[0] = low, to[1] = high;");
       late_.line("*(u64*)(shared + {} + copied * {} + block * 8) = ds;", plan_.ds_at, plan_.k / 2);
     }
@@ -99,7 +100,8 @@ class Prologue {
       for (int j = 0; j < width_; ++j) {
         const std::string at = fmt::format("{} + {}", in_row(v), j);
         out.line("({})[{}] = {};", to, j,
-                 input.kind == plan::InputKind::rows ? fmt::format("__ldcg((const float*)a{} + {})", input.index, at) : weight_element(spec_, input.index, at));
+                 input.kind == plan::InputKind::rows ? fmt::format("__ldcg((const float*)a{} + {})", input.index, at)
+                                                     : weight_element(spec_, input.index, at));
       }
     }
   }
@@ -108,7 +110,16 @@ class Prologue {
     out.open("for (int c = 0; c < COLUMNS; ++c) {{");
     out.line("const int column = (t + c * GROUP) * {};", width_);
   }
-  std::string full() const { return plan_.k / width_ % (plan_.group_warps() * 32) == 0 ? "true" : fmt::format("column < {}", plan_.k); }
+  /// Whether a group of columns lies in the row; empty: all do.
+  std::string full() const {
+    return plan_.k / width_ % (plan_.group_warps() * 32) == 0 ? std::string() : fmt::format("column < {}", plan_.k);
+  }
+  void open_if(Text& out, const std::string& condition) {
+    if (!condition.empty()) out.open("if ({}) {{", condition);
+  }
+  void close_if(Text& out, const std::string& condition) {
+    if (!condition.empty()) out.close();
+  }
 
   void print_loads(Text& out, bool weights, std::string_view at) {
     for (unsigned v : column_inputs_)
@@ -123,17 +134,17 @@ class Prologue {
     for (unsigned v : column_inputs_) early_.line("float h{}[{}] = {{}};", v, width_ * (held_ ? columns_ : 1));
     if (held_ && std::ranges::any_of(column_inputs_, [&](unsigned v) { return program_[v].input->kind == plan::InputKind::vector; })) {
       open_columns(early_);
-      early_.open("if ({}) {{", full());
+      open_if(early_, full());
       print_loads(early_, true, fmt::format(" + {} * c", width_));
-      early_.close();
+      close_if(early_, full());
       early_.close();
     }
     if (guarded()) late_.line("const bool has_row = m < {};", plan_.chunk);
     if (held_) {
       open_columns(late_);
-      late_.open("if ({}) {{", full());
+      open_if(late_, full());
       print_loads(late_, false, fmt::format(" + {} * c", width_));
-      late_.close();
+      close_if(late_, full());
       late_.close();
     }
     print_scalar_inputs(late_, "row", "s");
@@ -147,12 +158,17 @@ class Prologue {
       const Value& value = program_[v];
       if (value.columns) continue;
       switch (value.input->kind) {
-        case plan::InputKind::constant: print_value(out, program_, prefix, v, float_literal(value.input->value)); break;
-        case plan::InputKind::rows: print_value(out, program_, prefix, v, buffer_element(spec_, value.input->index, row, "0")); break;
+        case plan::InputKind::constant:
+          print_value(out, program_, prefix, v, float_literal(value.input->value));
+          break;
+        case plan::InputKind::rows:
+          print_value(out, program_, prefix, v, buffer_element(spec_, value.input->index, row, "0"));
+          break;
         case plan::InputKind::vector:
           if (value.width == 1) print_value(out, program_, prefix, v, weight_element(spec_, value.input->index, "0"));
           break;
-        default: HEDDLE_CHECK(false, "input kind {}", int(value.input->kind));
+        default:
+          HEDDLE_CHECK(false, "input kind {}", int(value.input->kind));
       }
     }
   }
@@ -182,17 +198,18 @@ class Prologue {
     for (unsigned v : sums) late_.line("float sum{} = 0;", v);
     open_columns(late_);
     if (!held_) {
-      late_.open("if ({}) {{", full());
+      open_if(late_, full());
       print_loads(late_, true, "");
       print_loads(late_, false, "");
-      late_.close();
+      close_if(late_, full());
     }
     const std::string index = held_ ? fmt::format("{} * c + j", width_) : "j";
     for (unsigned v : sums) {
-      late_.line("if ({})", full());
+      open_if(late_, full());
       late_.line("#pragma unroll");
-      late_.line("  for (int j = 0; j < {}; ++j) {{ const float x = {}; sum{} += x * x; }}", width_,
+      late_.line("for (int j = 0; j < {}; ++j) {{ const float x = {}; sum{} += x * x; }}", width_,
                  read(program_, "s", program_[v].instr->operands[0], index), v);
+      close_if(late_, full());
     }
     if (makes) print_activation(index);
     late_.close();
@@ -205,9 +222,10 @@ class Prologue {
   }
 
   void print_activation(std::string_view index) {
-    const plan::InstrT* quantize = program_[activation_].instr && program_[activation_].instr->op == "quantize" ? program_[activation_].instr : nullptr;
+    const plan::InstrT* quantize =
+        program_[activation_].instr && program_[activation_].instr->op == "quantize" ? program_[activation_].instr : nullptr;
     const unsigned value = quantize ? quantize->operands[0] : activation_;
-    const std::string there = guarded() ? fmt::format("has_row && {}", full()) : full();
+    const std::string there = !guarded() ? full() : full().empty() ? "has_row" : "has_row && " + full();
     late_.line("float x[{}];", width_);
     late_.line("#pragma unroll");
     late_.line("for (int j = 0; j < {}; ++j) x[j] = {};", width_, read(program_, "s", value, index));
@@ -215,11 +233,12 @@ class Prologue {
       late_.line("int packed;");
       late_.line("const float2 ds = quantize_4(x, packed);");
       if (plan_.bytes) {
-        late_.open("if ({}) {{", there);
+        open_if(late_, there);
         late_.line("const int block = column / 16;");
-        late_.line("*(int*)(shared + (block % 2 ? {} : {}) + m * {} + block / 2 * 16 + column % 16) = packed;", plan_.last_at, plan_.first_at, plan_.k / 2);
+        late_.line("*(int*)(shared + (block % 2 ? {} : {}) + m * {} + block / 2 * 16 + column % 16) = packed;", plan_.last_at,
+                   plan_.first_at, plan_.k / 2);
         late_.line("if (lane % 4 == 0) *(float2*)(shared + {} + m * {} + block * 8) = ds;", plan_.ds_at, plan_.k / 2);
-        late_.close();
+        close_if(late_, there);
       }
       if (plan_.floats) {
         late_.line("#pragma unroll");
@@ -227,11 +246,11 @@ class Prologue {
       }
     }
     if (!plan_.floats) return;
-    late_.open("if ({}) {{", there);
+    open_if(late_, there);
     late_.line("float* const to = (float*)(shared + {}) + m * {};", plan_.x_at, plan_.k);
     if (width_ == 4 && plan_.x_piece >= 4) late_.line("*(float4*)(to + x_index(column)) = make_float4(x[0], x[1], x[2], x[3]);");
     else late_.line("for (int j = 0; j < {}; ++j) to[x_index(column + j)] = x[j];", width_);
-    late_.close();
+    close_if(late_, there);
   }
 
   /// Constants p<number> of the lane's row, for the epilogues.
@@ -251,7 +270,8 @@ class Prologue {
       const Value& value = program_[v];
       if (value.input) {
         if (value.input->kind == plan::InputKind::constant) print_value(late_, program_, "p", v, float_literal(value.input->value));
-        else if (value.input->kind == plan::InputKind::rows) print_value(late_, program_, "p", v, buffer_element(spec_, value.input->index, "my_row", "0"));
+        else if (value.input->kind == plan::InputKind::rows)
+          print_value(late_, program_, "p", v, buffer_element(spec_, value.input->index, "my_row", "0"));
         else if (value.width == 1) print_value(late_, program_, "p", v, weight_element(spec_, value.input->index, "0"));
       } else if (value.instr->op == "rms_scale") {
         print_value(late_, program_, "p", v, inverse_rms(v, "my_m"));

@@ -49,11 +49,16 @@ std::optional<Compiled> KernelCache::find(const std::string& text, const std::st
   plan::CudaCodeT code;
   flatbuffers::GetRoot<plan::CudaCode>(bytes)->UnPackTo(&code);
   if (code.text != text) return std::nullopt;
-  return Compiled{.cubin = std::move(code.cubin), .ptx = std::move(code.ptx), .registers = code.registers, .shared_bytes = code.shared_bytes,
-                  .spill_bytes = code.spill_bytes, .log = {}};
+  return Compiled{.cubin = std::move(code.cubin),
+                  .ptx = std::move(code.ptx),
+                  .registers = code.registers,
+                  .shared_bytes = code.shared_bytes,
+                  .spill_bytes = code.spill_bytes,
+                  .log = {}};
 }
 
-Result<void> KernelCache::add(const std::string& text, const std::string& architecture, const std::string& version, const Compiled& compiled) const {
+Result<void> KernelCache::add(const std::string& text, const std::string& architecture, const std::string& version,
+                              const Compiled& compiled) const {
   if (dir_.empty()) return {};
   plan::CudaCodeT code;
   code.text = text, code.ptx = compiled.ptx, code.cubin = compiled.cubin;

@@ -25,13 +25,13 @@ class KernelCache {
 };
 
 struct CompileReport {
-  int kernels = 0, compiled = 0;    // distinct ones; those that were not in the cache
+  int kernels = 0, compiled = 0;  // distinct ones; those that were not in the cache
   double milliseconds = 0;
   std::vector<std::string> remarks;  // what could not be written to the cache
 };
 
-/// Emits and compiles every kernel of `plan` and fills its CudaCode. `threads` compile at once; a `cache_dir` of "" keeps nothing. The error
-/// is that of the first kernel in the plan's order.
+/// Emits and compiles every kernel of `plan` and fills its CudaCode. `threads` compile at once; a `cache_dir` of "" keeps nothing. The
+/// error is that of the first kernel in the plan's order.
 Result<CompileReport> compile_kernels(plan::PlanT& plan, const ir::Target& target, const std::string& cache_dir, int threads);
 
 }  // namespace heddle::codegen::cuda

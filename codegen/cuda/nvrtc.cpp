@@ -31,7 +31,8 @@ int number_before(std::string_view log, std::string_view what) {
 std::vector<std::string> usual_places() {
   std::vector<std::string> places;
   const std::array names{"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"};
-  for (const std::string folder : {"", "/usr/local/cuda/lib64/", HEDDLE_CUDA_DIR "/nvidia/cu13/lib/", HEDDLE_CUDA_DIR "/nvidia/cuda_nvrtc/lib/"})
+  for (const std::string folder :
+       {"", "/usr/local/cuda/lib64/", HEDDLE_CUDA_DIR "/nvidia/cu13/lib/", HEDDLE_CUDA_DIR "/nvidia/cuda_nvrtc/lib/"})
     for (const char* name : names) places.push_back(folder + name);
   return places;
 }
@@ -63,11 +64,11 @@ struct Nvrtc::Library {
       function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(handle, name));
       return function != nullptr;
     };
-    return find(version, "nvrtcVersion") && find(architectures_count, "nvrtcGetNumSupportedArchs") && find(architectures, "nvrtcGetSupportedArchs") &&
-           find(error_string, "nvrtcGetErrorString") && find(create, "nvrtcCreateProgram") && find(destroy, "nvrtcDestroyProgram") &&
-           find(compile, "nvrtcCompileProgram") && find(cubin_size, "nvrtcGetCUBINSize") && find(cubin, "nvrtcGetCUBIN") &&
-           find(ptx_size, "nvrtcGetPTXSize") && find(ptx, "nvrtcGetPTX") && find(log_size, "nvrtcGetProgramLogSize") &&
-           find(log, "nvrtcGetProgramLog");
+    return find(version, "nvrtcVersion") && find(architectures_count, "nvrtcGetNumSupportedArchs") &&
+           find(architectures, "nvrtcGetSupportedArchs") && find(error_string, "nvrtcGetErrorString") &&
+           find(create, "nvrtcCreateProgram") && find(destroy, "nvrtcDestroyProgram") && find(compile, "nvrtcCompileProgram") &&
+           find(cubin_size, "nvrtcGetCUBINSize") && find(cubin, "nvrtcGetCUBIN") && find(ptx_size, "nvrtcGetPTXSize") &&
+           find(ptx, "nvrtcGetPTX") && find(log_size, "nvrtcGetProgramLogSize") && find(log, "nvrtcGetProgramLog");
   }
 };
 
@@ -115,7 +116,8 @@ Result<Compiled> Nvrtc::compile(const std::string& name, const std::string& text
   const auto failed = [&](std::string_view what, int code) {
     return error("{}: {}: {} (NVRTC {})", name, what, nvrtc.error_string(code), version());
   };
-  if (const int code = nvrtc.create(&holder.program, text.c_str(), (name + ".cu").c_str(), 0, nullptr, nullptr)) return failed("cannot begin", code);
+  if (const int code = nvrtc.create(&holder.program, text.c_str(), (name + ".cu").c_str(), 0, nullptr, nullptr))
+    return failed("cannot begin", code);
 
   const std::string arch = "-arch=" + architecture;
   const std::array options{"--std=c++17", arch.c_str(), "--ptxas-options=-v"};
@@ -128,7 +130,8 @@ Result<Compiled> Nvrtc::compile(const std::string& name, const std::string& text
     nvrtc.log(holder.program, out.log.data());
     out.log = trimmed(std::move(out.log));
   }
-  if (code != 0) return error("{}: does not compile for {} with NVRTC {}: {}\n{}", name, architecture, version(), nvrtc.error_string(code), out.log);
+  if (code != 0)
+    return error("{}: does not compile for {} with NVRTC {}: {}\n{}", name, architecture, version(), nvrtc.error_string(code), out.log);
 
   if (const int c = nvrtc.cubin_size(holder.program, &bytes)) return failed("no cubin", c);
   out.cubin.resize(bytes);

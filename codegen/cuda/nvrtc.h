@@ -10,8 +10,8 @@ namespace heddle::codegen::cuda {
 
 /// What the compiler made of one kernel.
 struct Compiled {
-  std::vector<std::uint8_t> cubin;  // for the architecture asked for
-  std::string ptx;                  // for that one and newer ones
+  std::vector<std::uint8_t> cubin;                       // for the architecture asked for
+  std::string ptx;                                       // for that one and newer ones
   int registers = 0, shared_bytes = 0, spill_bytes = 0;  // of a thread; static, of a block; stored to local memory by a thread
   std::string log;
 };

@@ -25,7 +25,8 @@ Program::Program(const plan::ProgramT& program, const plan::KernelSpecT& spec, s
         break;
       }
       case plan::InputKind::row_scalar:
-      case plan::InputKind::constant: break;
+      case plan::InputKind::constant:
+        break;
     }
     values_.push_back(value);
   }
@@ -115,7 +116,8 @@ void print_listing(Text& out, const plan::ProgramT& program, std::string_view st
     else if (!scalar_op_named(instr->op)) attributes = fmt::format(" {{{}}}", instr->f0);
     out.line("{}v{} = {}{}{}", start, number++, instr->op, operands, attributes);
   }
-  for (const auto& store : program.stores) out.line("{}{} a{} = v{}", start, plan::EnumNameStoreKind(store->kind), store->index, store->value);
+  for (const auto& store : program.stores)
+    out.line("{}{} a{} = v{}", start, plan::EnumNameStoreKind(store->kind), store->index, store->value);
 }
 
 // ---- Loads and stores
@@ -163,7 +165,8 @@ namespace {
 std::string table_name(const plan::InstrT& instr) {
   // Two ropes of one kernel share a table when base and size are the same.
   std::string name = fmt::format("frequency_{}_{}", instr.i1, instr.f0);
-  std::ranges::replace_if(name, [](char c) { return c == '.' || c == '+' || c == '-'; }, '_');
+  std::ranges::replace_if(
+      name, [](char c) { return c == '.' || c == '+' || c == '-'; }, '_');
   return name;
 }
 

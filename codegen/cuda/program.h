@@ -83,8 +83,8 @@ std::string store_statement(const plan::KernelSpecT& spec, const plan::StoreT& s
 struct Rope {
   std::int64_t head_dim, dims;
   bool halves;
-  std::string table;                     // name of the constant table
-  std::optional<unsigned> factors;       // argument
+  std::string table;                // name of the constant table
+  std::optional<unsigned> factors;  // argument
 };
 Rope rope_of(const Program& program, const plan::InstrT& instr);
 /// Constant tables of the frequencies of these programs' ropes, in half turns for each position.

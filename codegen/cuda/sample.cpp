@@ -1,6 +1,6 @@
-// One token for each row from its logits, by runtime/sampling.h's definition: one block for each row. Tokens are compared by one number, the
-// logit's order above and the complement of the id below, so that larger is better and no two are equal. With top_k up to 512 the best are
-// gathered and put in order in shared memory; otherwise the cuts are found by bisection over that number.
+// One token for each row from its logits, by runtime/sampling.h's definition: one block for each row. Tokens are compared by one number,
+// the logit's order above and the complement of the id below, so that larger is better and no two are equal. With top_k up to 512 the best
+// are gathered and put in order in shared memory; otherwise the cuts are found by bisection over that number.
 #include "codegen/cuda/sample.h"
 
 #include "codegen/cuda/emit.h"

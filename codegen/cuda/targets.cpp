@@ -15,12 +15,12 @@ struct Row {
   int shared_kib;  // a block's most
 };
 constexpr Row rows[] = {
-    {"sm_80", 108, 1400, false, 163},   // A100 40 GB
-    {"sm_86", 82, 850, false, 99},      // RTX 3090
-    {"sm_89", 128, 920, false, 99},     // RTX 4090
-    {"sm_90", 132, 3000, true, 227},    // H100
-    {"sm_100", 148, 7000, true, 227},   // B200
-    {"sm_120", 170, 1600, true, 99},    // RTX 5090
+    {"sm_80", 108, 1400, false, 163},  // A100 40 GB
+    {"sm_86", 82, 850, false, 99},     // RTX 3090
+    {"sm_89", 128, 920, false, 99},    // RTX 4090
+    {"sm_90", 132, 3000, true, 227},   // H100
+    {"sm_100", 148, 7000, true, 227},  // B200
+    {"sm_120", 170, 1600, true, 99},   // RTX 5090
 };
 constexpr std::string_view prefix = "cuda:";
 

@@ -204,6 +204,14 @@ TEST_F(CpuDevice, RefusesAModelFileThatIsNotThePlans) {
   EXPECT_EQ(load_error(*device), plan->files[0]->path + ": cannot open: No such file or directory");
 }
 
+TEST_F(CpuDevice, RefusesPlansForOtherDevices) {
+  auto device = make_cpu_device(1);
+  plan->weights[2]->layout = "planes";
+  EXPECT_EQ(load_error(*device), "weight 'blk.0.attn_q.weight': layout is 'planes', the cpu reads 'rows'");
+  plan->kernels[5]->spec->loop = plan::LoopKind::sample;
+  EXPECT_EQ(load_error(*device), "entry 'decode_1': kernel 'head' draws tokens, which the cpu leaves to the host");
+}
+
 TEST_F(CpuDevice, RefusesRowsOutsideTheCacheAndTheVocabulary) {
   auto device = make_cpu_device(1);
   ASSERT_EQ(load_error(*device, {2, 16}), "");
@@ -248,6 +256,12 @@ TEST_F(CpuDevice, LeavesWeightsInTheFileWherePossible) {
   // The only weight of two sources, blk.0.attn_v.weight, is one piece of memory; its neighbours stay where the file has them.
   EXPECT_EQ(weights->data(3) - weights->data(2),
             std::ptrdiff_t(plan->weights[3]->sources[0]->offset - plan->weights[2]->sources[0]->offset));
+  // A matrix that does not start at a whole word is moved to one.
+  plan->weights[5]->sources[0]->offset += 2;
+  auto moved = cpu::Weights::open(*plan, {});
+  ASSERT_TRUE(moved.ok());
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(moved->data(5)) % 64, 0u);
+  EXPECT_EQ(std::memcmp(moved->data(5), file.data() + plan->weights[5]->sources[0]->offset, plan->weights[5]->sources[0]->bytes), 0);
   // A vector that is not f32 becomes one.
   plan->weights[1]->dtype = "f16", plan->weights[1]->sources[0]->bytes = 64;
   auto converted = cpu::Weights::open(*plan, {});

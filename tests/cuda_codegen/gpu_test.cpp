@@ -37,7 +37,8 @@ Result<void> make_ready(const KernelCase& test, const std::string& target, bool 
   out.plan = std::make_shared<plan::PlanT>(out.prepared.plan);
   if (sampling) codegen::cuda::add_sampling(*out.plan);
   HEDDLE_ASSIGN(const auto device_target, codegen::cuda::target_named(target));
-  HEDDLE_ASSIGN([[maybe_unused]] auto report, codegen::cuda::compile_kernels(*out.plan, device_target, kernel_folder(), usable_processors()));
+  HEDDLE_ASSIGN([[maybe_unused]] auto report,
+                codegen::cuda::compile_kernels(*out.plan, device_target, kernel_folder(), usable_processors()));
   std::string file;
   for (const auto& bytes : out.prepared.weights) {
     file.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
@@ -93,7 +94,8 @@ TEST_P(OnGpu, AgreesWithTheInterpreterInEveryMode) {
     for (const CudaOptions& options : {CudaOptions{}, CudaOptions{.plain_edges = true}}) {
       auto graph = run(test, ready, options);
       ASSERT_TRUE(graph.ok()) << graph.error().message();
-      EXPECT_TRUE(*graph == *eager) << (options.plain_edges ? "plain edges" : "graph") << " differs from eager: " << difference(test, *eager, *graph);
+      EXPECT_TRUE(*graph == *eager) << (options.plain_edges ? "plain edges" : "graph")
+                                    << " differs from eager: " << difference(test, *eager, *graph);
     }
   }
 }
@@ -108,8 +110,10 @@ TEST(SamplerOnGpu, DrawsWhatTheHostDraws) {
   KernelCase test;
   test.name = "sampler";
   test.text = fmt::format(
-      "heddle-ir 1\nweight @table : f32[{0}, {0}]\nfunc @decode_1 decode rows=1 (%tokens: i32[1], %slot: i32[1], %pos: i32[1], %kv: state f16[2, 1, 8]) {{\n"
-      "  %y = group \"embed\" {{\n    %e = embed @table, %tokens\n    %c = constant {{value=150}}\n    %s = mul %e, %c\n    yield %s\n  }}\n  ret %y, %kv\n}}\n",
+      "heddle-ir 1\nweight @table : f32[{0}, {0}]\nfunc @decode_1 decode rows=1 (%tokens: i32[1], %slot: i32[1], %pos: i32[1], %kv: state "
+      "f16[2, 1, 8]) {{\n"
+      "  %y = group \"embed\" {{\n    %e = embed @table, %tokens\n    %c = constant {{value=150}}\n    %s = mul %e, %c\n    yield %s\n  "
+      "}}\n  ret %y, %kv\n}}\n",
       vocabulary);
   test.capacity = 300;
   GpuCase ready;
@@ -117,9 +121,15 @@ TEST(SamplerOnGpu, DrawsWhatTheHostDraws) {
   ASSERT_TRUE(made.ok()) << made.error().message();
   const auto* table = reinterpret_cast<const float*>(ready.prepared.weights[0].data());
 
-  const runtime::SamplingOptions all_options[] = {
-      {.temperature = 0}, {}, {.top_k = 1}, {.top_k = 512, .top_p = 0.99f}, {.top_k = 0, .top_p = 1, .min_p = 0}, {.temperature = 2, .top_k = 0, .top_p = 0.8f, .min_p = 0},
-      {.top_k = 700, .min_p = 0.01f}, {.temperature = 1.5f, .repeat_penalty = 1.2f, .repeat_last_n = 20}, {.temperature = 0, .repeat_penalty = 1.4f, .repeat_last_n = -1}};
+  const runtime::SamplingOptions all_options[] = {{.temperature = 0},
+                                                  {},
+                                                  {.top_k = 1},
+                                                  {.top_k = 512, .top_p = 0.99f},
+                                                  {.top_k = 0, .top_p = 1, .min_p = 0},
+                                                  {.temperature = 2, .top_k = 0, .top_p = 0.8f, .min_p = 0},
+                                                  {.top_k = 700, .min_p = 0.01f},
+                                                  {.temperature = 1.5f, .repeat_penalty = 1.2f, .repeat_last_n = 20},
+                                                  {.temperature = 0, .repeat_penalty = 1.4f, .repeat_last_n = -1}};
   auto device = runtime::make_cuda_device({});
   ASSERT_TRUE(device.ok()) << device.error().message();
   auto loaded = (*device)->load(ready.plan, {.slots = 1, .context = test.capacity}, {});
@@ -135,7 +145,8 @@ TEST(SamplerOnGpu, DrawsWhatTheHostDraws) {
     for (int i = 0; i < 200; ++i) {
       auto draws = (*device)->next_draws();
       ASSERT_TRUE(draws.ok()) << draws.error().message();
-      for (int v = 0; v < vocabulary; ++v) logits[std::size_t(v)] = table[std::size_t(history.back()) * vocabulary + std::size_t(v)] * 150.0f;
+      for (int v = 0; v < vocabulary; ++v)
+        logits[std::size_t(v)] = table[std::size_t(history.back()) * vocabulary + std::size_t(v)] * 150.0f;
       const auto wanted = runtime::sample(logits, options, history, std::uint64_t(4 + i));
       ASSERT_TRUE(wanted.ok());
       ASSERT_EQ(draws->front().token, *wanted) << "draw " << i << ", top_k " << options.top_k << ", temperature " << options.temperature;

@@ -137,7 +137,8 @@ TEST_F(CompileKernels, WhatCannotBeEmittedIsTheKernelsError) {
   plan.kernels[2]->spec->gemm ? plan.kernels[2]->spec->gemm->activations = "q8_1" : plan.kernels[1]->spec->gemm->activations = "q8_1";
   auto report = compile_kernels(plan, target_, "", 2);
   ASSERT_FALSE(report.ok());
-  EXPECT_NE(report.error().message().find("matmul: activations in q8_1 are not of this target"), std::string::npos) << report.error().message();
+  EXPECT_NE(report.error().message().find("matmul: activations in q8_1 are not of this target"), std::string::npos)
+      << report.error().message();
 }
 
 }  // namespace

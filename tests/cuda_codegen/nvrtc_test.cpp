@@ -10,9 +10,10 @@ namespace {
 TEST(NvrtcTest, AMissingLibraryIsNamedWithWhatItIsFor) {
   auto none = Nvrtc::open({"/nowhere/libnvrtc.so.13", "/nowhere/libnvrtc.so.12"});
   ASSERT_FALSE(none.ok());
-  EXPECT_EQ(none.error().message(),
-            "libnvrtc.so cannot be opened (/nowhere/libnvrtc.so.13: cannot open shared object file: No such file or directory): it is needed for "
-            "--target cuda");
+  EXPECT_EQ(
+      none.error().message(),
+      "libnvrtc.so cannot be opened (/nowhere/libnvrtc.so.13: cannot open shared object file: No such file or directory): it is needed for "
+      "--target cuda");
 }
 
 class WithNvrtc : public ::testing::Test {
@@ -26,8 +27,9 @@ class WithNvrtc : public ::testing::Test {
 };
 
 TEST_F(WithNvrtc, GivesCubinPtxAndWhatTheKernelUses) {
-  auto compiled = nvrtc_->compile("k", "extern \"C\" __global__ void k(float* x) { __shared__ float s[64]; s[threadIdx.x] = x[threadIdx.x]; "
-                                       "__syncthreads(); x[threadIdx.x] = s[63 - threadIdx.x]; }",
+  auto compiled = nvrtc_->compile("k",
+                                  "extern \"C\" __global__ void k(float* x) { __shared__ float s[64]; s[threadIdx.x] = x[threadIdx.x]; "
+                                  "__syncthreads(); x[threadIdx.x] = s[63 - threadIdx.x]; }",
                                   "sm_90");
   ASSERT_TRUE(compiled.ok()) << compiled.error().message();
   EXPECT_NE(compiled->ptx.find(".entry k("), std::string::npos);
@@ -41,9 +43,11 @@ TEST_F(WithNvrtc, GivesCubinPtxAndWhatTheKernelUses) {
 
 TEST_F(WithNvrtc, SpillsAreSeen) {
   // 64 numbers that are all alive, in at most 32 registers a thread.
-  auto compiled = nvrtc_->compile("k", "extern \"C\" __global__ void __launch_bounds__(1024, 2) k(volatile float* x) { float s[64];\n#pragma unroll\n"
-                                       "for (int i = 0; i < 64; ++i) s[i] = x[i];\n#pragma unroll\nfor (int i = 63; i >= 0; --i) x[i] = s[i] * s[63 - i]; }",
-                                  "sm_90");
+  auto compiled =
+      nvrtc_->compile("k",
+                      "extern \"C\" __global__ void __launch_bounds__(1024, 2) k(volatile float* x) { float s[64];\n#pragma unroll\n"
+                      "for (int i = 0; i < 64; ++i) s[i] = x[i];\n#pragma unroll\nfor (int i = 63; i >= 0; --i) x[i] = s[i] * s[63 - i]; }",
+                      "sm_90");
   ASSERT_TRUE(compiled.ok()) << compiled.error().message();
   EXPECT_GT(compiled->spill_bytes, 0);
 }

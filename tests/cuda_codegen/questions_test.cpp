@@ -32,11 +32,13 @@ func @decode_1 decode rows=1 (%tokens: i32[1], %slot: i32[1], %pos: i32[1], %x: 
 }
 
 TEST(CudaQuestionsTest, TakesWhatTheKernelsDo) {
-  EXPECT_EQ(answer("  %y = group \"g\" {\n    %n = rms_norm %x, @g {eps=1e-05}\n    %a = quantize %n {format=\"q8_16\"}\n    %m = matmul @wq, %a\n    %s = add %m, %x\n"
+  EXPECT_EQ(answer("  %y = group \"g\" {\n    %n = rms_norm %x, @g {eps=1e-05}\n    %a = quantize %n {format=\"q8_16\"}\n    %m = matmul "
+                   "@wq, %a\n    %s = add %m, %x\n"
                    "    yield %s\n  }\n",
                    "%y, %kv, %kvb"),
             "emitted");
-  EXPECT_EQ(answer("  %y = group \"g\" {\n    %n = rms_norm %x, @gh {eps=1e-05}\n    %r = rope %n, %pos {head_dim=64, dims=64, theta=10000, pairing=\"halves\"}\n"
+  EXPECT_EQ(answer("  %y = group \"g\" {\n    %n = rms_norm %x, @gh {eps=1e-05}\n    %r = rope %n, %pos {head_dim=64, dims=64, "
+                   "theta=10000, pairing=\"halves\"}\n"
                    "    yield %r\n  }\n",
                    "%y, %kv, %kvb"),
             "emitted");
@@ -51,27 +53,34 @@ TEST_P(Refused, NamesTheNodeAndTheReason) { EXPECT_EQ(answer(GetParam().body, Ge
 INSTANTIATE_TEST_SUITE_P(
     Cases, Refused,
     ::testing::Values(
-        Case{"quantize_behind_a_product", "  %y = group \"g\" {\n    %m = matmul @wq, %x\n    %q = quantize %m {format=\"q8_16\"}\n    yield %q\n  }\n",
-             "%y, %kv, %kvb", "quantize: behind a product it needs more columns together than a unit has"},
-        Case{"norm_of_heads_behind_a_product", "  %y = group \"g\" {\n    %m = matmul @wq, %x\n    %n = rms_norm %m, @gh {eps=1e-05}\n    yield %n\n  }\n",
-             "%y, %kv, %kvb", "rms_norm: behind a product it needs more columns together than a unit has"},
-        Case{"norm_of_heads_before_a_product", "  %y = group \"g\" {\n    %n = rms_norm %x, @gh {eps=1e-05}\n    %m = matmul @wq, %n\n    yield %m\n  }\n",
-             "%y, %kv, %kvb", "rms_norm: in front of a product a norm of heads is not emitted"},
-        Case{"foreign_activations", "  %y = group \"g\" {\n    %a = quantize %x {format=\"q8_1\"}\n    %m = matmul @wq, %a\n    yield %m\n  }\n", "%y, %kv, %kvb",
+        Case{"quantize_behind_a_product",
+             "  %y = group \"g\" {\n    %m = matmul @wq, %x\n    %q = quantize %m {format=\"q8_16\"}\n    yield %q\n  }\n", "%y, %kv, %kvb",
+             "quantize: behind a product it needs more columns together than a unit has"},
+        Case{"norm_of_heads_behind_a_product",
+             "  %y = group \"g\" {\n    %m = matmul @wq, %x\n    %n = rms_norm %m, @gh {eps=1e-05}\n    yield %n\n  }\n", "%y, %kv, %kvb",
+             "rms_norm: behind a product it needs more columns together than a unit has"},
+        Case{"norm_of_heads_before_a_product",
+             "  %y = group \"g\" {\n    %n = rms_norm %x, @gh {eps=1e-05}\n    %m = matmul @wq, %n\n    yield %m\n  }\n", "%y, %kv, %kvb",
+             "rms_norm: in front of a product a norm of heads is not emitted"},
+        Case{"foreign_activations",
+             "  %y = group \"g\" {\n    %a = quantize %x {format=\"q8_1\"}\n    %m = matmul @wq, %a\n    yield %m\n  }\n", "%y, %kv, %kvb",
              "matmul: activations in q8_1 are not of this target"},
-        Case{"mixed_pieces", "  %y = group \"g\" {\n    %m = matmul @wq, %x\n    %n = matmul @wu, %x\n    %s = mul %m, %n\n    yield %s\n  }\n", "%y, %kv, %kvb",
-             "matmul: weights in q4_K and f16 do not share a unit"},
+        Case{"mixed_pieces",
+             "  %y = group \"g\" {\n    %m = matmul @wq, %x\n    %n = matmul @wu, %x\n    %s = mul %m, %n\n    yield %s\n  }\n",
+             "%y, %kv, %kvb", "matmul: weights in q4_K and f16 do not share a unit"},
         Case{"two_ropes",
-             "  %y = group \"g\" {\n    %m = matmul @wq, %x\n    %r = rope %m, %pos {head_dim=64, dims=64, theta=10000, pairing=\"halves\"}\n"
+             "  %y = group \"g\" {\n    %m = matmul @wq, %x\n    %r = rope %m, %pos {head_dim=64, dims=64, theta=10000, "
+             "pairing=\"halves\"}\n"
              "    %s = rope %r, %pos {head_dim=64, dims=64, theta=10000, pairing=\"halves\"}\n    yield %s\n  }\n",
              "%y, %kv, %kvb", "rope: behind a product there may be one"},
         Case{"no_room", "  %y = group \"g\" {\n    %m = matmul @big, %wide\n    yield %m\n  }\n", "%y, %kv, %kvb",
              "matmul: 65536 activations do not fit into the 227 KiB of a block's shared memory"},
         Case{"bf16_cache",
-             "  %y = group \"g\" {\n    %a = attention %x, %kvb, %slot, %pos {heads=4, kv_heads=4, head_dim=64, scale=1, window=0, softcap=0}\n    yield %a\n  }\n",
+             "  %y = group \"g\" {\n    %a = attention %x, %kvb, %slot, %pos {heads=4, kv_heads=4, head_dim=64, scale=1, window=0, "
+             "softcap=0}\n    yield %a\n  }\n",
              "%y, %kv, %kvb", "attention: a cache of bf16 cannot be read"},
-        Case{"not_a_spec", "  %y = group \"g\" {\n    %m = matmul @wq, %x\n    %n = rms_norm %m, @g {eps=1e-05}\n    yield %n\n  }\n", "%y, %kv, %kvb",
-             "rms_norm: rms_norm after the loop needs whole rows"}),
+        Case{"not_a_spec", "  %y = group \"g\" {\n    %m = matmul @wq, %x\n    %n = rms_norm %m, @g {eps=1e-05}\n    yield %n\n  }\n",
+             "%y, %kv, %kvb", "rms_norm: rms_norm after the loop needs whole rows"}),
     [](const auto& info) { return info.param.name; });
 
 }  // namespace

@@ -36,20 +36,29 @@ class Sampler {
     scratch_.resize(std::size_t(rows * vocabulary));
   }
   void set(int row, const SamplingOptions& options, const std::vector<std::int32_t>& seen = {}, int remaining = 100) {
-    knobs[std::size_t(row)] = {.temperature = options.temperature, .top_k = options.top_k, .top_p = options.top_p, .min_p = options.min_p,
-                               .repeat_penalty = options.repeat_penalty, .repeat_last_n = options.repeat_last_n, .seed = options.seed,
-                               .history_count = std::int32_t(seen.size()), .remaining = remaining};
+    knobs[std::size_t(row)] = {.temperature = options.temperature,
+                               .top_k = options.top_k,
+                               .top_p = options.top_p,
+                               .min_p = options.min_p,
+                               .repeat_penalty = options.repeat_penalty,
+                               .repeat_last_n = options.repeat_last_n,
+                               .seed = options.seed,
+                               .history_count = std::int32_t(seen.size()),
+                               .remaining = remaining};
     std::copy(seen.begin(), seen.end(), history.begin() + row * capacity);
   }
   void run(int mode = 0) {
     const auto address = [](auto& list) { return std::uint64_t(reinterpret_cast<std::uintptr_t>(list.data())); };
-    SampleControl control{address(knobs), address(history), address(ring), address(ends), capacity, ring_capacity, std::int32_t(ends.size()), rows_};
+    SampleControl control{address(knobs), address(history),          address(ring), address(ends), capacity,
+                          ring_capacity,  std::int32_t(ends.size()), rows_};
     void* pointers[] = {logits.data(), tokens.data(), slots.data(), positions.data(), scratch_.data(), &control};
     void* parameters[6];
     for (int i = 0; i < 6; ++i) parameters[i] = &pointers[i];
     kernels_->launch(0, parameters, mode);
   }
-  const RingEntry& entry(int row) const { return ring[std::size_t(row) * ring_capacity + knobs[std::size_t(row)].sequence % ring_capacity]; }
+  const RingEntry& entry(int row) const {
+    return ring[std::size_t(row) * ring_capacity + knobs[std::size_t(row)].sequence % ring_capacity];
+  }
   std::span<const float> row(int r) const { return std::span(logits).subspan(std::size_t(r * vocabulary_), std::size_t(vocabulary_)); }
 
   static constexpr int capacity = 32, ring_capacity = 4;
@@ -105,16 +114,22 @@ TEST_P(SampleKnobs, DrawsWhatTheHostDraws) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Knobs, SampleKnobs,
-    ::testing::Values(KnobCase{"greedy", {.temperature = 0}}, KnobCase{"greedy_penalty", {.temperature = 0, .repeat_penalty = 1.7f, .repeat_last_n = 6}},
-                      KnobCase{"defaults", {}}, KnobCase{"top_k_1", {.top_k = 1}}, KnobCase{"top_k_512", {.top_k = 512, .top_p = 0.99f, .min_p = 0}},
-                      KnobCase{"top_k_600", {.top_k = 600, .top_p = 1, .min_p = 0}}, KnobCase{"top_k_600_top_p", {.top_k = 600, .top_p = 0.9f, .min_p = 0.01f}},
-                      KnobCase{"plain", {.temperature = 1.3f, .top_k = 0, .top_p = 1, .min_p = 0}}, KnobCase{"top_p", {.temperature = 0.9f, .top_k = 0, .top_p = 0.7f, .min_p = 0}},
-                      KnobCase{"top_p_0", {.top_k = 0, .top_p = 0, .min_p = 0}}, KnobCase{"min_p", {.temperature = 2, .top_k = 0, .top_p = 1, .min_p = 0.2f}},
-                      KnobCase{"min_p_above_1", {.top_k = 50, .top_p = 1, .min_p = 2}}, KnobCase{"penalty", {.repeat_penalty = 1.3f, .repeat_last_n = -1}},
-                      KnobCase{"penalty_below_1", {.top_k = 100, .repeat_penalty = 0.5f, .repeat_last_n = 3}}, KnobCase{"hot", {.temperature = 50, .top_k = 0, .top_p = 1, .min_p = 0}}),
-    [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(Knobs, SampleKnobs,
+                         ::testing::Values(KnobCase{"greedy", {.temperature = 0}},
+                                           KnobCase{"greedy_penalty", {.temperature = 0, .repeat_penalty = 1.7f, .repeat_last_n = 6}},
+                                           KnobCase{"defaults", {}}, KnobCase{"top_k_1", {.top_k = 1}},
+                                           KnobCase{"top_k_512", {.top_k = 512, .top_p = 0.99f, .min_p = 0}},
+                                           KnobCase{"top_k_600", {.top_k = 600, .top_p = 1, .min_p = 0}},
+                                           KnobCase{"top_k_600_top_p", {.top_k = 600, .top_p = 0.9f, .min_p = 0.01f}},
+                                           KnobCase{"plain", {.temperature = 1.3f, .top_k = 0, .top_p = 1, .min_p = 0}},
+                                           KnobCase{"top_p", {.temperature = 0.9f, .top_k = 0, .top_p = 0.7f, .min_p = 0}},
+                                           KnobCase{"top_p_0", {.top_k = 0, .top_p = 0, .min_p = 0}},
+                                           KnobCase{"min_p", {.temperature = 2, .top_k = 0, .top_p = 1, .min_p = 0.2f}},
+                                           KnobCase{"min_p_above_1", {.top_k = 50, .top_p = 1, .min_p = 2}},
+                                           KnobCase{"penalty", {.repeat_penalty = 1.3f, .repeat_last_n = -1}},
+                                           KnobCase{"penalty_below_1", {.top_k = 100, .repeat_penalty = 0.5f, .repeat_last_n = 3}},
+                                           KnobCase{"hot", {.temperature = 50, .top_k = 0, .top_p = 1, .min_p = 0}}),
+                         [](const auto& info) { return info.param.name; });
 
 TEST(SampleKernel, ManyEqualLogitsAreToldApartByTheirIds) {
   Sampler sampler(1, 5000);

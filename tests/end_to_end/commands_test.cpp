@@ -68,6 +68,24 @@ TEST_F(Commands, TheFusedPlanAndTheUnfusedOneGiveTheSameLogits) {
   EXPECT_EQ(logits({"--pipeline", "quantize_activations,group_rest,schedule,plan_memory"}), fused);
 }
 
+TEST_F(Commands, APlugInsFusionFiresAndRunsOnTheCpu) {
+  const std::vector<std::string> logits = {"logits", bundled_model(), "--ids", "46,77,346,788,258", "--target", "cpu", "--json"};
+  auto fused = logits;
+  fused.insert(fused.end(), {"--pass-plugin", HEDDLE_PLUGIN_FILE});
+  const json apart = json::parse(good(logits))["logits"], together = json::parse(good(fused))["logits"];
+  double largest = 0, smallest = 0, difference = 0;
+  for (std::size_t i = 0; i < apart.size(); ++i) {
+    largest = std::max(largest, apart[i].get<double>());
+    smallest = std::min(smallest, apart[i].get<double>());
+    difference = std::max(difference, std::abs(apart[i].get<double>() - together[i].get<double>()));
+  }
+  EXPECT_LE(difference, 1e-4 * (largest - smallest)) << "the same row is quantised, one kernel earlier";
+  const std::string kernels = good({"inspect", bundled_model(), "--target", "cpu", "--kernels", "--pass-plugin", HEDDLE_PLUGIN_FILE});
+  EXPECT_NE(kernels.find("attention_1x4_2x64_f32__quantize"), std::string::npos) << kernels;
+  good({"compile", bundled_model(), "--target", "cpu", "--force", "--pass-plugin", HEDDLE_PLUGIN_FILE, "--require", "fuse_attention_quantize=4"});
+  EXPECT_EQ(bad({"compile", bundled_model(), "--pass-plugin", "/nowhere.so"}).substr(0, 19), "heddle: /nowhere.so");
+}
+
 TEST_F(Commands, RunIsReproducibleAndStopsWhereTold) {
   const std::vector<std::string> sampled = {"run", bundled_model(), "-p", "The ship", "-n", "12", "--seed", "7", "--json"};
   EXPECT_EQ(json::parse(good(sampled))["tokens"], json::parse(good(sampled))["tokens"]);

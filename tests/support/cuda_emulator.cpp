@@ -1,12 +1,15 @@
 #include "tests/support/cuda_emulator.h"
 
 #include <dlfcn.h>
+#include <ucontext.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
 #include "codegen/cuda/prelude.h"
 #include "ir/base/mapped_file.h"
+#include "tests/support/cuda_emulator_core.h"
 #include "tests/support/paths.h"
 
 namespace heddle::testing {
@@ -33,9 +36,114 @@ class Memory {
   char* begin_;
 };
 
+
+// ---- Fibers. One launch at a time.
+
+enum class Waits { nothing, block, warp, done };
+struct Copy {
+  char* to;
+  const char* from;
+  int bytes;
+};
+struct Fiber {
+  ucontext_t context;
+  std::unique_ptr<char[]> stack;  // kept from block to block
+  Waits waits = Waits::nothing;
+  unsigned offered = 0;
+  std::vector<std::vector<Copy>> groups;  // of copies under way; the last one is open
+};
+
+struct Scheduler {
+  EmulatorCore core{};
+  std::vector<Fiber> fibers;
+  std::vector<unsigned> seen;  // what the lanes offered when their warp met last
+  ucontext_t context;
+  Fiber* current = nullptr;
+  bool late_copies = false;
+  void (*kernel)(void**) = nullptr;
+  void** parameters = nullptr;
+
+  void stop_until(Waits what) {
+    current->waits = what;
+    swapcontext(&current->context, &context);
+  }
+  void run_block(unsigned threads, bool backwards);
+};
+Scheduler scheduler;
+alignas(256) char dynamic_shared[256 * 1024];
+
+void run_fiber() {
+  scheduler.kernel(scheduler.parameters);
+  scheduler.stop_until(Waits::done);
+}
+void barrier() { scheduler.stop_until(Waits::block); }
+unsigned exchange(unsigned offered, unsigned from) {
+  scheduler.current->offered = offered;
+  const unsigned warp = scheduler.core.thread.x / 32 * 32;
+  scheduler.stop_until(Waits::warp);
+  return scheduler.seen[warp + from];
+}
+void stop(const char* why) { HEDDLE_CHECK(false, "emulated kernel: {}", why); }
+void copy(char* to, const char* from, int bytes) {
+  if (reinterpret_cast<std::uintptr_t>(to) % unsigned(bytes) || reinterpret_cast<std::uintptr_t>(from) % unsigned(bytes)) stop("a copy is not aligned");
+  if (scheduler.late_copies) scheduler.current->groups.back().push_back({to, from, bytes});
+  else std::memcpy(to, from, std::size_t(bytes));
+}
+void end_group() { scheduler.current->groups.emplace_back(); }
+void groups_left(int most) {
+  auto& groups = scheduler.current->groups;
+  while (int(groups.size()) - 1 > most) {
+    for (const Copy& c : groups.front()) std::memcpy(c.to, c.from, std::size_t(c.bytes));
+    groups.erase(groups.begin());
+  }
+}
+
+void Scheduler::run_block(unsigned threads, bool backwards) {
+  if (fibers.size() < threads) fibers.resize(threads);
+  seen.assign(fibers.size(), 0);
+  for (unsigned i = 0; i < threads; ++i) {
+    Fiber& f = fibers[i];
+    constexpr std::size_t bytes = 64 * 1024;
+    if (!f.stack) f.stack = std::make_unique<char[]>(bytes);
+    f.waits = Waits::nothing;
+    f.groups.assign(1, {});
+    getcontext(&f.context);
+    f.context.uc_stack.ss_sp = f.stack.get();
+    f.context.uc_stack.ss_size = bytes;
+    f.context.uc_link = nullptr;
+    makecontext(&f.context, run_fiber, 0);
+  }
+  const auto all_wait = [&](unsigned begin, unsigned end, Waits what, Waits or_what) {
+    return std::all_of(fibers.begin() + begin, fibers.begin() + end, [&](const Fiber& f) { return f.waits == what || f.waits == or_what; });
+  };
+  while (!all_wait(0, threads, Waits::done, Waits::done)) {
+    bool moved = false;
+    for (unsigned n = 0; n < threads; ++n) {
+      const unsigned i = backwards ? threads - 1 - n : n;
+      if (fibers[i].waits != Waits::nothing) continue;
+      current = &fibers[i];
+      core.thread = {i, 0, 0};
+      swapcontext(&context, &current->context);
+      moved = true;
+    }
+    if (all_wait(0, threads, Waits::block, Waits::done)) {
+      for (unsigned i = 0; i < threads; ++i)
+        if (fibers[i].waits == Waits::block) fibers[i].waits = Waits::nothing, moved = true;
+    } else {
+      for (unsigned warp = 0; warp < threads; warp += 32) {
+        if (!all_wait(warp, warp + 32, Waits::warp, Waits::warp)) continue;
+        for (unsigned i = warp; i < warp + 32; ++i) seen[i] = fibers[i].offered, fibers[i].waits = Waits::nothing;
+        moved = true;
+      }
+    }
+    if (!moved) stop("its threads wait for each other");
+  }
+}
+
 }  // namespace
 
-Result<std::unique_ptr<EmulatedKernels>> EmulatedKernels::build(const std::vector<CudaText>& texts, const std::vector<const plan::KernelSpecT*>& specs) {
+Result<std::unique_ptr<EmulatedKernels>> EmulatedKernels::build(const std::vector<CudaText>& texts,
+                                                                const std::vector<const plan::KernelSpecT*>& specs) {
   const TempDir folder;
   std::string source = fmt::format("#include \"{}\"\n", source_path("tests/support/cuda_emulator_prelude.h"));
   for (std::size_t i = 0; i < texts.size(); ++i) {
@@ -59,7 +167,7 @@ Result<std::unique_ptr<EmulatedKernels>> EmulatedKernels::build(const std::vecto
   }
   const std::string file = folder.file("kernels.cpp"), library = folder.file("kernels.so"), log = folder.file("log");
   HEDDLE_TRY(write_file_atomically(file, std::as_bytes(std::span(source))));
-  const std::string command = fmt::format("{} -std=c++20 -O1 -w -shared -fPIC -o {} {} >{} 2>&1", HEDDLE_CXX, library, file, log);
+  const std::string command = fmt::format("{} -std=c++17 -O1 -w -shared -fPIC -o {} {} >{} 2>&1", HEDDLE_CXX, library, file, log);
   if (std::system(command.c_str()) != 0) {
     auto text = read_text_file(log);
     return error("{}\n{}", command, text.ok() ? *text : text.error().message());
@@ -76,12 +184,23 @@ EmulatedKernels::~EmulatedKernels() {
 }
 
 void EmulatedKernels::launch(std::size_t kernel, void** parameters, int mode, int multiprocessors) const {
-  const auto run = reinterpret_cast<void (*)(void (*)(void**), const unsigned*, unsigned, void**, int)>(dlsym(handle_, "emulator_launch"));
-  const auto call = reinterpret_cast<void (*)(void**)>(dlsym(handle_, fmt::format("call_{}", kernel).c_str()));
   const CudaText& text = texts_[kernel];
-  unsigned grid[3] = {text.grid[0], text.grid[1], text.grid[2]};
-  if (text.grid_per_sm > 0) grid[0] = text.grid_per_sm * unsigned(multiprocessors), grid[1] = grid[2] = 1;
-  run(call, grid, text.block[0], parameters, mode);
+  EmulatorIndex grid{text.grid[0], text.grid[1], text.grid[2]};
+  if (text.grid_per_sm > 0) grid = {text.grid_per_sm * unsigned(multiprocessors), 1, 1};
+  scheduler.kernel = reinterpret_cast<void (*)(void**)>(dlsym(handle_, fmt::format("call_{}", kernel).c_str()));
+  scheduler.parameters = parameters;
+  scheduler.late_copies = mode & copies_late;
+  EmulatorCore& core = scheduler.core;
+  core = {.thread = {}, .block = {}, .threads = {text.block[0], 1, 1}, .blocks = grid, .shared = dynamic_shared, .barrier = barrier, .exchange = exchange,
+          .copy = copy, .end_group = end_group, .groups_left = groups_left, .stop = stop};
+  *static_cast<EmulatorCore**>(dlsym(handle_, "emulator_core")) = &core;
+  const unsigned blocks = grid.x * grid.y * grid.z;
+  for (unsigned n = 0; n < blocks; ++n) {
+    const unsigned b = mode & backwards ? blocks - 1 - n : n;
+    core.block = {b % grid.x, b / grid.x % grid.y, b / grid.x / grid.y};
+    std::memset(dynamic_shared, 0xff, sizeof dynamic_shared);
+    scheduler.run_block(text.block[0], mode & backwards);
+  }
 }
 
 Result<std::unique_ptr<EmulatedKernels>> build_emulated(const PreparedCase& prepared) {
@@ -95,7 +214,8 @@ Result<std::unique_ptr<EmulatedKernels>> build_emulated(const PreparedCase& prep
   return EmulatedKernels::build(texts, specs);
 }
 
-Result<std::vector<std::vector<float>>> emulate(const KernelCase& test, const PreparedCase& prepared, const EmulatedKernels& kernels, int mode) {
+Result<std::vector<std::vector<float>>> emulate(const KernelCase& test, const PreparedCase& prepared, const EmulatedKernels& kernels,
+                                                int mode) {
   const plan::PlanT& plan = prepared.plan;
   const plan::EntryPointT& entry = *plan.entries.front();
   std::vector<Memory> weights, planes, inputs, outputs, scratch;
@@ -105,7 +225,8 @@ Result<std::vector<std::vector<float>>> emulate(const KernelCase& test, const Pr
   }
   std::vector<State> states;
   for (const auto& state : plan.states) {
-    const std::size_t bytes = std::size_t(test.slots * test.capacity * state->shape[1] * state->shape[2] * info(*dtype_named(state->dtype)).bytes);
+    const std::size_t bytes =
+        std::size_t(test.slots * test.capacity * state->shape[1] * state->shape[2] * info(*dtype_named(state->dtype)).bytes);
     char* const keys = planes.emplace_back(bytes).begin();
     states.push_back({keys, planes.emplace_back(bytes).begin(), test.capacity});
   }
@@ -128,11 +249,20 @@ Result<std::vector<std::vector<float>>> emulate(const KernelCase& test, const Pr
       for (std::size_t a = 0; a < node.args.size(); ++a) {
         const plan::RefT& ref = *node.args[a];
         switch (ref.where) {
-          case plan::Where::arena: addresses[a] = arena.begin() + ref.offset; break;
-          case plan::Where::weight: addresses[a] = weights[ref.index].begin(); break;
-          case plan::Where::input: addresses[a] = inputs[ref.index].begin(); break;
-          case plan::Where::output: addresses[a] = outputs[ref.index].begin(); break;
-          case plan::Where::state: break;
+          case plan::Where::arena:
+            addresses[a] = arena.begin() + ref.offset;
+            break;
+          case plan::Where::weight:
+            addresses[a] = weights[ref.index].begin();
+            break;
+          case plan::Where::input:
+            addresses[a] = inputs[ref.index].begin();
+            break;
+          case plan::Where::output:
+            addresses[a] = outputs[ref.index].begin();
+            break;
+          case plan::Where::state:
+            break;
         }
         parameters.push_back(ref.where == plan::Where::state ? static_cast<void*>(&states[ref.index]) : static_cast<void*>(&addresses[a]));
       }

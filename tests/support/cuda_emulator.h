@@ -5,7 +5,10 @@
 #include "tests/support/kernel_case.h"
 
 /// Runs emitted CUDA text on the host: cuda_emulator_prelude.h takes the place of the text's own prelude, and the host's compiler makes a
-/// library of each distinct kernel.
+/// library of it. Blocks run one after the other; the threads of a block are fibers that run until they wait for others. Shared memory holds
+/// NaNs at first. What it can show: wrong numbers, missing barriers (threads run in either order), reads of a ring before its copies arrive
+/// or writes into a slot still in use (copies are done at once or as late as possible), misaligned accesses, lanes that miss a shuffle. What
+/// it cannot: speed, and the ordering of memory between blocks.
 namespace heddle::testing {
 
 /// How the emulator goes about it: any mode must give the same numbers.
@@ -32,6 +35,7 @@ class EmulatedKernels {
 Result<std::unique_ptr<EmulatedKernels>> build_emulated(const PreparedCase& prepared);
 
 /// The first returned value of every step.
-Result<std::vector<std::vector<float>>> emulate(const KernelCase& test, const PreparedCase& prepared, const EmulatedKernels& kernels, int mode);
+Result<std::vector<std::vector<float>>> emulate(const KernelCase& test, const PreparedCase& prepared, const EmulatedKernels& kernels,
+                                                int mode);
 
 }  // namespace heddle::testing

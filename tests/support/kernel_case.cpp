@@ -97,7 +97,8 @@ Result<std::vector<std::vector<float>>> interpret(const KernelCase& test, const 
     for (const ir::Value* argument : function.arguments()) {
       if (argument->type.state) continue;
       ir::interp::Tensor tensor{argument->type, {}, {}};
-      for (const CaseRow& row : step) tensor.i.push_back(argument->name == "tokens" ? row.token : argument->name == "slot" ? row.slot : row.position);
+      for (const CaseRow& row : step)
+        tensor.i.push_back(argument->name == "tokens" ? row.token : argument->name == "slot" ? row.slot : row.position);
       arguments.emplace(argument->name, std::move(tensor));
     }
     HEDDLE_ASSIGN(auto returned, interpreter.run(function, arguments, by_name));
@@ -106,7 +107,8 @@ Result<std::vector<std::vector<float>>> interpret(const KernelCase& test, const 
   return out;
 }
 
-std::string difference(const KernelCase& test, const std::vector<std::vector<float>>& wanted, const std::vector<std::vector<float>>& found) {
+std::string difference(const KernelCase& test, const std::vector<std::vector<float>>& wanted,
+                       const std::vector<std::vector<float>>& found) {
   std::string where;
   double worst = 0;
   for (std::size_t step = 0; step < wanted.size(); ++step) {
@@ -117,8 +119,8 @@ std::string difference(const KernelCase& test, const std::vector<std::vector<flo
       if (off <= test.tolerance) continue;  // false for NaN
       if (!(off <= worst)) {
         worst = off;
-        where = fmt::format("step {} [{}]: {} wanted, {} found ({:.2g} of the largest, {:.2g} allowed)", step, i, wanted[step][i], found[step][i], off,
-                            test.tolerance);
+        where = fmt::format("step {} [{}]: {} wanted, {} found ({:.2g} of the largest, {:.2g} allowed)", step, i, wanted[step][i],
+                            found[step][i], off, test.tolerance);
       }
       if (std::isnan(off)) return where;
     }

@@ -18,12 +18,12 @@ struct CaseRow {
 
 struct KernelCase {
   std::string name;
-  std::string text;                               // a module with one function (%tokens, %slot, %pos, states)
-  std::vector<std::vector<CaseRow>> steps;        // one after the other on the same caches
+  std::string text;                         // a module with one function (%tokens, %slot, %pos, states)
+  std::vector<std::vector<CaseRow>> steps;  // one after the other on the same caches
   std::int64_t slots = 1, capacity = 64;
-  double tolerance = 2e-5;                        // of the largest magnitude of a step's result
-  bool compiled_for_all = false;                  // one of those that are compiled for every architecture
-  bool slow = false;                              // on the emulator
+  double tolerance = 2e-5;        // of the largest magnitude of a step's result
+  bool compiled_for_all = false;  // one of those that are compiled for every architecture
+  bool slow = false;              // on the emulator
 };
 
 /// Cases of every loop kind: formats, row counts, odd sizes, programs before and after.

@@ -34,14 +34,16 @@ std::vector<std::vector<CaseRow>> prompt_steps(int rows, int positions) {
 }
 
 std::string function(int rows, const std::string& weights, const std::string& states, const std::string& body) {
-  return fmt::format("heddle-ir 1\n{0}func @decode_{1} decode rows={1} (%tokens: i32[{1}], %slot: i32[{1}], %pos: i32[{1}]{2}) {{\n{3}}}\n", weights, rows,
-                     states, body);
+  return fmt::format("heddle-ir 1\n{0}func @decode_{1} decode rows={1} (%tokens: i32[{1}], %slot: i32[{1}], %pos: i32[{1}]{2}) {{\n{3}}}\n",
+                     weights, rows, states, body);
 }
 
 std::string weight(const std::string& name, const std::string& type, int rows, int columns) {
   return fmt::format("weight @{} : {}[{}, {}]\n", name, type, rows, columns);
 }
-std::string vector(const std::string& name, int n, const std::string& type = "f32") { return fmt::format("weight @{} : {}[{}]\n", name, type, n); }
+std::string vector(const std::string& name, int n, const std::string& type = "f32") {
+  return fmt::format("weight @{} : {}[{}]\n", name, type, n);
+}
 
 std::string embed(int columns) { return weight("table", "f32", vocabulary, columns); }
 constexpr const char* embed_group = "  %x = group \"embed\" {\n    %x.in = embed @table, %tokens\n    yield %x.in\n  }\n";
@@ -52,7 +54,8 @@ bool is_block(const std::string& type) { return type.starts_with("q"); }
 KernelCase product(const std::string& type, int n, int k, int rows, bool quantized) {
   KernelCase out;
   out.name = fmt::format("product_{}_{}x{}_{}rows{}", type, n, k, rows, quantized ? "" : "_f32");
-  const std::string body = std::string(embed_group) + "  %y = group \"product\" {\n" + (quantized ? "    %a = quantize %x {format=\"q8_16\"}\n" : "") +
+  const std::string body = std::string(embed_group) + "  %y = group \"product\" {\n" +
+                           (quantized ? "    %a = quantize %x {format=\"q8_16\"}\n" : "") +
                            fmt::format("    %m = matmul @w, {}\n    yield %m\n  }}\n  ret %y\n", quantized ? "%a" : "%x");
   out.text = function(rows, embed(k) + weight("w", type, n, k), "", body);
   out.steps = decode_steps(rows, 2);
@@ -78,10 +81,8 @@ KernelCase layer(const Layer& l) {
   const int q_width = l.heads * l.head_dim, kv_width = l.kv_heads * l.head_dim, dims = l.dims ? l.dims : l.head_dim;
   const auto product_input = [&](const std::string& x, const std::string& gain, const std::string& to) {
     std::string out;
-    if (l.deferred)
-      out = fmt::format("    %{0}.s = rms_scale {1} {{eps=1e-05}}\n    %{0}.n = mul {1}, @{2}\n", to, x, gain);
-    else
-      out = fmt::format("    %{0}.n = rms_norm {1}, @{2} {{eps=1e-05}}\n", to, x, gain);
+    if (l.deferred) out = fmt::format("    %{0}.s = rms_scale {1} {{eps=1e-05}}\n    %{0}.n = mul {1}, @{2}\n", to, x, gain);
+    else out = fmt::format("    %{0}.n = rms_norm {1}, @{2} {{eps=1e-05}}\n", to, x, gain);
     if (l.quantized) out += fmt::format("    %{0} = quantize %{0}.n {{format=\"q8_16\"}}\n", to);
     return out;
   };
@@ -113,21 +114,25 @@ KernelCase layer(const Layer& l) {
   const std::string store = "    %kv1.in = kv_store %kv, %kr, %v, %slot, %pos\n";
   if (l.head_norm) {  // products, then a kernel for q and one for k and v
     body += "  %qp, %kp, %vp = group \"qkv\" {\n" + qkv + "    yield %q, %k, %v\n  }\n";
-    body += "  %qr = group \"q\" {\n    %qn = rms_norm %qp, @gq {eps=1e-06}\n" + fmt::format("    %qr.in = rope %qn, %pos{} {}\n", factors, attributes) +
-            "    yield %qr.in\n  }\n";
-    body += "  %kv1 = group \"kv\" {\n    %kn = rms_norm %kp, @gk {eps=1e-06}\n" + fmt::format("    %kr = rope %kn, %pos{} {}\n", factors, attributes) +
+    body += "  %qr = group \"q\" {\n    %qn = rms_norm %qp, @gq {eps=1e-06}\n" +
+            fmt::format("    %qr.in = rope %qn, %pos{} {}\n", factors, attributes) + "    yield %qr.in\n  }\n";
+    body += "  %kv1 = group \"kv\" {\n    %kn = rms_norm %kp, @gk {eps=1e-06}\n" +
+            fmt::format("    %kr = rope %kn, %pos{} {}\n", factors, attributes) +
             "    %kv1.in = kv_store %kv, %kr, %vp, %slot, %pos\n    yield %kv1.in\n  }\n";
   } else {
-    body += "  %qr, %kv1 = group \"qkv_rope_cache\" {\n" + qkv + fmt::format("    %qr.in = rope %q, %pos{0} {1}\n    %kr = rope %k, %pos{0} {1}\n", factors, attributes) +
-            store + "    yield %qr.in, %kv1.in\n  }\n";
+    body += "  %qr, %kv1 = group \"qkv_rope_cache\" {\n" + qkv +
+            fmt::format("    %qr.in = rope %q, %pos{0} {1}\n    %kr = rope %k, %pos{0} {1}\n", factors, attributes) + store +
+            "    yield %qr.in, %kv1.in\n  }\n";
   }
-  body += fmt::format("  %att = group \"attention\" {{\n    %att.f = attention %qr, %kv1, %slot, %pos {{heads={}, kv_heads={}, head_dim={}, scale={}, window={}, "
-                      "softcap={}}}\n",
-                      l.heads, l.kv_heads, l.head_dim, l.scale, l.window, l.softcap);
+  body += fmt::format(
+      "  %att = group \"attention\" {{\n    %att.f = attention %qr, %kv1, %slot, %pos {{heads={}, kv_heads={}, head_dim={}, scale={}, "
+      "window={}, "
+      "softcap={}}}\n",
+      l.heads, l.kv_heads, l.head_dim, l.scale, l.window, l.softcap);
   body += l.quantized ? "    %att.q = quantize %att.f {format=\"q8_16\"}\n    yield %att.q\n  }\n" : "    yield %att.f\n  }\n";
   body += "  %x1 = group \"output\" {\n    %o = matmul @wo, %att\n    %x1.in = add %x, %o\n    yield %x1.in\n  }\n";
-  body += "  %act = group \"gate_up_swiglu\" {\n" + product_input("%x1", "g2", "b") + multiply("gate", "wg", "b", true) + multiply("up", "wu", "b", true) +
-          "    %silu = silu %gate\n    %act.in = mul %silu, %up\n    yield %act.in\n  }\n";
+  body += "  %act = group \"gate_up_swiglu\" {\n" + product_input("%x1", "g2", "b") + multiply("gate", "wg", "b", true) +
+          multiply("up", "wu", "b", true) + "    %silu = silu %gate\n    %act.in = mul %silu, %up\n    yield %act.in\n  }\n";
   body += "  %x2 = group \"down\" {\n";
   body += l.quantized ? "    %act.q = quantize %act {format=\"q8_16\"}\n    %d = matmul @wd, %act.q\n" : "    %d = matmul @wd, %act\n";
   body += "    %x2.in = add %x1, %d\n    yield %x2.in\n  }\n  ret %x2, %kv1\n";
@@ -148,16 +153,18 @@ KernelCase layer(const Layer& l) {
 KernelCase embedding(const std::string& type, int columns, int rows) {
   KernelCase out;
   out.name = fmt::format("embed_{}_{}_{}rows", type, columns, rows);
-  out.text = function(rows, weight("table", type, vocabulary, columns) + vector("g", columns), "",
-                      "  %y = group \"embed\" {\n    %e = embed @table, %tokens\n    %c = constant {value=1.5}\n    %s = mul %e, %c\n    %t = add %s, @g\n"
-                      "    yield %t\n  }\n  ret %y\n");
+  out.text = function(
+      rows, weight("table", type, vocabulary, columns) + vector("g", columns), "",
+      "  %y = group \"embed\" {\n    %e = embed @table, %tokens\n    %c = constant {value=1.5}\n    %s = mul %e, %c\n    %t = add %s, @g\n"
+      "    yield %t\n  }\n  ret %y\n");
   out.steps = decode_steps(rows, 2);
   out.tolerance = 1e-6;
   return out;
 }
 
 /// Row-wise kernels: norm and quantize apart from their product; all elementwise ops; partial ropes; scales.
-KernelCase rowwise(const std::string& name, int columns, int rows, const std::string& weights, const std::string& body, double tolerance = 1e-5) {
+KernelCase rowwise(const std::string& name, int columns, int rows, const std::string& weights, const std::string& body,
+                   double tolerance = 1e-5) {
   KernelCase out;
   out.name = "rowwise_" + name;
   out.text = function(rows, embed(columns) + weights, "", embed_group + body);
@@ -175,20 +182,24 @@ std::vector<KernelCase> kernel_cases() {
     if (is_block(type)) out.push_back(product(type, 70, 512, 1, true));
     out.push_back(product(type, 70, 512, 1, false));
     out.back().compiled_for_all = true;
+    out.back().slow = is_block(type) && std::string(type) != "q6_K";
     out.push_back(product(type, 33, 768, 8, is_block(type)));
     out.push_back(embedding(type, 512, 2));
   }
-  for (int rows : {2, 3, 4, 5, 7}) out.push_back(product("q4_K", 40, 1536, rows, true));
+  for (int rows : {2, 3, 4, 5, 7}) {
+    out.push_back(product("q4_K", 40, 1536, rows, true));
+    out.back().slow = rows == 2 || rows == 4 || rows == 7;
+  }
   out.push_back(product("q6_K", 40, 1024, 4, true));
-  out.push_back(product("q8_0", 64, 64, 1, true));    // two blocks in a row
-  out.push_back(product("q8_0", 9, 96, 2, true));     // an odd number of blocks in a row
+  out.push_back(product("q8_0", 64, 64, 1, true));  // two blocks in a row
+  out.push_back(product("q8_0", 9, 96, 2, true));   // an odd number of blocks in a row
   out.push_back(product("q4_0", 50, 160, 1, false));
-  out.push_back(product("f32", 31, 172, 1, false));   // 43 pieces
-  out.push_back(product("f32", 5, 6, 2, false));      // pieces of 8 bytes
-  out.push_back(product("f32", 300, 7, 1, false));    // of 4
+  out.push_back(product("f32", 31, 172, 1, false));  // 43 pieces
+  out.push_back(product("f32", 5, 6, 2, false));     // pieces of 8 bytes
+  out.push_back(product("f32", 300, 7, 1, false));   // of 4
   out.push_back(product("f16", 12, 36, 1, false));
   out.push_back(product("bf16", 12, 10, 4, false));
-  out.push_back(product("f16", 3, 33, 1, false));     // of 2
+  out.push_back(product("f16", 3, 33, 1, false));  // of 2
   out.push_back(product("bf16", 300, 2048, 1, false));
   out.push_back(product("q4_K", 20, 14336, 8, true));
   out.push_back(product("f32", 20, 9216, 8, false));  // more rows than shared memory holds: in chunks
@@ -200,37 +211,172 @@ std::vector<KernelCase> kernel_cases() {
   out.push_back(layer({.name = "layer", .all = true}));
   out.push_back(layer({.name = "layer_deferred", .deferred = true, .all = true}));
   out.push_back(layer({.name = "layer_deferred_4rows", .rows = 4, .deferred = true}));
-  out.push_back(layer({.name = "layer_2rows", .rows = 2}));
+  out.push_back(layer({.name = "layer_2rows", .rows = 2, .slow = true}));
   out.push_back(layer({.name = "layer_8rows", .rows = 8, .all = true}));
   out.push_back(layer({.name = "layer_prompt_8rows", .rows = 8, .prompt = true, .steps = 300, .slow = true}));
-  out.push_back(layer({.name = "layer_qwen2", .heads = 6, .q = "q4_0", .k = "q8_0", .v = "q8_0", .gate = "q5_K", .up = "q4_K", .down = "q5_K", .pairing = "halves", .bias = true}));
-  out.push_back(layer({.name = "layer_qwen2_deferred_3rows", .rows = 3, .width = 512, .heads = 7, .kv_heads = 1, .q = "q8_0", .k = "q8_0", .v = "q8_0", .gate = "q8_0", .up = "q8_0", .down = "q8_0", .pairing = "halves", .deferred = true, .bias = true}));
-  out.push_back(layer({.name = "layer_qwen3", .rows = 2, .heads = 4, .head_dim = 128, .pairing = "halves", .head_norm = true, .scale = 0.0883883}));
-  out.push_back(layer({.name = "layer_stories", .width = 64, .heads = 8, .kv_heads = 4, .head_dim = 8, .ffn = 172, .q = "f32", .k = "f32", .v = "f32", .gate = "f32", .up = "f32", .down = "f32", .cache = "f32", .quantized = false, .steps = 12, .scale = 0.353553, .tolerance = 2e-5, .all = true}));
+  out.push_back(layer({.name = "layer_qwen2",
+                       .heads = 6,
+                       .q = "q4_0",
+                       .k = "q8_0",
+                       .v = "q8_0",
+                       .gate = "q5_K",
+                       .up = "q4_K",
+                       .down = "q5_K",
+                       .pairing = "halves",
+                       .bias = true}));
+  out.push_back(layer({.name = "layer_qwen2_deferred_3rows",
+                       .rows = 3,
+                       .width = 512,
+                       .heads = 7,
+                       .kv_heads = 1,
+                       .q = "q8_0",
+                       .k = "q8_0",
+                       .v = "q8_0",
+                       .gate = "q8_0",
+                       .up = "q8_0",
+                       .down = "q8_0",
+                       .pairing = "halves",
+                       .deferred = true,
+                       .bias = true}));
+  out.push_back(
+      layer({.name = "layer_qwen3", .rows = 2, .heads = 4, .head_dim = 128, .pairing = "halves", .head_norm = true, .scale = 0.0883883}));
+  out.push_back(layer({.name = "layer_stories",
+                       .width = 64,
+                       .heads = 8,
+                       .kv_heads = 4,
+                       .head_dim = 8,
+                       .ffn = 172,
+                       .q = "f32",
+                       .k = "f32",
+                       .v = "f32",
+                       .gate = "f32",
+                       .up = "f32",
+                       .down = "f32",
+                       .cache = "f32",
+                       .quantized = false,
+                       .steps = 12,
+                       .scale = 0.353553,
+                       .tolerance = 2e-5,
+                       .all = true}));
   out.push_back(layer({.name = "layer_f32_activations", .rows = 2, .quantized = false}));
-  out.push_back(layer({.name = "layer_bf16", .q = "bf16", .k = "bf16", .v = "bf16", .gate = "bf16", .up = "bf16", .down = "bf16", .factors = true, .quantized = false}));
-  out.push_back(layer({.name = "layer_f16_partial_rope", .rows = 4, .heads = 4, .head_dim = 96, .dims = 64, .q = "f16", .k = "f16", .v = "bf16", .gate = "f16", .up = "f16", .down = "f16", .cache = "f32", .pairing = "halves", .quantized = false, .window = 3, .softcap = 20}));
-  out.push_back(layer({.name = "layer_head80_adjacent_partial", .heads = 4, .head_dim = 80, .dims = 32, .q = "q8_0", .cache = "f32", .quantized = false, .deferred = true}));
-  out.push_back(layer({.name = "layer_head256", .heads = 2, .kv_heads = 1, .head_dim = 256, .cache = "f32", .scale = 0.0625}));
+  out.push_back(layer({.name = "layer_bf16",
+                       .q = "bf16",
+                       .k = "bf16",
+                       .v = "bf16",
+                       .gate = "bf16",
+                       .up = "bf16",
+                       .down = "bf16",
+                       .factors = true,
+                       .quantized = false}));
+  out.push_back(layer({.name = "layer_f16_partial_rope",
+                       .rows = 4,
+                       .heads = 4,
+                       .head_dim = 96,
+                       .dims = 64,
+                       .q = "f16",
+                       .k = "f16",
+                       .v = "bf16",
+                       .gate = "f16",
+                       .up = "f16",
+                       .down = "f16",
+                       .cache = "f32",
+                       .pairing = "halves",
+                       .quantized = false,
+                       .window = 3,
+                       .softcap = 20}));
+  out.push_back(layer({.name = "layer_head80_adjacent_partial",
+                       .heads = 4,
+                       .head_dim = 80,
+                       .dims = 32,
+                       .q = "q8_0",
+                       .cache = "f32",
+                       .quantized = false,
+                       .deferred = true}));
+  out.push_back(
+      layer({.name = "layer_head256", .heads = 2, .kv_heads = 1, .head_dim = 256, .cache = "f32", .scale = 0.0625, .slow = true}));
   out.push_back(layer({.name = "layer_head256_f16", .heads = 8, .kv_heads = 1, .head_dim = 256, .window = 4, .steps = 9, .scale = 0.0625}));
   out.push_back(layer({.name = "layer_12_heads_on_one_key", .heads = 12, .kv_heads = 1, .head_dim = 64, .quantized = false, .steps = 4}));
   // Contexts in several splits.
-  out.push_back(layer({.name = "layer_splits", .rows = 8, .width = 128, .heads = 2, .kv_heads = 1, .head_dim = 128, .ffn = 64, .q = "f16", .k = "f16", .v = "f16", .gate = "f16", .up = "f16", .down = "f16", .cache = "f32", .quantized = false, .prompt = true, .steps = 150}));
-  out.push_back(layer({.name = "layer_window_across_splits", .rows = 4, .width = 128, .heads = 4, .kv_heads = 4, .head_dim = 128, .ffn = 64, .q = "q8_0", .k = "q8_0", .v = "q8_0", .gate = "q8_0", .up = "q8_0", .down = "q8_0", .quantized = false, .prompt = true, .window = 200, .steps = 280, .slow = true}));
-  out.push_back(layer({.name = "layer_12_heads_long", .rows = 8, .heads = 12, .kv_heads = 1, .head_dim = 64, .quantized = false, .prompt = true, .steps = 600, .slow = true}));
-  out.push_back(layer({.name = "layer_stories_long", .width = 64, .heads = 8, .kv_heads = 4, .head_dim = 8, .ffn = 172, .q = "f32", .k = "f32", .v = "f32", .gate = "f32", .up = "f32", .down = "f32", .cache = "f32", .quantized = false, .steps = 250, .scale = 0.353553, .slow = true}));
+  out.push_back(layer({.name = "layer_splits",
+                       .rows = 8,
+                       .width = 128,
+                       .heads = 2,
+                       .kv_heads = 1,
+                       .head_dim = 128,
+                       .ffn = 64,
+                       .q = "f16",
+                       .k = "f16",
+                       .v = "f16",
+                       .gate = "f16",
+                       .up = "f16",
+                       .down = "f16",
+                       .cache = "f32",
+                       .quantized = false,
+                       .prompt = true,
+                       .steps = 150}));
+  out.push_back(layer({.name = "layer_window_across_splits",
+                       .rows = 4,
+                       .width = 128,
+                       .heads = 4,
+                       .kv_heads = 4,
+                       .head_dim = 128,
+                       .ffn = 64,
+                       .q = "q8_0",
+                       .k = "q8_0",
+                       .v = "q8_0",
+                       .gate = "q8_0",
+                       .up = "q8_0",
+                       .down = "q8_0",
+                       .quantized = false,
+                       .prompt = true,
+                       .window = 200,
+                       .steps = 280,
+                       .slow = true}));
+  out.push_back(layer({.name = "layer_12_heads_long",
+                       .rows = 8,
+                       .heads = 12,
+                       .kv_heads = 1,
+                       .head_dim = 64,
+                       .quantized = false,
+                       .prompt = true,
+                       .steps = 600,
+                       .slow = true}));
+  out.push_back(layer({.name = "layer_stories_long",
+                       .width = 64,
+                       .heads = 8,
+                       .kv_heads = 4,
+                       .head_dim = 8,
+                       .ffn = 172,
+                       .q = "f32",
+                       .k = "f32",
+                       .v = "f32",
+                       .gate = "f32",
+                       .up = "f32",
+                       .down = "f32",
+                       .cache = "f32",
+                       .quantized = false,
+                       .steps = 250,
+                       .scale = 0.353553,
+                       .slow = true}));
 
-  const std::string q8 = "    %y.q = quantize %n {format=\"q8_16\"}\n    yield %y.q\n  }\n  %z = group \"product\" {\n    %m = matmul @w, %y\n    yield %m\n  }\n  ret %z\n";
-  out.push_back(rowwise("norm_quantize", 512, 2, vector("g", 512) + weight("w", "q8_0", 48, 512), "  %y = group \"norm\" {\n    %n = rms_norm %x, @g {eps=1e-05}\n" + q8, 2e-4));
+  const std::string q8 =
+      "    %y.q = quantize %n {format=\"q8_16\"}\n    yield %y.q\n  }\n  %z = group \"product\" {\n    %m = matmul @w, %y\n    yield %m\n  "
+      "}\n  ret %z\n";
+  out.push_back(rowwise("norm_quantize", 512, 2, vector("g", 512) + weight("w", "q8_0", 48, 512),
+                        "  %y = group \"norm\" {\n    %n = rms_norm %x, @g {eps=1e-05}\n" + q8, 2e-4));
   out.push_back(rowwise("head_norm_rope", 384, 3, vector("g", 96, "bf16"),
-                        "  %y = group \"norm\" {\n    %n = rms_norm %x, @g {eps=1e-06}\n    %r = rope %n, %pos {head_dim=96, dims=64, theta=1000000, pairing=\"halves\"}\n"
+                        "  %y = group \"norm\" {\n    %n = rms_norm %x, @g {eps=1e-06}\n    %r = rope %n, %pos {head_dim=96, dims=64, "
+                        "theta=1000000, pairing=\"halves\"}\n"
                         "    yield %r\n  }\n  ret %y\n"));
   out.push_back(rowwise("scale", 100, 1, "",
-                        "  %s = group \"scale\" {\n    %r = rms_scale %x {eps=1e-05}\n    yield %r\n  }\n  %y = group \"mul\" {\n    %m = mul %x, %s\n    %o = rope %m, %pos "
+                        "  %s = group \"scale\" {\n    %r = rms_scale %x {eps=1e-05}\n    yield %r\n  }\n  %y = group \"mul\" {\n    %m = "
+                        "mul %x, %s\n    %o = rope %m, %pos "
                         "{head_dim=20, dims=10, theta=10000, pairing=\"adjacent\"}\n    yield %o\n  }\n  ret %y\n"));
   out.push_back(rowwise("every_op", 70, 2, vector("g", 70),
-                        "  %y = group \"ops\" {\n    %a = add %x, @g\n    %b = sub %a, @g\n    %c = div %b, @g\n    %d = max %c, %x\n    %e = neg %d\n    %f = exp %e\n"
-                        "    %h = tanh %f\n    %i = sigmoid %h\n    %j = silu %i\n    %k = gelu %j\n    %l = relu %k\n    %m = mul %l, %l\n    yield %m\n  }\n  ret %y\n"));
+                        "  %y = group \"ops\" {\n    %a = add %x, @g\n    %b = sub %a, @g\n    %c = div %b, @g\n    %d = max %c, %x\n    "
+                        "%e = neg %d\n    %f = exp %e\n"
+                        "    %h = tanh %f\n    %i = sigmoid %h\n    %j = silu %i\n    %k = gelu %j\n    %l = relu %k\n    %m = mul %l, "
+                        "%l\n    yield %m\n  }\n  ret %y\n"));
   return out;
 }
 
