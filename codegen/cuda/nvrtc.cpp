@@ -4,6 +4,7 @@
 
 #include <array>
 #include <charconv>
+#include <filesystem>
 #include <string_view>
 
 namespace heddle::codegen::cuda {
@@ -35,6 +36,16 @@ std::vector<std::string> usual_places() {
        {"", "/usr/local/cuda/lib64/", HEDDLE_CUDA_DIR "/nvidia/cu13/lib/", HEDDLE_CUDA_DIR "/nvidia/cuda_nvrtc/lib/"})
     for (const char* name : names) places.push_back(folder + name);
   return places;
+}
+
+/// NVRTC opens its own second library by bare name when it first compiles. Outside the loader's search path (a wheel's folder) that finds
+/// it only if it is open already; it then stays open.
+void open_builtins_beside(const std::string& library) {
+  const std::filesystem::path folder = std::filesystem::path(library).parent_path();
+  if (folder.empty()) return;
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored))
+    if (entry.path().filename().string().starts_with("libnvrtc-builtins.so.")) dlopen(entry.path().c_str(), RTLD_NOW | RTLD_GLOBAL);
 }
 
 }  // namespace
@@ -82,7 +93,10 @@ Result<std::shared_ptr<const Nvrtc>> Nvrtc::open(const std::vector<std::string>&
   for (const std::string& candidate : candidates) {
     auto library = std::make_unique<Library>();
     library->handle = dlopen(candidate.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (library->handle && library->load()) return std::shared_ptr<const Nvrtc>(new Nvrtc(std::move(library)));
+    if (library->handle && library->load()) {
+      open_builtins_beside(candidate);
+      return std::shared_ptr<const Nvrtc>(new Nvrtc(std::move(library)));
+    }
     if (first.empty()) first = library->handle ? candidate + ": it is too old" : std::string(dlerror());
   }
   return error("libnvrtc.so cannot be opened ({}): it is needed for --target cuda", first);

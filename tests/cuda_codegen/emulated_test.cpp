@@ -17,7 +17,7 @@ TEST_P(Emulated, AgreesWithTheInterpreter) {
     ASSERT_TRUE(wanted.ok()) << wanted.error().message();
     auto kernels = build_emulated(*prepared);
     ASSERT_TRUE(kernels.ok()) << kernels.error().message();
-    for (int mode : {int(copies_late), int(backwards)}) {
+    for (int mode : {int(copies_at_once), copies_late | backwards}) {
       auto found = emulate(test, *prepared, **kernels, mode);
       ASSERT_TRUE(found.ok()) << found.error().message();
       EXPECT_EQ(difference(test, *wanted, *found), "") << "mode " << mode;

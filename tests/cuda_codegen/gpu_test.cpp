@@ -49,13 +49,19 @@ Result<void> make_ready(const KernelCase& test, const std::string& target, bool 
   model.bytes = file.size();
   std::ofstream(model.path, std::ios::binary).write(file.data(), std::streamsize(file.size()));
   out.plan->model = std::make_unique<plan::ModelInfoT>();
+  // The device refuses tokens outside the vocabulary; a case's outputs are no logits, so its tokens say how large it must be.
   out.plan->model->vocabulary = std::uint32_t(out.plan->entries.front()->outputs.front()->shape.back());
+  for (const auto& step : test.steps)
+    for (const CaseRow& row : step) out.plan->model->vocabulary = std::max(out.plan->model->vocabulary, std::uint32_t(row.token) + 1);
   return {};
 }
 
 Result<std::vector<std::vector<float>>> run(const KernelCase& test, const GpuCase& ready, const CudaOptions& options) {
   HEDDLE_ASSIGN(auto device, runtime::make_cuda_device(options));
-  HEDDLE_TRY(device->load(ready.plan, {.slots = test.slots, .context = test.capacity}, {}));
+  std::int64_t slots = test.slots;  // cases without a cache number their rows' slots freely
+  for (const auto& step : test.steps)
+    for (const CaseRow& row : step) slots = std::max<std::int64_t>(slots, row.slot + 1);
+  HEDDLE_TRY(device->load(ready.plan, {.slots = slots, .context = test.capacity}, {}));
   std::vector<std::vector<float>> out;
   for (const auto& step : test.steps) {
     std::vector<runtime::StepRow> rows;

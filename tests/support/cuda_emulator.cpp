@@ -116,27 +116,25 @@ void Scheduler::run_block(unsigned threads, bool backwards) {
   const auto all_wait = [&](unsigned begin, unsigned end, Waits what, Waits or_what) {
     return std::all_of(fibers.begin() + begin, fibers.begin() + end, [&](const Fiber& f) { return f.waits == what || f.waits == or_what; });
   };
+  // A warp runs until all its lanes are at a barrier of the block or done, far ahead of the others.
   while (!all_wait(0, threads, Waits::done, Waits::done)) {
-    bool moved = false;
-    for (unsigned n = 0; n < threads; ++n) {
-      const unsigned i = backwards ? threads - 1 - n : n;
-      if (fibers[i].waits != Waits::nothing) continue;
-      current = &fibers[i];
-      core.thread = {i, 0, 0};
-      swapcontext(&context, &current->context);
-      moved = true;
-    }
-    if (all_wait(0, threads, Waits::block, Waits::done)) {
-      for (unsigned i = 0; i < threads; ++i)
-        if (fibers[i].waits == Waits::block) fibers[i].waits = Waits::nothing, moved = true;
-    } else {
-      for (unsigned warp = 0; warp < threads; warp += 32) {
-        if (!all_wait(warp, warp + 32, Waits::warp, Waits::warp)) continue;
-        for (unsigned i = warp; i < warp + 32; ++i) seen[i] = fibers[i].offered, fibers[i].waits = Waits::nothing;
-        moved = true;
+    for (unsigned n = 0; n < threads / 32; ++n) {
+      const unsigned warp = (backwards ? threads / 32 - 1 - n : n) * 32;
+      for (bool together = true; together;) {
+        for (unsigned l = 0; l < 32; ++l) {
+          const unsigned i = warp + (backwards ? 31 - l : l);
+          if (fibers[i].waits != Waits::nothing) continue;
+          current = &fibers[i];
+          core.thread = {i, 0, 0};
+          swapcontext(&context, &current->context);
+        }
+        together = all_wait(warp, warp + 32, Waits::warp, Waits::warp);
+        for (unsigned i = warp; together && i < warp + 32; ++i) seen[i] = fibers[i].offered, fibers[i].waits = Waits::nothing;
       }
     }
-    if (!moved) stop("its threads wait for each other");
+    if (!all_wait(0, threads, Waits::block, Waits::done)) stop("its threads wait for each other");
+    for (unsigned i = 0; i < threads; ++i)
+      if (fibers[i].waits == Waits::block) fibers[i].waits = Waits::nothing;
   }
 }
 
