@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "runtime/text/special_tokens.h"
+#include "runtime/token_source.h"
 
 namespace heddle::runtime {
 namespace {
@@ -57,10 +58,10 @@ class StopFilter {
   std::string held_;
 };
 
-bool is_end(const Session& session, const text::Tokenizer* tokenizer, std::int32_t token) {
-  if (tokenizer) return tokenizer->is_end(token);
+std::vector<std::int32_t> end_tokens_of(const Session& session, const GenerateOptions& options) {
   const auto& vocabulary = session.plan().vocabulary;
-  return vocabulary && std::find(vocabulary->end_tokens.begin(), vocabulary->end_tokens.end(), token) != vocabulary->end_tokens.end();
+  if (options.ignore_end || !vocabulary) return {};
+  return vocabulary->end_tokens;
 }
 
 bool all_control(const text::Tokenizer& tokenizer, std::span<const std::int32_t> tokens) {
@@ -96,24 +97,24 @@ Result<GenerateResult> generate(Session& session, const text::Tokenizer* tokeniz
   if (tokenizer) detokenizer.emplace(*tokenizer, session.position() == 0 && all_control(*tokenizer, prompt));
   StopFilter filter(options.stop, text);
 
+  const std::vector<std::int32_t> end_tokens = end_tokens_of(session, options);
   auto start = Clock::now();
-  HEDDLE_ASSIGN(std::span<const float> logits, session.feed(prompt));
-  result.prefill_seconds = seconds_since(start);
+  HEDDLE_TRY(session.feed_all_but_last(prompt));
+  HEDDLE_ASSIGN(const auto source, token_source(session, prompt, options, end_tokens));
+  result.drawn_on_device = source->on_device();
 
-  start = Clock::now();
-  std::vector<std::int32_t> history(prompt.begin(), prompt.end());
   const auto step = [&]() -> Result<std::optional<StopReason>> {  // one token; a reason ends the loop
     if (options.max_tokens >= 0 && std::int64_t(result.tokens.size()) >= options.max_tokens) return std::optional(StopReason::length);
-    if (!result.tokens.empty()) {  // only now that one more token is wanted
-      if (session.position() >= session.context()) return std::optional(StopReason::context_full);
-      HEDDLE_ASSIGN(logits, session.feed({&result.tokens.back(), 1}));
+    HEDDLE_ASSIGN(const auto next, source->next());
+    if (result.prefill_seconds == 0) {
+      result.prefill_seconds = seconds_since(start);
+      start = Clock::now();
     }
-    HEDDLE_ASSIGN(const std::int32_t id, sample(logits, options.sampling, history, std::uint64_t(session.position())));
-    if (!options.ignore_end && is_end(session, tokenizer, id)) return std::optional(StopReason::end);
-    result.tokens.push_back(id);
-    history.push_back(id);
-    const bool go_on = !token || token(id);
-    if (detokenizer && filter.add(detokenizer->add(id))) return std::optional(StopReason::stop_text);
+    if (!next) return std::optional(StopReason::context_full);
+    if (next->end) return std::optional(StopReason::end);
+    result.tokens.push_back(next->id);
+    const bool go_on = !token || token(next->id);
+    if (detokenizer && filter.add(detokenizer->add(next->id))) return std::optional(StopReason::stop_text);
     if (!go_on) return std::optional(StopReason::cancelled);
     return std::optional<StopReason>();
   };
@@ -121,6 +122,7 @@ Result<GenerateResult> generate(Session& session, const text::Tokenizer* tokeniz
   while (!reason) {
     HEDDLE_ASSIGN(reason, step());
   }
+  HEDDLE_TRY(source->finish());
   result.reason = *reason;
   result.decode_seconds = seconds_since(start);
 

@@ -22,7 +22,9 @@ struct GenerateOptions {
 struct GenerateResult {
   std::vector<std::int32_t> tokens;  // generated, the end token left out
   StopReason reason = StopReason::length;
-  double prefill_seconds = 0, decode_seconds = 0;
+  double prefill_seconds = 0;  // until the first token is there
+  double decode_seconds = 0;   // from then on
+  bool drawn_on_device = false;
   std::int64_t prompt_tokens = 0;
 };
 

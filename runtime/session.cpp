@@ -7,6 +7,7 @@ namespace {
 
 /// A step reads all weights once, which costs about as much as computing this many rows. Only chooses between entry points.
 constexpr double rows_per_weight_read = 8;
+constexpr std::size_t most_sequences = 1024;
 
 /// The entry points that a session uses, by index.
 struct Entries {
@@ -43,10 +44,10 @@ std::size_t choose_chunk(const plan::PlanT& plan, const Entries& entries, std::s
   return best;
 }
 
-/// The rows of one step: tokens from `position` on in slot 0, then idle rows.
-std::vector<StepRow> rows_of(std::span<const std::int32_t> tokens, std::int64_t position, std::size_t rows) {
+/// The rows of one step: tokens of a slot from `position` on, then idle rows.
+std::vector<StepRow> rows_of(std::span<const std::int32_t> tokens, std::int32_t slot, std::int64_t position, std::size_t rows) {
   std::vector<StepRow> out(rows);
-  for (std::size_t i = 0; i < tokens.size(); ++i) out[i] = {tokens[i], 0, std::int32_t(position + std::int64_t(i))};
+  for (std::size_t i = 0; i < tokens.size(); ++i) out[i] = {tokens[i], slot, std::int32_t(position + std::int64_t(i))};
   return out;
 }
 
@@ -65,14 +66,25 @@ Result<void> check_tokens(std::span<const std::int32_t> tokens, const plan::Plan
 
 Result<Session> Session::open(std::unique_ptr<Device> device, std::shared_ptr<const plan::PlanT> plan, std::int64_t context,
                               const Progress& progress) {
+  HEDDLE_ASSIGN(auto one, open_several(std::move(device), std::move(plan), 1, context, progress));
+  return std::move(one.front());
+}
+
+Result<std::vector<Session>> Session::open_several(std::unique_ptr<Device> device, std::shared_ptr<const plan::PlanT> plan,
+                                                   std::size_t count, std::int64_t context, const Progress& progress) {
   if (!find_entries(*plan)) return error("the plan has no decode entry point of one row");
   if (context < 1 || context > INT32_MAX) return error("context is {}, wanted 1 to {}", context, INT32_MAX);
-  HEDDLE_TRY(device->load(plan, Capacity{1, context}, progress));
-  Session session;
-  session.device_ = std::move(device);
-  session.plan_ = std::move(plan);
-  session.context_ = context;
-  return session;
+  if (count < 1 || count > most_sequences) return error("{} sequences, wanted 1 to {}", count, most_sequences);
+  HEDDLE_TRY(device->load(plan, Capacity{std::int64_t(count), context}, progress));
+  const std::shared_ptr<Device> shared = std::move(device);
+  std::vector<Session> sessions(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    sessions[i].device_ = shared;
+    sessions[i].plan_ = plan;
+    sessions[i].slot_ = std::int32_t(i);
+    sessions[i].context_ = context;
+  }
+  return sessions;
 }
 
 void Session::rewind(std::int64_t position) {
@@ -80,19 +92,44 @@ void Session::rewind(std::int64_t position) {
   position_ = position;
 }
 
-Result<std::span<const float>> Session::feed(std::span<const std::int32_t> tokens) {
+Result<void> Session::feed_all_but_last(std::span<const std::int32_t> tokens) {
   HEDDLE_TRY(check_tokens(tokens, *plan_, position_, context_));
   const Entries entries = *find_entries(*plan_);
-  while (!tokens.empty()) {
-    const std::size_t before_last = tokens.size() - 1;
-    const std::size_t entry = before_last == 0 ? entries.decode : choose_chunk(*plan_, entries, before_last);
-    const std::size_t rows = plan_->entries[entry]->rows, count = std::min(rows, std::max<std::size_t>(before_last, 1));
-    HEDDLE_TRY(device_->run(entry, rows_of(tokens.first(count), position_, rows)));
+  for (auto left = tokens.first(tokens.size() - 1); !left.empty();) {
+    const std::size_t entry = choose_chunk(*plan_, entries, left.size());
+    const std::size_t rows = plan_->entries[entry]->rows, count = std::min(rows, left.size());
+    HEDDLE_TRY(device_->run(entry, rows_of(left.first(count), slot_, position_, rows)));
     position_ += std::int64_t(count);
-    tokens = tokens.subspan(count);
+    left = left.subspan(count);
   }
-  return device_->logits(entries.decode, 0);
+  return {};
 }
+
+Result<std::span<const float>> Session::feed(std::span<const std::int32_t> tokens) {
+  HEDDLE_TRY(feed_all_but_last(tokens));
+  const std::size_t decode = find_entries(*plan_)->decode;
+  HEDDLE_TRY(device_->run(decode, rows_of(tokens.last(1), slot_, position_, 1)));
+  ++position_;
+  return device_->logits(decode, 0);
+}
+
+bool Session::can_draw(const SamplingOptions& sampling) const { return device_->can_generate(find_entries(*plan_)->decode, sampling); }
+
+Result<void> Session::begin_draws(std::span<const std::int32_t> history, const SamplingOptions& sampling, std::int64_t max_tokens,
+                                  std::span<const std::int32_t> end_tokens) {
+  HEDDLE_TRY(check_tokens(history.last(std::min<std::size_t>(history.size(), 1)), *plan_, position_, context_));
+  const GenerationRow row{{history.back(), slot_, std::int32_t(position_)}, sampling, history, max_tokens};
+  return device_->begin_generation(find_entries(*plan_)->decode, {&row, 1}, end_tokens);
+}
+
+Result<Draw> Session::draw() {
+  HEDDLE_ASSIGN(const std::span<const Draw> draws, device_->next_draws());
+  HEDDLE_CHECK(draws.size() == 1 && draws[0].kind != Draw::none, "a draw behind the last one");
+  ++position_;
+  return draws[0];
+}
+
+Result<void> Session::end_draws() { return device_->end_generation(); }
 
 Result<void> Session::feed_all_logits(std::span<const std::int32_t> tokens,
                                       const std::function<Result<void>(std::size_t, std::span<const float>)>& row) {
@@ -100,7 +137,7 @@ Result<void> Session::feed_all_logits(std::span<const std::int32_t> tokens,
   const std::size_t entry = find_entries(*plan_)->widest_decode, rows = plan_->entries[entry]->rows;
   for (std::size_t begin = 0; begin < tokens.size(); begin += rows) {
     const auto chunk = tokens.subspan(begin, std::min(rows, tokens.size() - begin));
-    HEDDLE_TRY(device_->run(entry, rows_of(chunk, position_, rows)));
+    HEDDLE_TRY(device_->run(entry, rows_of(chunk, slot_, position_, rows)));
     position_ += std::int64_t(chunk.size());
     for (std::size_t i = 0; i < chunk.size(); ++i) {
       HEDDLE_ASSIGN(const std::span<const float> logits, device_->logits(entry, i));

@@ -13,6 +13,10 @@ class Session {
   /// Loads the plan on the device with room for `context` positions. The plan must have a decode entry point of one row.
   static Result<Session> open(std::unique_ptr<Device> device, std::shared_ptr<const plan::PlanT> plan, std::int64_t context,
                               const Progress& progress = {});
+  /// As `open`, for `count` sequences of `context` positions each that share the device. Only one of them may be fed at a time, except
+  /// through `draw_together`.
+  static Result<std::vector<Session>> open_several(std::unique_ptr<Device> device, std::shared_ptr<const plan::PlanT> plan,
+                                                   std::size_t count, std::int64_t context, const Progress& progress = {});
 
   const plan::PlanT& plan() const { return *plan_; }
   Device& device() { return *device_; }
@@ -25,12 +29,32 @@ class Session {
   /// spare rows idle), a decode step for the last. "context is full: 2048 positions, 2049 wanted" when it does not fit; nothing is fed then.
   Result<std::span<const float>> feed(std::span<const std::int32_t> tokens);
 
+  /// Feeds all tokens but the last, which may be the only one. Refuses what `feed` would refuse.
+  Result<void> feed_all_but_last(std::span<const std::int32_t> tokens);
+
+  /// True if the device can draw tokens with these knobs itself; then:
+  bool can_draw(const SamplingOptions& sampling) const;
+  /// Starts draws behind `history`, whose last token is the only one that has not been fed. Until `end_draws` nothing else is fed.
+  Result<void> begin_draws(std::span<const std::int32_t> history, const SamplingOptions& sampling, std::int64_t max_tokens,
+                           std::span<const std::int32_t> end_tokens);
+  /// The next token; `position` grows by one. Not called again after a draw that is not Draw::more.
+  Result<Draw> draw();
+  Result<void> end_draws();
+
+  /// Draws `count` tokens for each of several sessions of one device, all in one step at a time, by the same knobs and no end tokens.
+  /// histories[i] are the tokens of sessions[i], of which the last has not been fed. Returns the tokens drawn for each. The device draws
+  /// where it can. "8 sequences together, the widest decode entry point has 4 rows".
+  static Result<std::vector<std::vector<std::int32_t>>> draw_together(std::span<Session> sessions,
+                                                                      std::span<const std::vector<std::int32_t>> histories,
+                                                                      const SamplingOptions& sampling, std::int64_t count);
+
   /// Feeds all tokens and calls `row(i, logits after token i)` for each, through the widest decode entry point (perplexity).
   Result<void> feed_all_logits(std::span<const std::int32_t> tokens, const std::function<Result<void>(std::size_t, std::span<const float>)>& row);
 
  private:
-  std::unique_ptr<Device> device_;
+  std::shared_ptr<Device> device_;
   std::shared_ptr<const plan::PlanT> plan_;
+  std::int32_t slot_ = 0;
   std::int64_t context_ = 0, position_ = 0;
 };
 

@@ -14,6 +14,7 @@ namespace {
 struct Options {
   std::string model, format = "md";
   std::vector<std::int64_t> prompt{512}, generate{128}, depth{0};
+  std::vector<std::size_t> sequences{1};
   int repetitions = 5;
   CompileOptions compile;
   DeviceOptions device;
@@ -47,22 +48,24 @@ std::vector<std::int32_t> random_tokens(std::int64_t n, std::uint32_t vocabulary
   return out;
 }
 
-Result<Row> measure(runtime::Session& session, std::string name, std::int64_t depth, std::int64_t tokens, bool generate, int repetitions) {
+/// What is repeated, on sessions rewound to the depth.
+using Work = std::function<Result<void>(std::span<runtime::Session>)>;
+
+/// Repeats `work`, which makes or reads `tokens` in all, behind a context of `depth` tokens that is filled once.
+Result<Row> measure(std::span<runtime::Session> sessions, std::string name, std::int64_t depth, std::int64_t tokens, int repetitions,
+                    const Work& work) {
   Row row{std::move(name), {}};
-  const std::uint32_t vocabulary = session.plan().model->vocabulary;
-  const auto context = random_tokens(depth, vocabulary), work = random_tokens(tokens, vocabulary);
-  session.rewind(0);
-  if (depth > 0) {
-    HEDDLE_TRY(session.feed(context));
+  const auto context = random_tokens(depth, sessions[0].plan().model->vocabulary);
+  for (runtime::Session& session : sessions) {
+    session.rewind(0);
+    if (depth > 0) {
+      HEDDLE_TRY(session.feed(context));
+    }
   }
   for (int r = -1; r < repetitions; ++r) {  // the first is a warm-up
-    session.rewind(depth);
+    for (runtime::Session& session : sessions) session.rewind(depth);
     const auto start = std::chrono::steady_clock::now();
-    if (generate) {
-      for (std::int32_t token : work) HEDDLE_TRY(session.feed({&token, 1}));
-    } else {
-      HEDDLE_TRY(session.feed(work));
-    }
+    HEDDLE_TRY(work(sessions));
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     if (r >= 0) row.rates.push_back(double(tokens) / seconds);
     if (interrupted()) return error("interrupted");
@@ -70,26 +73,53 @@ Result<Row> measure(runtime::Session& session, std::string name, std::int64_t de
   return row;
 }
 
+/// A prompt of `tokens` for one sequence.
+Work read_prompt(std::vector<std::int32_t> tokens) {
+  return [tokens = std::move(tokens)](std::span<runtime::Session> sessions) -> Result<void> {
+    HEDDLE_TRY(sessions[0].feed(tokens));
+    return {};
+  };
+}
+
+/// `tokens` drawn greedily for every sequence, each from a token of its own.
+Work generate(std::int64_t tokens, std::size_t sequences, std::uint32_t vocabulary) {
+  std::vector<std::vector<std::int32_t>> starts;
+  for (const std::int32_t token : random_tokens(std::int64_t(sequences), vocabulary)) starts.push_back({token});
+  return [tokens, starts = std::move(starts)](std::span<runtime::Session> sessions) -> Result<void> {
+    runtime::SamplingOptions greedy;
+    greedy.temperature = 0;
+    HEDDLE_TRY(runtime::Session::draw_together(sessions, starts, greedy, tokens));
+    return {};
+  };
+}
+
 Result<void> run(const Options& options) {
   if (options.format != "md" && options.format != "json") return error("-o {}: known are md, json", options.format);
   HEDDLE_ASSIGN(auto compiled, plan_for(options.model, options.compile));
   const auto largest = [](const std::vector<std::int64_t>& list) { return list.empty() ? 0 : *std::ranges::max_element(list); };
   const std::int64_t context = largest(options.depth) + std::max(largest(options.prompt), largest(options.generate));
-  HEDDLE_ASSIGN(auto session, open_session(compiled.plan, std::max<std::int64_t>(context, 1), options.device));
+  const std::size_t most = options.sequences.empty() ? 1 : *std::ranges::max_element(options.sequences);
+  HEDDLE_ASSIGN(auto sessions, open_sessions(compiled.plan, most, std::max<std::int64_t>(context, 1), options.device));
+  runtime::Session& session = sessions.front();
+  const std::uint32_t vocabulary = session.plan().model->vocabulary;
   catch_interrupt();
   std::vector<Row> rows;
   for (std::int64_t depth : options.depth) {
     const std::string at = depth > 0 ? fmt::format(" @ d{}", depth) : "";
     for (std::int64_t n : options.prompt)
       if (n > 0) {
-        HEDDLE_ASSIGN(auto row, measure(session, fmt::format("pp{}{}", n, at), depth, n, false, options.repetitions));
+        HEDDLE_ASSIGN(auto row, measure({&session, 1}, fmt::format("pp{}{}", n, at), depth, n, options.repetitions,
+                                        read_prompt(random_tokens(n, vocabulary))));
         rows.push_back(std::move(row));
       }
     for (std::int64_t n : options.generate)
-      if (n > 0) {
-        HEDDLE_ASSIGN(auto row, measure(session, fmt::format("tg{}{}", n, at), depth, n, true, options.repetitions));
-        rows.push_back(std::move(row));
-      }
+      for (const std::size_t count : options.sequences)
+        if (n > 0) {
+          const std::string together = count > 1 ? fmt::format(" x {}", count) : "";
+          HEDDLE_ASSIGN(auto row, measure(std::span(sessions).first(count), fmt::format("tg{}{}{}", n, together, at), depth,
+                                          n * std::int64_t(count), options.repetitions, generate(n, count, vocabulary)));
+          rows.push_back(std::move(row));
+        }
   }
   const auto& model = *session.plan().model;
   if (options.format == "json") {
@@ -115,6 +145,10 @@ void add_bench(CLI::App& app, int& exit_code) {
   command->add_option("model", options->model, "a GGUF file or a plan")->required();
   command->add_option("-p,--prompt", options->prompt, "prompt lengths; 0: none")->capture_default_str()->delimiter(',');
   command->add_option("-n,--generate", options->generate, "tokens to generate; 0: none")->capture_default_str()->delimiter(',');
+  command->add_option("-s,--sequences", options->sequences, "sequences that generate together; their tokens count together")
+      ->capture_default_str()
+      ->delimiter(',')
+      ->check(CLI::Range(1, 64));
   command->add_option("-d,--depth", options->depth, "positions already in the cache")->capture_default_str()->delimiter(',');
   command->add_option("-r,--repetitions", options->repetitions, "measured repetitions, after one warm-up")->capture_default_str()->check(CLI::PositiveNumber);
   command->add_option("-o,--output", options->format, "md or json")->capture_default_str();

@@ -88,9 +88,9 @@ Result<void> run(const Options& options) {
     fmt::print("\n");
   }
   const double prompt_tokens = double(result.prompt_tokens), generated = double(result.tokens.size());
-  fmt::print(stderr, "prompt {} tokens, {:.1f} tokens/s; generated {} tokens, {:.1f} tokens/s; stopped: {}; {}\n", result.prompt_tokens,
-             prompt_tokens / std::max(result.prefill_seconds, 1e-9), result.tokens.size(), generated / std::max(result.decode_seconds, 1e-9),
-             runtime::name(result.reason), session.device().description());
+  fmt::print(stderr, "prompt {} tokens, {:.1f} tokens/s; generated {} tokens, {:.1f} tokens/s; stopped: {}; {}{}\n", result.prompt_tokens,
+             prompt_tokens / std::max(result.prefill_seconds, 1e-9), result.tokens.size(), std::max(generated - 1, 0.0) / std::max(result.decode_seconds, 1e-9),
+             runtime::name(result.reason), session.device().description(), result.drawn_on_device || plan.target == "cpu" ? "" : ", sampled by the host");
   return {};
 }
 

@@ -12,6 +12,7 @@
 #include "codegen/cuda/kernel_cache.h"
 #include "codegen/cuda/nvrtc.h"
 #include "codegen/cuda/questions.h"
+#include "codegen/cuda/sample.h"
 #include "codegen/cuda/targets.h"
 #include "codegen/spec.h"
 #include "codegen/write_plan.h"
@@ -266,6 +267,7 @@ Result<Compiled> compile_model(const std::string& path, const CompileOptions& op
   HEDDLE_TRY(codegen::write_plan(*module, places, *plan));
   watch.lap("code and plan");
   if (is_cuda(target)) {
+    codegen::cuda::add_sampling(*plan);
     const std::string kernels = !options.use_cache ? std::string() : options.cache_dir.empty() ? default_cache_dir() : options.cache_dir;
     HEDDLE_ASSIGN(const auto report, codegen::cuda::compile_kernels(*plan, target, kernels, usable_processors()));
     watch.lap(fmt::format("{} of {} kernels", report.compiled, report.kernels));

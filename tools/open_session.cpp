@@ -29,6 +29,12 @@ std::int64_t context_for(const plan::PlanT& plan, std::int64_t asked, std::int64
   return std::max<std::int64_t>(std::min<std::int64_t>(trained, 4096), needed);
 }
 
+Result<std::vector<runtime::Session>> open_sessions(std::shared_ptr<const plan::PlanT> plan, std::size_t count, std::int64_t context,
+                                                    const DeviceOptions& options) {
+  HEDDLE_ASSIGN(auto device, make_device(*plan, options));
+  return runtime::Session::open_several(std::move(device), std::move(plan), count, context, progress_line("loading weights"));
+}
+
 Result<runtime::Session> open_session(std::shared_ptr<const plan::PlanT> plan, std::int64_t context, const DeviceOptions& options) {
   HEDDLE_ASSIGN(auto device, make_device(*plan, options));
   return runtime::Session::open(std::move(device), std::move(plan), context, progress_line("loading weights"));

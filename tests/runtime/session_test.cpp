@@ -225,5 +225,51 @@ TEST(Session, LogitsOfEveryTokenStopAtAnError) {
   EXPECT_EQ(full.error().message(), "context is full: 8 positions, 9 wanted");
 }
 
+/// Sessions of one fake device, each fed a prompt of its own.
+struct Together {
+  FakeDevice* device = nullptr;
+  std::vector<Session> sessions;
+  std::vector<std::vector<std::int32_t>> histories;
+
+  explicit Together(std::size_t count, std::int64_t context = 16) {
+    auto fake = std::make_unique<FakeDevice>();
+    device = fake.get();
+    auto opened = Session::open_several(std::move(fake), std::make_shared<plan::PlanT>(testing::tiny_plan()), count, context);
+    HEDDLE_CHECK(opened.ok(), "{}", opened.error().message());
+    sessions = std::move(*opened);
+    for (std::size_t i = 0; i < count; ++i) {
+      histories.push_back(ids(std::int32_t(10 * i), i + 1));
+      HEDDLE_CHECK(sessions[i].feed_all_but_last(histories[i]).ok(), "feed");
+    }
+    device->clear_log();
+  }
+  Result<std::vector<std::vector<std::int32_t>>> draw(std::int64_t count) {
+    SamplingOptions greedy;
+    greedy.temperature = 0;
+    return Session::draw_together(sessions, histories, greedy, count);
+  }
+};
+
+TEST(DrawTogether, EverySequenceGoesOnInItsSlot) {
+  Together t(2);
+  const auto drawn = t.draw(2);
+  ASSERT_TRUE(drawn.ok()) << drawn.error().message();
+  EXPECT_EQ(*drawn, (std::vector<std::vector<std::int32_t>>{{1, 2}, {12, 13}}));
+  EXPECT_EQ(t.device->log(),
+            "run decode_2 [0@0:0 11@1:1]; logits decode_2 row 0; logits decode_2 row 1; "
+            "run decode_2 [1@0:1 12@1:2]; logits decode_2 row 0; logits decode_2 row 1");
+  EXPECT_EQ(t.sessions[0].position(), 2);
+  EXPECT_EQ(t.sessions[1].position(), 3);
+}
+
+TEST(DrawTogether, Refuses) {
+  EXPECT_EQ(Together(3).draw(1).error().message(), "3 sequences together, the widest decode entry point has 2 rows");
+  Together t(2, 4);
+  EXPECT_EQ(t.draw(4).error().message(), "context is full: 4 positions, 5 wanted");
+  EXPECT_EQ(t.device->log(), "");
+  auto plan = std::make_shared<plan::PlanT>(testing::tiny_plan());
+  EXPECT_EQ(Session::open_several(std::make_unique<FakeDevice>(), plan, 0, 8).error().message(), "0 sequences, wanted 1 to 1024");
+}
+
 }  // namespace
 }  // namespace heddle::runtime

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "small_vocabularies.h"
@@ -13,12 +14,13 @@ namespace {
 using ::testing::ElementsAre;
 using text::Ids;
 
-/// Gives the token that the script has for a position logit 5, the one after it 4, all others 0.
+/// Gives the token that the script has for a position logit 5, the one after it 4, all others 0. It may draw tokens itself.
 class ScriptedDevice final : public Device {
  public:
-  ScriptedDevice(std::vector<std::int32_t> script, Ids* fed) : script_(std::move(script)), fed_(fed) {}
+  ScriptedDevice(std::vector<std::int32_t> script, Ids* fed, bool draws) : script_(std::move(script)), fed_(fed), can_draw_(draws) {}
   std::string description() const override { return "script"; }
-  Result<void> load(std::shared_ptr<const plan::PlanT> plan, const Capacity&, const Progress&) override {
+  Result<void> load(std::shared_ptr<const plan::PlanT> plan, const Capacity& capacity, const Progress&) override {
+    context_ = capacity.context;
     logits_.assign(plan->model->vocabulary, 0);
     return {};
   }
@@ -37,16 +39,40 @@ class ScriptedDevice final : public Device {
   }
   Result<std::span<const float>> logits(std::size_t, std::size_t) override { return std::span<const float>(logits_); }
 
+  bool can_generate(std::size_t, const SamplingOptions&) const override { return can_draw_; }
+  Result<void> begin_generation(std::size_t, std::span<const GenerationRow> rows, std::span<const std::int32_t> end_tokens) override {
+    row_ = rows[0];
+    history_.assign(row_.history.begin(), row_.history.end());
+    end_tokens_.assign(end_tokens.begin(), end_tokens.end());
+    row_.max_tokens = std::min(row_.max_tokens, context_ - row_.first.position);
+    return {};
+  }
+  Result<std::span<const Draw>> next_draws() override {
+    HEDDLE_TRY(run(0, {&row_.first, 1}));
+    HEDDLE_ASSIGN(draw_.token, sample(logits_, row_.sampling, history_, std::uint64_t(row_.first.position) + 1));
+    const bool end = std::find(end_tokens_.begin(), end_tokens_.end(), draw_.token) != end_tokens_.end();
+    draw_.kind = end ? Draw::end_token : --row_.max_tokens == 0 ? Draw::last : Draw::more;
+    history_.push_back(draw_.token);
+    row_.first = {draw_.token, 0, row_.first.position + 1};
+    return std::span<const Draw>(&draw_, 1);
+  }
+
  private:
   std::vector<std::int32_t> script_;
   Ids* fed_;
+  bool can_draw_;
+  std::int64_t context_ = 0;
   std::vector<float> logits_;
+  GenerationRow row_;
+  Ids history_, end_tokens_;
+  Draw draw_;
 };
 
 // Tokens: 0 <unk>, 1 <s>, 2 </s>, 3 "▁Hi", 4 "a", 5 "b", 6 "ST", 7 "OP", 8 "O", 9 "P", then the 256 bytes.
 constexpr int hi = 3, a = 4, b = 5, st = 6, op = 7, o = 8;
 
-class Generate : public ::testing::Test {
+/// With logits that the host samples and with draws of the device: nobody can tell them apart.
+class Generate : public ::testing::TestWithParam<bool> {
  protected:
   Generate() {
     vocabulary_ = text::small_spm({{"\xe2\x96\x81Hi"}, {"a"}, {"b"}, {"ST"}, {"OP"}, {"O"}, {"P"}});
@@ -66,7 +92,7 @@ class Generate : public ::testing::Test {
     entry->kind = "decode";
     entry->rows = 1;
     plan->entries.push_back(std::move(entry));
-    auto session = Session::open(std::make_unique<ScriptedDevice>(std::move(script), &fed_), std::move(plan), context);
+    auto session = Session::open(std::make_unique<ScriptedDevice>(std::move(script), &fed_, GetParam()), std::move(plan), context);
     HEDDLE_CHECK(session.ok(), "{}", session.error().message());
     return std::move(*session);
   }
@@ -100,7 +126,7 @@ class Generate : public ::testing::Test {
   std::vector<std::string> texts_;
 };
 
-TEST_F(Generate, StopsAtAnEndToken) {
+TEST_P(Generate, StopsAtAnEndToken) {
   const auto result = generate({1, hi, a, b, 2}, {1, hi});
   EXPECT_EQ(result.reason, StopReason::end);
   EXPECT_EQ(result.tokens, (Ids{a, b}));
@@ -110,9 +136,10 @@ TEST_F(Generate, StopsAtAnEndToken) {
   EXPECT_EQ(fed_, (Ids{1, hi, a, b}));
   EXPECT_GE(result.prefill_seconds, 0);
   EXPECT_GE(result.decode_seconds, 0);
+  EXPECT_EQ(result.drawn_on_device, GetParam());
 }
 
-TEST_F(Generate, GoesPastAnEndTokenWhenTold) {
+TEST_P(Generate, GoesPastAnEndTokenWhenTold) {
   options_.ignore_end = true;
   options_.max_tokens = 3;
   const auto result = generate({1, a, 2, b}, {1});
@@ -121,7 +148,7 @@ TEST_F(Generate, GoesPastAnEndTokenWhenTold) {
   EXPECT_EQ(text(), "ab");
 }
 
-TEST_F(Generate, StopsAtTheLengthWithoutAStepTooMany) {
+TEST_P(Generate, StopsAtTheLengthWithoutAStepTooMany) {
   options_.max_tokens = 2;
   const auto result = generate({1, a, b, a, a}, {1});
   EXPECT_EQ(result.reason, StopReason::length);
@@ -132,7 +159,7 @@ TEST_F(Generate, StopsAtTheLengthWithoutAStepTooMany) {
   EXPECT_EQ(name(StopReason::length), "length");
 }
 
-TEST_F(Generate, StopsWhenTheContextIsFull) {
+TEST_P(Generate, StopsWhenTheContextIsFull) {
   Session session = open({1, a, a, a, a, a, a}, 4);
   const auto result = generate(session, {1, a});
   EXPECT_EQ(result.reason, StopReason::context_full);
@@ -140,14 +167,14 @@ TEST_F(Generate, StopsWhenTheContextIsFull) {
   EXPECT_EQ(session.position(), 4);
 }
 
-TEST_F(Generate, RefusesAPromptThatDoesNotFitOrIsEmpty) {
+TEST_P(Generate, RefusesAPromptThatDoesNotFitOrIsEmpty) {
   Session session = open({}, 2);
   EXPECT_EQ(runtime::generate(session, nullptr, Ids{1, a, a}, options_, {}).error().message(), "context is full: 2 positions, 3 wanted");
   EXPECT_EQ(runtime::generate(session, nullptr, Ids{}, options_, {}).error().message(), "no tokens to feed, at least one is wanted");
   EXPECT_EQ(fed_, Ids{});
 }
 
-TEST_F(Generate, IsCancelledByTheTokenCallback) {
+TEST_P(Generate, IsCancelledByTheTokenCallback) {
   cancel_at_ = b;
   const auto result = generate({1, a, b, a}, {1});
   EXPECT_EQ(result.reason, StopReason::cancelled);
@@ -156,7 +183,7 @@ TEST_F(Generate, IsCancelledByTheTokenCallback) {
   EXPECT_EQ(fed_, (Ids{1, a}));
 }
 
-TEST_F(Generate, StopTextOverTwoTokensIsNotPartOfTheOutput) {
+TEST_P(Generate, StopTextOverTwoTokensIsNotPartOfTheOutput) {
   options_.stop = {"STOP"};
   const auto result = generate({1, a, st, op, b}, {1});
   EXPECT_EQ(result.reason, StopReason::stop_text);
@@ -164,21 +191,21 @@ TEST_F(Generate, StopTextOverTwoTokensIsNotPartOfTheOutput) {
   EXPECT_THAT(texts_, ElementsAre("a"));
 }
 
-TEST_F(Generate, WhatTurnsOutToBeNoStopTextComesLater) {
+TEST_P(Generate, WhatTurnsOutToBeNoStopTextComesLater) {
   options_.stop = {"STOP", ""};
   const auto result = generate({1, st, o, b, st, 2}, {1});
   EXPECT_EQ(result.reason, StopReason::end);
   EXPECT_THAT(texts_, ElementsAre("STOb", "ST"));
 }
 
-TEST_F(Generate, AStopTextInsideAToken) {
+TEST_P(Generate, AStopTextInsideAToken) {
   options_.stop = {"T", "TO"};
   const auto result = generate({1, a, st, op}, {1});
   EXPECT_EQ(result.reason, StopReason::stop_text);
   EXPECT_EQ(text(), "aS");
 }
 
-TEST_F(Generate, TheFirstOfSeveralStopTexts) {
+TEST_P(Generate, TheFirstOfSeveralStopTexts) {
   options_.stop = {"bab", "a"};
   EXPECT_EQ(generate({1, b, a, b}, {1}).reason, StopReason::stop_text);
   EXPECT_EQ(text(), "b");
@@ -188,31 +215,31 @@ TEST_F(Generate, TheFirstOfSeveralStopTexts) {
   EXPECT_EQ(text(), "O");
 }
 
-TEST_F(Generate, AStopTextThatOverlapsItself) {
+TEST_P(Generate, AStopTextThatOverlapsItself) {
   options_.stop = {"aab"};
   EXPECT_EQ(generate({1, a, a, a, b, a}, {1}).reason, StopReason::stop_text);
   EXPECT_THAT(texts_, ElementsAre("a"));
 }
 
-TEST_F(Generate, StopTextOfACharacterInBytes) {
+TEST_P(Generate, StopTextOfACharacterInBytes) {
   options_.stop = {"\xe2\x82\xac"};
   EXPECT_EQ(generate({1, a, bytes_ + 0xe2, bytes_ + 0x82, bytes_ + 0xac, b}, {1}).reason, StopReason::stop_text);
   EXPECT_EQ(text(), "a");
 }
 
-TEST_F(Generate, AStopTextThatIsNoUtf8CutsNoCharacter) {
+TEST_P(Generate, AStopTextThatIsNoUtf8CutsNoCharacter) {
   options_.stop = {"\xac"};
   EXPECT_EQ(generate({1, bytes_ + 0xe2, bytes_ + 0x82, bytes_ + 0xac, b, 2}, {1}).reason, StopReason::end);
   EXPECT_THAT(texts_, ElementsAre("\xe2\x82\xac", "b"));
 }
 
-TEST_F(Generate, GivesWholeCharacters) {
+TEST_P(Generate, GivesWholeCharacters) {
   const auto result = generate({1, bytes_ + 0xc3, bytes_ + 0xa4, bytes_ + 0xc3, 2}, {1});
   EXPECT_EQ(result.tokens.size(), 3u);
   EXPECT_THAT(texts_, ElementsAre("\xc3\xa4", "\xef\xbf\xbd"));
 }
 
-TEST_F(Generate, DropsTheBlankInFrontOnlyAtTheStartOfTheText) {
+TEST_P(Generate, DropsTheBlankInFrontOnlyAtTheStartOfTheText) {
   generate({1, hi, 2}, {1});
   EXPECT_EQ(text(), "Hi");
   texts_.clear();
@@ -225,7 +252,7 @@ TEST_F(Generate, DropsTheBlankInFrontOnlyAtTheStartOfTheText) {
   EXPECT_EQ(text(), " Hi");
 }
 
-TEST_F(Generate, WorksWithoutATokenizer) {
+TEST_P(Generate, WorksWithoutATokenizer) {
   options_.stop = {"a"};
   Session session = open({1, a, b, 2});
   const auto result = generate(session, {1}, false);
@@ -234,14 +261,14 @@ TEST_F(Generate, WorksWithoutATokenizer) {
   EXPECT_TRUE(texts_.empty());
 }
 
-TEST_F(Generate, ThePenaltySeesPromptAndOutput) {
+TEST_P(Generate, ThePenaltySeesPromptAndOutput) {
   options_.sampling.repeat_penalty = 2;
   options_.max_tokens = 2;
   EXPECT_EQ(generate({1, a, a, b}, {1, a}).tokens, (Ids{b, st}));  // 2.5 against 4: for a as seen in the prompt, for b in the output
   EXPECT_EQ(generate({1, b, a, b}, {1, b}).tokens, (Ids{a, st}));
 }
 
-TEST_F(Generate, DrawsBySeedAndPosition) {
+TEST_P(Generate, DrawsBySeedAndPosition) {
   options_.sampling = {.temperature = 1, .top_k = 0, .top_p = 1, .min_p = 0, .seed = 7};
   options_.max_tokens = 10;
   options_.ignore_end = true;
@@ -256,10 +283,12 @@ TEST_F(Generate, DrawsBySeedAndPosition) {
   EXPECT_EQ(first[0], *sample(logits, {.temperature = 1, .top_k = 0, .top_p = 1, .min_p = 0, .seed = 7}, {}, 1));
 }
 
-TEST_F(Generate, StopsByNameOnLogitsThatAreNotFinite) {
+TEST_P(Generate, StopsByNameOnLogitsThatAreNotFinite) {
   Session session = open({1, a, -1});
   EXPECT_EQ(runtime::generate(session, nullptr, Ids{1}, options_, {}).error().message(), "logit of token 3 at position 2 is nan");
 }
+
+INSTANTIATE_TEST_SUITE_P(Source, Generate, ::testing::Bool(), [](const auto& info) { return info.param ? "device" : "host"; });
 
 TEST(StopReasons, Names) {
   EXPECT_EQ(name(StopReason::end), "end");
