@@ -26,7 +26,8 @@ class Session {
   void rewind(std::int64_t position);
 
   /// Feeds all tokens and returns the logits after the last one. Uses prefill entry points in chunks for all but the last token (their
-  /// spare rows idle), a decode step for the last. "context is full: 2048 positions, 2049 wanted" when it does not fit; nothing is fed then.
+  /// spare rows idle), a decode step for the last. "context is full: 2048 positions, 2049 wanted" when it does not fit; nothing is fed
+  /// then.
   Result<std::span<const float>> feed(std::span<const std::int32_t> tokens);
 
   /// Feeds all tokens but the last, which may be the only one. Refuses what `feed` would refuse.
@@ -49,7 +50,8 @@ class Session {
                                                                       const SamplingOptions& sampling, std::int64_t count);
 
   /// Feeds all tokens and calls `row(i, logits after token i)` for each, through the widest decode entry point (perplexity).
-  Result<void> feed_all_logits(std::span<const std::int32_t> tokens, const std::function<Result<void>(std::size_t, std::span<const float>)>& row);
+  Result<void> feed_all_logits(std::span<const std::int32_t> tokens,
+                               const std::function<Result<void>(std::size_t, std::span<const float>)>& row);
 
  private:
   std::shared_ptr<Device> device_;

@@ -8,7 +8,8 @@ namespace {
 
 class HostSource final : public TokenSource {
  public:
-  HostSource(Session& session, std::span<const std::int32_t> prompt, const GenerateOptions& options, std::span<const std::int32_t> end_tokens)
+  HostSource(Session& session, std::span<const std::int32_t> prompt, const GenerateOptions& options,
+             std::span<const std::int32_t> end_tokens)
       : session_(session), options_(options), end_tokens_(end_tokens), history_(prompt.begin(), prompt.end()) {}
 
   Result<std::optional<Token>> next() override {

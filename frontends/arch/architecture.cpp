@@ -3,7 +3,7 @@
 namespace heddle::frontends {
 
 std::span<const Architecture* const> architectures() {
-  static const Architecture* const all[] = {&llama, &qwen2};
+  static const Architecture* const all[] = {&llama, &qwen2, &qwen3};
   return all;
 }
 

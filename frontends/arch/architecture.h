@@ -16,7 +16,7 @@ struct Architecture {
   Result<void> (*build)(const Config& config, const BuildOptions& options, Weights& weights, ir::Module& module);
 };
 
-extern const Architecture llama, qwen2;
+extern const Architecture llama, qwen2, qwen3;
 
 std::span<const Architecture* const> architectures();           // by name
 const Architecture* architecture_named(std::string_view name);  // null if it is not supported

@@ -50,15 +50,19 @@ static Result<Linear> take_linear(Weights& weights, const std::string& name, std
   return linear;
 }
 
-static Result<Layer> take_layer(Weights& weights, const Config& c, Biases biases, std::int64_t index) {
+static Result<Layer> take_layer(Weights& weights, const Config& c, AttentionParts parts, std::int64_t index) {
   const std::string blk = fmt::format("blk.{}.", index);
   const std::int64_t q_width = c.heads * c.head_dim, kv_width = c.kv_heads * c.head_dim;
   Layer layer;
   HEDDLE_ASSIGN(layer.attention_norm, weights.take(blk + "attn_norm.weight", {c.width}));
-  HEDDLE_ASSIGN(layer.q, take_linear(weights, blk + "attn_q", q_width, c.width, biases.qkv));
-  HEDDLE_ASSIGN(layer.k, take_linear(weights, blk + "attn_k", kv_width, c.width, biases.qkv));
-  HEDDLE_ASSIGN(layer.v, take_linear(weights, blk + "attn_v", kv_width, c.width, biases.qkv));
-  HEDDLE_ASSIGN(layer.output, take_linear(weights, blk + "attn_output", c.width, q_width, biases.output));
+  HEDDLE_ASSIGN(layer.q, take_linear(weights, blk + "attn_q", q_width, c.width, parts.qkv));
+  HEDDLE_ASSIGN(layer.k, take_linear(weights, blk + "attn_k", kv_width, c.width, parts.qkv));
+  HEDDLE_ASSIGN(layer.v, take_linear(weights, blk + "attn_v", kv_width, c.width, parts.qkv));
+  HEDDLE_ASSIGN(layer.output, take_linear(weights, blk + "attn_output", c.width, q_width, parts.output));
+  if (parts.head_norms) {
+    HEDDLE_ASSIGN(layer.q_norm, weights.take(blk + "attn_q_norm.weight", {c.head_dim}));
+    HEDDLE_ASSIGN(layer.k_norm, weights.take(blk + "attn_k_norm.weight", {c.head_dim}));
+  }
   HEDDLE_ASSIGN(layer.ffn_norm, weights.take(blk + "ffn_norm.weight", {c.width}));
   HEDDLE_ASSIGN(layer.gate, take_linear(weights, blk + "ffn_gate", c.ffn, c.width));
   HEDDLE_ASSIGN(layer.up, take_linear(weights, blk + "ffn_up", c.ffn, c.width));
@@ -66,11 +70,11 @@ static Result<Layer> take_layer(Weights& weights, const Config& c, Biases biases
   return layer;
 }
 
-Result<Decoder> take_decoder(Weights& weights, const Config& config, Biases biases) {
+Result<Decoder> take_decoder(Weights& weights, const Config& config, AttentionParts parts) {
   Decoder decoder;
   HEDDLE_ASSIGN(decoder.embedding, weights.take("token_embd.weight", {config.vocabulary, config.width}));
   for (std::int64_t i = 0; i < config.layers; ++i) {
-    HEDDLE_ASSIGN(auto layer, take_layer(weights, config, biases, i));
+    HEDDLE_ASSIGN(auto layer, take_layer(weights, config, parts, i));
     decoder.layers.push_back(layer);
   }
   HEDDLE_ASSIGN(decoder.output_norm, weights.take("output_norm.weight", {config.width}));
@@ -115,6 +119,8 @@ ir::Value* Step::attention(std::size_t index, ir::Value* x) {
   ir::Value* q = only_cache ? nullptr : linear(l + "q", layer.q, norm);
   ir::Value* k = linear(l + "k", layer.k, norm);
   ir::Value* v = linear(l + "v", layer.v, norm);
+  if (layer.q_norm && q) q = b_.rms_norm(l + "q_norm", q, layer.q_norm, config_.rms_eps);
+  if (layer.k_norm) k = b_.rms_norm(l + "k_norm", k, layer.k_norm, config_.rms_eps);
   ir::Value* q_rope = only_cache ? nullptr : rope(l + "q_rope", q);
   ir::Value* k_rope = rope(l + "k_rope", k);
   states_[index] = b_.kv_store(fmt::format("kv.{}.1", index), states_[index], k_rope, v, slot_, pos_);

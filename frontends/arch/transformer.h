@@ -34,7 +34,8 @@ struct Linear {
 struct Layer {
   ir::Value* attention_norm = nullptr;  // [width]
   Linear q, k, v, output;
-  ir::Value* ffn_norm = nullptr;  // [width]
+  ir::Value *q_norm = nullptr, *k_norm = nullptr;  // [head_dim], or null: gains of a norm over each head, before the rotary embedding
+  ir::Value* ffn_norm = nullptr;                   // [width]
   Linear gate, up, down;
 };
 struct Decoder {
@@ -45,15 +46,17 @@ struct Decoder {
   ir::Value* rope_factors = nullptr;  // [rope_dims / 2], or null
 };
 
-/// Which biases the attention of an architecture has.
+/// What the attention of an architecture has beyond its four matrices.
 enum class Bias { none, optional, required };
-struct Biases {
+struct AttentionParts {
   Bias qkv = Bias::none, output = Bias::none;
+  bool head_norms = false;  // of q and k
 };
 
 /// The weights of a decoder under the names of GGUF files: token_embd, blk.N.{attn_norm, attn_q, attn_k, attn_v, attn_output, ffn_norm,
-/// ffn_gate, ffn_up, ffn_down}, output_norm, output (tied to token_embd where it is missing), rope_freqs (optional).
-Result<Decoder> take_decoder(Weights& weights, const Config& config, Biases biases);
+/// ffn_gate, ffn_up, ffn_down}, with `parts` blk.N.{attn_q_norm, attn_k_norm}; output_norm, output (tied to token_embd where it is
+/// missing), rope_freqs (optional).
+Result<Decoder> take_decoder(Weights& weights, const Config& config, AttentionParts parts);
 
 /// One entry point while it is being built: a function with arguments %tokens, %slot, %pos and one state per layer.
 class Step {

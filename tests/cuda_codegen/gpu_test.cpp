@@ -1,8 +1,11 @@
 // Every case's kernels on a real GPU against the interpreter, and the sampler against the host's. Skipped where there is no GPU.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <functional>
+#include <numeric>
 #include <random>
 
 #include "codegen/cuda/kernel_cache.h"
@@ -108,25 +111,68 @@ TEST_P(OnGpu, AgreesWithTheInterpreterInEveryMode) {
 
 INSTANTIATE_TEST_SUITE_P(Cases, OnGpu, ::testing::ValuesIn(case_names()), [](const auto& info) { return info.param; });
 
-/// A model whose logits are the row of a table that belongs to the token.
-TEST(SamplerOnGpu, DrawsWhatTheHostDraws) {
-  auto target = runtime::cuda_target_here();
-  if (!target.ok()) GTEST_SKIP() << target.error().message();
-  constexpr int vocabulary = 3000;
-  KernelCase test;
-  test.name = "sampler";
-  test.text = fmt::format(
-      "heddle-ir 1\nweight @table : f32[{0}, {0}]\nfunc @decode_1 decode rows=1 (%tokens: i32[1], %slot: i32[1], %pos: i32[1], %kv: state "
-      "f16[2, 1, 8]) {{\n"
-      "  %y = group \"embed\" {{\n    %e = embed @table, %tokens\n    %c = constant {{value=150}}\n    %s = mul %e, %c\n    yield %s\n  "
-      "}}\n  ret %y, %kv\n}}\n",
-      vocabulary);
-  test.capacity = 300;
-  GpuCase ready;
-  const auto made = make_ready(test, *target, true, ready);
-  ASSERT_TRUE(made.ok()) << made.error().message();
-  const auto* table = reinterpret_cast<const float*>(ready.prepared.weights[0].data());
+/// A model whose logits are the row of a table that belongs to the token, with the table's values.
+class SamplerOnGpu : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const auto target = runtime::cuda_target_here();
+    if (!target.ok()) GTEST_SKIP() << target.error().message();
+    target_ = *target;
+  }
+  void open(int vocabulary, std::int64_t context) {
+    vocabulary_ = vocabulary;
+    KernelCase test;
+    test.name = "sampler";
+    test.text = fmt::format(
+        "heddle-ir 1\nweight @table : f32[{0}, {0}]\nfunc @decode_1 decode rows=1 (%tokens: i32[1], %slot: i32[1], %pos: i32[1], %kv: "
+        "state "
+        "f16[2, 1, 8]) {{\n"
+        "  %y = group \"embed\" {{\n    %e = embed @table, %tokens\n    %c = constant {{value=150}}\n    %s = mul %e, %c\n    yield %s\n  "
+        "}}\n  ret %y, %kv\n}}\n",
+        vocabulary);
+    test.capacity = context;
+    const auto made = make_ready(test, target_, true, ready_);
+    ASSERT_TRUE(made.ok()) << made.error().message();
+    auto device = runtime::make_cuda_device({});
+    ASSERT_TRUE(device.ok()) << device.error().message();
+    device_ = std::move(*device);
+    const auto loaded = device_->load(ready_.plan, {.slots = 1, .context = context}, {});
+    ASSERT_TRUE(loaded.ok()) << loaded.error().message();
+  }
+  std::vector<float> logits_after(std::int32_t token) const {
+    const auto* row = reinterpret_cast<const float*>(ready_.prepared.weights[0].data()) + std::size_t(token) * std::size_t(vocabulary_);
+    std::vector<float> out(row, row + vocabulary_);
+    for (float& x : out) x *= 150.0f;
+    return out;
+  }
+  /// Draws `count` tokens behind `history` and checks each against the host's; calls `drew(before, token)`.
+  void draw(const runtime::SamplingOptions& options, std::vector<std::int32_t> history, int count,
+            const std::function<void(std::int32_t, std::int32_t)>& drew = {}) {
+    ASSERT_TRUE(device_->can_generate(0, options));
+    const std::int32_t first = std::int32_t(history.size()) - 1;
+    const runtime::GenerationRow row{{history.back(), 0, first}, options, history, count};
+    const auto begun = device_->begin_generation(0, std::span(&row, 1), {});
+    ASSERT_TRUE(begun.ok()) << begun.error().message();
+    for (int i = 0; i < count; ++i) {
+      const auto draws = device_->next_draws();
+      ASSERT_TRUE(draws.ok()) << draws.error().message();
+      const auto wanted = runtime::sample(logits_after(history.back()), options, history, std::uint64_t(first + 1 + i));
+      ASSERT_TRUE(wanted.ok());
+      ASSERT_EQ(draws->front().token, *wanted) << "draw " << i << ", top_k " << options.top_k << ", temperature " << options.temperature;
+      if (drew) drew(history.back(), *wanted);
+      history.push_back(*wanted);
+    }
+    ASSERT_TRUE(device_->end_generation().ok());
+  }
 
+  std::string target_;
+  int vocabulary_ = 0;
+  GpuCase ready_;
+  std::unique_ptr<runtime::CudaDevice> device_;
+};
+
+TEST_F(SamplerOnGpu, DrawsWhatTheHostDraws) {
+  open(3000, 300);
   const runtime::SamplingOptions all_options[] = {{.temperature = 0},
                                                   {},
                                                   {.top_k = 1},
@@ -136,29 +182,73 @@ TEST(SamplerOnGpu, DrawsWhatTheHostDraws) {
                                                   {.top_k = 700, .min_p = 0.01f},
                                                   {.temperature = 1.5f, .repeat_penalty = 1.2f, .repeat_last_n = 20},
                                                   {.temperature = 0, .repeat_penalty = 1.4f, .repeat_last_n = -1}};
-  auto device = runtime::make_cuda_device({});
-  ASSERT_TRUE(device.ok()) << device.error().message();
-  auto loaded = (*device)->load(ready.plan, {.slots = 1, .context = test.capacity}, {});
-  ASSERT_TRUE(loaded.ok()) << loaded.error().message();
   for (runtime::SamplingOptions options : all_options) {
     options.seed = 0x123456789abcdefu;
-    ASSERT_TRUE((*device)->can_generate(0, options));
-    std::vector<std::int32_t> history{3, 14, 15, 92};
-    runtime::GenerationRow row{{history.back(), 0, 3}, options, history, 200};
-    auto begun = (*device)->begin_generation(0, std::span(&row, 1), {});
-    ASSERT_TRUE(begun.ok()) << begun.error().message();
-    std::vector<float> logits(vocabulary);
-    for (int i = 0; i < 200; ++i) {
-      auto draws = (*device)->next_draws();
-      ASSERT_TRUE(draws.ok()) << draws.error().message();
-      for (int v = 0; v < vocabulary; ++v)
-        logits[std::size_t(v)] = table[std::size_t(history.back()) * vocabulary + std::size_t(v)] * 150.0f;
-      const auto wanted = runtime::sample(logits, options, history, std::uint64_t(4 + i));
-      ASSERT_TRUE(wanted.ok());
-      ASSERT_EQ(draws->front().token, *wanted) << "draw " << i << ", top_k " << options.top_k << ", temperature " << options.temperature;
-      history.push_back(*wanted);
+    ASSERT_NO_FATAL_FAILURE(draw(options, {3, 14, 15, 92}, 200));
+  }
+}
+
+/// What the knobs leave of softmax(logits), by their definition in plain double precision.
+std::vector<double> probabilities(const std::vector<float>& logits, const runtime::SamplingOptions& options) {
+  std::vector<std::size_t> order(logits.size());
+  std::iota(order.begin(), order.end(), std::size_t(0));
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return logits[a] > logits[b]; });
+  if (options.top_k > 0) order.resize(std::min(order.size(), std::size_t(options.top_k)));
+  const double best = logits[order[0]];
+  const auto weight = [&](std::size_t i, double t) { return std::exp((double(logits[i]) - best) / t); };
+  double sum = 0, reached = 0;
+  for (const std::size_t i : order) sum += weight(i, 1);
+  std::size_t kept = 0;
+  while (kept < order.size() && (kept == 0 || reached < double(options.top_p) * sum)) reached += weight(order[kept++], 1);
+  order.resize(kept);
+  std::erase_if(order, [&](std::size_t i) { return weight(i, 1) < double(options.min_p); });
+  std::vector<double> out(logits.size());
+  sum = 0;
+  for (const std::size_t i : order) sum += out[i] = weight(i, options.temperature);
+  for (double& p : out) p /= sum;
+  return out;
+}
+
+/// 10 000 draws from five rows of logits, each row's against its probabilities. The limit is chi-squared's quantile for p = 0.001, by
+/// Wilson and Hilferty's approximation; tokens of small expectation count together.
+TEST_F(SamplerOnGpu, DrawsAreDistributedAsTheKnobsSay) {
+  constexpr int rows = 5, draws = 10000;
+  open(rows, draws + 8);
+  const runtime::SamplingOptions knobs[] = {
+      {.temperature = 1, .top_k = 0, .top_p = 1, .min_p = 0},     {.temperature = 2.5f, .top_k = 0, .top_p = 1, .min_p = 0},
+      {.temperature = 3, .top_k = 3, .top_p = 1, .min_p = 0},     {.temperature = 3, .top_k = 0, .top_p = 0.9f, .min_p = 0},
+      {.temperature = 3, .top_k = 0, .top_p = 1, .min_p = 0.05f}, {.temperature = 3, .top_k = 4, .top_p = 0.95f, .min_p = 0.01f}};
+  for (runtime::SamplingOptions options : knobs) {
+    options.seed = 20260101;
+    std::vector<std::vector<int>> counts(rows, std::vector<int>(rows));
+    ASSERT_NO_FATAL_FAILURE(
+        draw(options, {0}, draws, [&](std::int32_t before, std::int32_t token) { ++counts[std::size_t(before)][std::size_t(token)]; }));
+    for (int r = 0; r < rows; ++r) {
+      const std::vector<double> p = probabilities(logits_after(r), options);
+      const double total = std::accumulate(counts[std::size_t(r)].begin(), counts[std::size_t(r)].end(), 0);
+      double chi = 0, few_expected = 0, few_found = 0;
+      int freedom = -1;
+      const auto add = [&](double expected, double found) {
+        chi += (found - expected) * (found - expected) / expected;
+        ++freedom;
+      };
+      for (std::size_t i = 0; i < p.size(); ++i) {
+        const double expected = p[i] * total, found = counts[std::size_t(r)][i];
+        if (p[i] == 0) {
+          ASSERT_EQ(found, 0) << "row " << r << " token " << i << " was left out";
+        } else if (expected < 5) {
+          few_expected += expected, few_found += found;
+        } else {
+          add(expected, found);
+        }
+      }
+      if (few_expected > 0.5) add(few_expected, few_found);
+      if (freedom < 1) continue;
+      const double k = freedom, limit = k * std::pow(1 - 2 / (9 * k) + 3.0902 * std::sqrt(2 / (9 * k)), 3);
+      EXPECT_LT(chi, limit) << "row " << r << ", " << total << " draws, " << freedom << " degrees of freedom, temperature "
+                            << options.temperature << ", top_k " << options.top_k;
+      fmt::print("chi-squared of row {}: {:.2f}, limit {:.2f}, {} draws\n", r, chi, limit, total);
     }
-    ASSERT_TRUE((*device)->end_generation().ok());
   }
 }
 

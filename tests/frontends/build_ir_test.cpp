@@ -171,6 +171,21 @@ TEST(BuildIr, Qwen2HasBiasesAndPairsOfHalves) {
   EXPECT_EQ(producer(f, "l1.o")->op(), ir::Op::matmul);
 }
 
+TEST(BuildIr, Qwen3NormsEveryHeadBeforeTheRope) {
+  const auto module = build(tiny_model({.architecture = "qwen3"}));
+  const ir::Function& f = *module->function("decode_1");
+  for (const std::string name : {"q", "k"}) {
+    const ir::Node* rope = producer(f, "l1." + name + "_rope");
+    EXPECT_EQ(rope->str("pairing"), "halves");
+    const ir::Node* norm = rope->operand("x")->producer();
+    EXPECT_EQ(norm->op(), ir::Op::rms_norm);
+    EXPECT_EQ(norm->operand("x")->name, "l1." + name);
+    EXPECT_EQ(norm->operand("gain"), module->weight("blk.1.attn_" + name + "_norm.weight"));
+  }
+  EXPECT_EQ(message_of(tiny_model({.architecture = "qwen3"}).erase_tensor("blk.0.attn_k_norm.weight").bytes()),
+            "m.gguf: tensor 'blk.0.attn_k_norm.weight' is missing");
+}
+
 TEST(BuildIr, LlamaMayHaveBiases) {
   GgufWriter w = tiny_model({.layers = 1});
   w.tensor("blk.0.attn_q.bias", {32}).tensor("blk.0.attn_output.bias", {32}, DType::f16);

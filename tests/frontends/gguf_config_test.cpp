@@ -160,7 +160,7 @@ TEST(Config, VocabularyOnlyFilesAndForeignArchitecturesOpen) {
   EXPECT_EQ(model->config.architecture, "falcon");
   EXPECT_EQ(model->config.vocabulary, 3);
   EXPECT_EQ(model->config.layers, 0);
-  EXPECT_EQ(message_of(w.bytes()), "m.gguf: architecture 'falcon' is not supported (supported: llama, qwen2)");
+  EXPECT_EQ(message_of(w.bytes()), "m.gguf: architecture 'falcon' is not supported (supported: llama, qwen2, qwen3)");
 }
 
 }  // namespace

@@ -127,6 +127,7 @@ GgufWriter tiny_model(const TinyModel& m) {
     w.tensor(blk + "attn_k.weight", {kv, m.width}, m.matrices);
     w.tensor(blk + "attn_v.weight", {kv, m.width}, m.matrices);
     if (m.architecture == "qwen2") w.tensor(blk + "attn_q.bias", {q}).tensor(blk + "attn_k.bias", {kv}).tensor(blk + "attn_v.bias", {kv});
+    if (m.architecture == "qwen3") w.tensor(blk + "attn_q_norm.weight", {m.head_dim}, DType::f32, 1).tensor(blk + "attn_k_norm.weight", {m.head_dim}, DType::f32, 1);
     w.tensor(blk + "attn_output.weight", {m.width, q}, m.matrices);
     w.tensor(blk + "ffn_norm.weight", {m.width}, DType::f32, 1);
     w.tensor(blk + "ffn_gate.weight", {m.ffn, m.width}, m.matrices);

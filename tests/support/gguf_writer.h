@@ -57,7 +57,7 @@ std::string stored_string(const std::string& text);  // u64 length, then the tex
 
 /// A whole model with random weights, for tests that want one of their own shape. No tokenizer.
 struct TinyModel {
-  std::string architecture = "llama";  // or "qwen2": then with biases on Q, K and V
+  std::string architecture = "llama";  // or "qwen2": then with biases on Q, K and V; or "qwen3": norms of heads
   std::int64_t layers = 2, width = 32, ffn = 64, heads = 4, kv_heads = 2, head_dim = 8, vocabulary = 48, context = 128;
   bool tied = false;
   bool rope_factors = false;
