@@ -110,7 +110,8 @@ std::optional<Refusal> append_epilogue(Assembly& a, const Places& places, llvm::
     if (columns == 0 && !whole_rows) return Refusal{node, fmt::format("{} after the loop needs whole rows", node->info().name)};
     if (columns > 0) spec.granule = std::lcm(spec.granule, columns);
     if (spec.n % spec.granule != 0)
-      return Refusal{node, fmt::format("{} works on {} columns together, which do not divide the {} of the loop", node->info().name, spec.granule, spec.n)};
+      return Refusal{node, fmt::format("{} works on {} columns together, which do not divide the {} of the loop", node->info().name,
+                                       spec.granule, spec.n)};
     if (auto refusal = programs[index].append(*node)) return refusal;
     part_of[node->result()] = index;
   }
@@ -120,7 +121,8 @@ std::optional<Refusal> append_epilogue(Assembly& a, const Places& places, llvm::
     const Value* value = yield->operand(i);
     if (value->type.state) continue;
     auto part = part_of.find(value);
-    if (part == part_of.end()) return Refusal{value->producer() ? value->producer() : yield, "it is computed before the loop and read outside"};
+    if (part == part_of.end())
+      return Refusal{value->producer() ? value->producer() : yield, "it is computed before the loop and read outside"};
     const unsigned arg = a.args.of(*a.group.result(i), plan::ArgRole::buffer);
     a.out.spec.args[arg]->written = true;
     if (auto refusal = programs[part->second].store(*yield, *value, plan::StoreKind::buffer, arg)) return refusal;
@@ -142,7 +144,8 @@ std::optional<Refusal> gemm(Assembly& a, const Places& places) {
 
   ProgramBuilder prologue(a.args, nullptr);
   for (const Node* node : places.before) {
-    if (!node->has(ir::elementwise) && !node->has(ir::row_wise)) return Refusal{node, fmt::format("{} cannot stand before a product", node->info().name)};
+    if (!node->has(ir::elementwise) && !node->has(ir::row_wise))
+      return Refusal{node, fmt::format("{} cannot stand before a product", node->info().name)};
     if (node->has(ir::gather)) return Refusal{node, "rows cannot be gathered before a product"};
     if (auto refusal = prologue.append(*node)) return refusal;
   }
@@ -228,35 +231,69 @@ std::optional<Refusal> single_loop(Assembly& a, const Places& places) {
   programs[0].define_loop(*anchor.result(), 0);
   if (auto refusal = append_epilogue(a, places, part_of, programs, false)) return refusal;
   if (spec.attention && part.granule != spec.attention->head_dim)
-    return Refusal{places.after.front(), fmt::format("it works on {} columns together, and a head has {}", part.granule, spec.attention->head_dim)};
+    return Refusal{places.after.front(),
+                   fmt::format("it works on {} columns together, and a head has {}", part.granule, spec.attention->head_dim)};
   *part.epilogue = programs[0].take();
   return std::nullopt;
 }
 
+/// Values that elementwise and row-wise ops join are columns of one part; a cache store joins none, it takes keys and values as they come.
+class Joined {
+ public:
+  explicit Joined(llvm::ArrayRef<const Node*> nodes) {
+    for (const Node* node : nodes) {
+      const Value* first = nullptr;
+      const auto add = [&](const Value* value) {
+        if (!is_row(*value)) return;
+        parent_.try_emplace(value, value);
+        if (node->op() == Op::kv_store) return;
+        if (first) parent_[root(value)] = root(first);
+        first = value;
+      };
+      for (const Value* value : node->operands()) add(value);
+      for (unsigned i = 0; i < node->results().size(); ++i) add(node->result(i));
+    }
+  }
+  static bool is_row(const Value& value) { return !value.type.state && !value.is_weight() && value.type.dtype != DType::i32; }
+  const Value* root(const Value* value) const {
+    while (parent_.lookup(value) != value) value = parent_.lookup(value);
+    return value;
+  }
+
+ private:
+  llvm::DenseMap<const Value*, const Value*> parent_;
+};
+
 std::optional<Refusal> rowwise(Assembly& a, Places& places) {
   a.out.spec.loop = plan::LoopKind::rowwise;
   if (places.before.empty()) return Refusal{&a.group, "there is nothing to compute"};
-  std::int64_t n = 1;
+  const Joined joined(places.before);
+  llvm::DenseMap<const Value*, unsigned> part_of_root, part_of;
   for (const Node* node : places.before) {
     if (!node->has(ir::elementwise) && !node->has(ir::row_wise) && !node->has(ir::state_write))
       return Refusal{node, fmt::format("{} is no row-wise op", node->info().name)};
     if (node->has(ir::gather)) return Refusal{node, "gathering rows is not emitted yet"};
-    for (const Value* value : node->operands())
-      if (!value->type.state && !value->is_weight() && value->type.dtype != DType::i32) n = std::max(n, value->type.width());
+    for (const Value* value : node->operands()) {
+      if (!Joined::is_row(*value)) continue;
+      const auto [place, is_new] = part_of_root.try_emplace(joined.root(value), unsigned(a.out.spec.parts.size()));
+      if (is_new) a.add_part(1);
+      plan::PartT& part = *a.out.spec.parts[place->second];
+      part.n = std::max(part.n, value->type.width());
+      part_of.try_emplace(value, place->second);
+    }
   }
-  plan::PartT& part = a.add_part(n);
-  part.granule = n;
   // Everything is "after the loop" of a kernel that has none: values enter as rows.
-  llvm::DenseMap<const Value*, unsigned> part_of;
   std::vector<ProgramBuilder> programs;
-  programs.emplace_back(a.args, nullptr);
-  for (const Node* node : places.before)
-    for (Value* value : node->operands())
-      if (!value->type.state && !value->is_weight()) part_of.try_emplace(value, 0);
+  for (const auto& part : a.out.spec.parts) {
+    part->granule = part->n;
+    programs.emplace_back(a.args, nullptr);
+  }
   places.after = std::move(places.before);
   if (auto refusal = append_epilogue(a, places, part_of, programs, true)) return refusal;
-  part.granule = n;
-  *part.epilogue = programs[0].take();
+  for (unsigned i = 0; i < programs.size(); ++i) {
+    a.out.spec.parts[i]->granule = a.out.spec.parts[i]->n;
+    *a.out.spec.parts[i]->epilogue = programs[i].take();
+  }
   return std::nullopt;
 }
 

@@ -13,6 +13,7 @@ Pass fuse_norm_matmul();
 Pass fuse_residual();
 Pass fuse_rope_cache();
 Pass group_gate_up();
+Pass group_head_norms();
 Pass group_qkv();
 Pass group_rest();
 Pass norm_scale_through_matmul();

@@ -22,6 +22,8 @@ Result<void> run(ir::Function& function, Context& context) {
 
 }  // namespace
 
-Pass choose_layouts() { return {.name = "choose_layouts", .summary = "stores weight matrices as the target's kernels read them", .option_names = {}, .run = run}; }
+Pass choose_layouts() {
+  return {.name = "choose_layouts", .summary = "stores weight matrices as the target's kernels read them", .option_names = {}, .run = run};
+}
 
 }  // namespace heddle::passes

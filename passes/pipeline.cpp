@@ -12,9 +12,9 @@
 namespace heddle::passes {
 
 void register_builtin_passes(Registry& registry) {
-  for (Pass pass :
-       {choose_layouts(), cse(), dce(), fold_constants(), fuse_gate_up_swiglu(), fuse_norm_matmul(), fuse_residual(), fuse_rope_cache(),
-        group_gate_up(), group_qkv(), group_rest(), norm_scale_through_matmul(), plan_memory(), quantize_activations(), schedule()}) {
+  for (Pass pass : {choose_layouts(), cse(), dce(), fold_constants(), fuse_gate_up_swiglu(), fuse_norm_matmul(), fuse_residual(),
+                    fuse_rope_cache(), group_gate_up(), group_head_norms(), group_qkv(), group_rest(), norm_scale_through_matmul(),
+                    plan_memory(), quantize_activations(), schedule()}) {
     if (registry.find(pass.name)) continue;
     HEDDLE_CHECK(registry.add(std::move(pass)).ok());
   }
@@ -34,6 +34,7 @@ std::vector<Step> default_pipeline(const ir::Target& target) {
            "group_gate_up",         // likewise gate and up
            "fuse_gate_up_swiglu",   // first of the fusions: it takes the wide quantize, which workers share behind a loop
            "fuse_norm_matmul",      // takes the quantizes that are left, which workers repeat in front of a loop
+           "group_head_norms",      // before ropes look for a product to join: behind a norm over heads there is none
            "fuse_rope_cache",       // needs the group of q, k and v; the order of the last three is free
            "fuse_residual",         // also takes the biases that no group has
            "dce",                   // what the fusions left unread

@@ -18,11 +18,12 @@ struct Capacity {
 };
 
 /// Bytes a device needs for a plan (already checked), by name: weights as they are stored, two planes per state for every slot and
-/// position, one arena as large as the largest entry point wants.
+/// position, one arena as large as the largest entry point wants, and what a device needs beside (inputs, outputs, partial results).
 struct MemoryUse {
-  std::uint64_t weights = 0, cache = 0, arena = 0;
-  std::uint64_t total() const { return weights + cache + arena; }
+  std::uint64_t weights = 0, cache = 0, arena = 0, scratch = 0;
+  std::uint64_t total() const { return weights + cache + arena + scratch; }
 };
+/// Of the CPU target; runtime/cuda/device.h has CUDA's.
 MemoryUse memory_use(const plan::PlanT& plan, const Capacity& capacity);
 
 /// One row of a step: a token at a position of a slot. Slot -1 is an idle row.

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "runtime/cuda/device.h"
 #include "tools/commands.h"
 #include "tools/console.h"
 #include "tools/options.h"
@@ -93,6 +94,22 @@ Work generate(std::int64_t tokens, std::size_t sequences, std::uint32_t vocabula
   };
 }
 
+/// Kernels of a decode step of one row with its draw: what the plan lists, and what the driver counts in the graph (0 without graphs).
+struct Launches {
+  std::size_t plan = 0, graph = 0;
+};
+Launches launches_of(runtime::Session& session) {
+  Launches out;
+  const auto* cuda = dynamic_cast<const runtime::CudaDevice*>(&session.device());
+  for (std::size_t e = 0; e < session.plan().entries.size(); ++e) {
+    const plan::EntryPointT& entry = *session.plan().entries[e];
+    if (entry.kind != "decode" || entry.rows != 1) continue;
+    out.plan = entry.nodes.size() + entry.sampling.size();
+    if (cuda) out.graph = cuda->kernel_nodes(e, !entry.sampling.empty());
+  }
+  return out;
+}
+
 Result<void> run(const Options& options) {
   if (options.format != "md" && options.format != "json") return error("-o {}: known are md, json", options.format);
   HEDDLE_ASSIGN(auto compiled, plan_for(options.model, options.compile));
@@ -122,11 +139,18 @@ Result<void> run(const Options& options) {
         }
   }
   const auto& model = *session.plan().model;
+  const Launches launches = launches_of(session);
   if (options.format == "json") {
     nlohmann::json out = nlohmann::json::array();
     for (const Row& row : rows)
-      out.push_back({{"model", model.name}, {"test", row.test}, {"backend", session.device().description()}, {"median_ts", row.median()},
-                     {"stddev_ts", row.deviation()}, {"samples_ts", row.rates}});
+      out.push_back({{"model", model.name},
+                     {"test", row.test},
+                     {"backend", session.device().description()},
+                     {"median_ts", row.median()},
+                     {"stddev_ts", row.deviation()},
+                     {"samples_ts", row.rates},
+                     {"plan_kernels", launches.plan},
+                     {"graph_kernels", launches.graph}});
     fmt::print("{}\n", out.dump(1));
     return {};
   }
@@ -134,13 +158,17 @@ Result<void> run(const Options& options) {
   for (const Row& row : rows)
     fmt::print("| {} {} | {} | {:.2f} M | {} | {} | {:.2f} ± {:.2f} |\n", model.architecture, model.name, human_bytes(model.weight_bytes),
                double(model.parameters) / 1e6, session.device().description(), row.test, row.median(), row.deviation());
+  fmt::print("\na decode step: {} kernels in the plan", launches.plan);
+  if (launches.graph > 0) fmt::print(", {} in the graph as the driver counts them", launches.graph);
+  fmt::print("\n");
   return {};
 }
 
 }  // namespace
 
 void add_bench(CLI::App& app, int& exit_code) {
-  auto* command = app.add_subcommand("bench", "tokens per second of prompts (pp) and of generation (tg), medians; after a filled context with -d");
+  auto* command =
+      app.add_subcommand("bench", "tokens per second of prompts (pp) and of generation (tg), medians; after a filled context with -d");
   auto options = std::make_shared<Options>();
   command->add_option("model", options->model, "a GGUF file or a plan")->required();
   command->add_option("-p,--prompt", options->prompt, "prompt lengths; 0: none")->capture_default_str()->delimiter(',');
@@ -150,7 +178,9 @@ void add_bench(CLI::App& app, int& exit_code) {
       ->delimiter(',')
       ->check(CLI::Range(1, 64));
   command->add_option("-d,--depth", options->depth, "positions already in the cache")->capture_default_str()->delimiter(',');
-  command->add_option("-r,--repetitions", options->repetitions, "measured repetitions, after one warm-up")->capture_default_str()->check(CLI::PositiveNumber);
+  command->add_option("-r,--repetitions", options->repetitions, "measured repetitions, after one warm-up")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
   command->add_option("-o,--output", options->format, "md or json")->capture_default_str();
   add_plan_options(*command, options->compile);
   add_pass_options(*command, options->compile);

@@ -6,6 +6,7 @@
 #include "ir/graph_view.h"
 #include "ir/ops_reference.h"
 #include "ir/text.h"
+#include "runtime/cuda/device.h"
 #include "tools/commands.h"
 #include "tools/console.h"
 #include "tools/options.h"
@@ -55,13 +56,17 @@ void print_kernels(const plan::PlanT& plan, nlohmann::json* json) {
 
 void print_memory(const plan::PlanT& plan, std::int64_t asked, nlohmann::json* json) {
   const runtime::Capacity capacity{1, context_for(plan, asked, 0)};
-  const auto use = runtime::memory_use(plan, capacity);
+  const bool cuda = plan.target.starts_with("cuda:");
+  const auto use = cuda ? runtime::cuda_memory_use(plan, capacity) : runtime::memory_use(plan, capacity);
   if (json) {
-    *json = {{"context", capacity.context}, {"weights", use.weights}, {"cache", use.cache}, {"arena", use.arena}, {"total", use.total()}};
+    *json = {{"context", capacity.context}, {"weights", use.weights}, {"cache", use.cache},
+             {"arena", use.arena},          {"scratch", use.scratch}, {"total", use.total()}};
     return;
   }
-  fmt::print("weights  {:>14} bytes\ncache    {:>14} bytes for {} positions\narena    {:>14} bytes\ntotal    {:>14} bytes\n", use.weights, use.cache,
-             capacity.context, use.arena, use.total());
+  fmt::print("weights  {:>14} bytes\ncache    {:>14} bytes for {} positions\narena    {:>14} bytes\n", use.weights, use.cache, capacity.context,
+             use.arena);
+  if (use.scratch > 0) fmt::print("scratch  {:>14} bytes\n", use.scratch);
+  fmt::print("total    {:>14} bytes\n", use.total());
 }
 
 void print_weights(const plan::PlanT& plan, nlohmann::json* json) {

@@ -1,6 +1,8 @@
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <nlohmann/json.hpp>
 
+#include "runtime/cuda/device.h"
 #include "runtime/generate.h"
 #include "tools/commands.h"
 #include "tools/console.h"
@@ -42,7 +44,9 @@ Result<Prompt> prompt_of(const Options& options, const plan::PlanT& plan, const 
 }
 
 Result<void> run(const Options& options) {
+  const auto start = std::chrono::steady_clock::now();
   HEDDLE_ASSIGN(auto compiled, plan_for(options.model, options.compile));
+  const double plan_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (compiled.built) fmt::print(stderr, "compiled: {}\n", compiled.why);
   const plan::PlanT& plan = *compiled.plan;
   std::unique_ptr<text::Tokenizer> tokenizer;
@@ -88,6 +92,10 @@ Result<void> run(const Options& options) {
     fmt::print("\n");
   }
   const double prompt_tokens = double(result.prompt_tokens), generated = double(result.tokens.size());
+  if (const auto* cuda = dynamic_cast<const runtime::CudaDevice*>(&session.device())) {
+    const auto load = cuda->load_seconds();
+    fmt::print(stderr, "load: plan {:.2f} s, kernels {:.2f} s, weights {:.2f} s, graphs {:.2f} s\n", plan_seconds, load.modules, load.upload, load.graphs);
+  }
   fmt::print(stderr, "prompt {} tokens, {:.1f} tokens/s; generated {} tokens, {:.1f} tokens/s; stopped: {}; {}{}\n", result.prompt_tokens,
              prompt_tokens / std::max(result.prefill_seconds, 1e-9), result.tokens.size(), std::max(generated - 1, 0.0) / std::max(result.decode_seconds, 1e-9),
              runtime::name(result.reason), session.device().description(), result.drawn_on_device || plan.target == "cpu" ? "" : ", sampled by the host");

@@ -1,4 +1,4 @@
-// Programs without a loop: one block for each row.
+// Programs without a loop: one block for each row and part.
 #include <algorithm>
 
 #include "codegen/cuda/columns.h"
@@ -8,10 +8,14 @@
 namespace heddle::codegen::cuda {
 
 Emitted emit_rowwise(const plan::KernelSpecT& spec, const ir::Target& target) {
-  const Program program(*spec.parts.front()->epilogue, spec, spec.parts.front()->n);
-  if (auto refused = check_columns(program, true)) return *refused;
-  const std::int64_t n = program.n();
-  const int threads = int(std::min<std::int64_t>(1024, (n + 31) / 32 * 32));
+  std::vector<Program> parts;
+  std::int64_t widest = 0;
+  for (const auto& part : spec.parts) {
+    parts.emplace_back(*part->epilogue, spec, part->n);
+    widest = std::max(widest, part->n);
+    if (auto refused = check_columns(parts.back(), true)) return *refused;
+  }
+  const int threads = int(std::min<std::int64_t>(1024, (widest + 31) / 32 * 32));
 
   Text out;
   out.put(header_comment(spec));
@@ -27,13 +31,17 @@ Emitted emit_rowwise(const plan::KernelSpecT& spec, const ir::Target& target) {
   out.line("const int row = blockIdx.x;");
   if (spec.slots_arg >= 0) out.line("const int slot = __ldcg(a{} + row);", spec.slots_arg);
   if (spec.positions_arg >= 0) out.line("const int position = __ldcg(a{} + row);", spec.positions_arg);
-  print_columns(out, program, {.threads = threads, .row = "row", .loop = {}, .first = "0", .count = n});
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    if (parts.size() > 1) out.open("if (blockIdx.y == {}) {{", i);
+    print_columns(out, parts[i], {.threads = threads, .row = "row", .loop = {}, .first = "0", .count = parts[i].n()});
+    if (parts.size() > 1) out.close();
+  }
   out.close();
 
   CudaText text;
   text.entry = spec.name;
   text.text = out.str();
-  text.grid = {std::uint32_t(spec.rows), 1, 1};
+  text.grid = {std::uint32_t(spec.rows), std::uint32_t(parts.size()), 1};
   text.block = {std::uint32_t(threads), 1, 1};
   text.programmatic = target.has("programmatic_launch");
   return text;

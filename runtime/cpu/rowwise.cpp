@@ -1,4 +1,6 @@
 // Programs on whole rows, without a loop.
+#include <algorithm>
+
 #include "runtime/cpu/program.h"
 
 namespace heddle::runtime::cpu {
@@ -6,18 +8,25 @@ namespace {
 
 class Rowwise : public Kernel {
  public:
-  explicit Rowwise(const Binding& binding) : n_(binding.spec.parts[0]->n), program_(*binding.spec.parts[0]->epilogue, n_, n_, binding) {
-    scratch_bytes = program_.scratch_bytes();
+  explicit Rowwise(const Binding& binding) {
+    for (const auto& part : binding.spec.parts) {
+      parts_.push_back({part->n, Program(*part->epilogue, part->n, part->n, binding)});
+      scratch_bytes = std::max(scratch_bytes, parts_.back().program.scratch_bytes());
+    }
   }
 
   void run(const Team& team) const override {
     const Share share = share_of(team.rows, team.member, team.size);
-    for (std::int64_t row = share.begin; row < share.end; ++row) program_.run({row, 0, n_, {}, nullptr}, team.scratch);
+    for (std::int64_t row = share.begin; row < share.end; ++row)
+      for (const Part& part : parts_) part.program.run({row, 0, part.n, {}, nullptr}, team.scratch);
   }
 
  private:
-  std::int64_t n_;
-  Program program_;
+  struct Part {
+    std::int64_t n;
+    Program program;
+  };
+  std::vector<Part> parts_;
 };
 
 }  // namespace

@@ -417,6 +417,11 @@ Result<std::vector<std::byte>> DeviceImpl::read(std::size_t entry, const plan::R
 
 namespace heddle::runtime {
 
+MemoryUse cuda_memory_use(const plan::PlanT& plan, const Capacity& capacity) {
+  const cuda::MemoryLayout layout = cuda::lay_out(plan, capacity);
+  return {layout.weight_bytes, layout.cache_bytes, layout.arena_bytes, layout.scratch_bytes};
+}
+
 Result<std::string> cuda_target_here() {
   HEDDLE_ASSIGN(const cuda::Driver* driver, cuda::system_driver("cuda:auto"));
   HEDDLE_ASSIGN(const auto gpu, cuda::Gpu::open(*driver, 0, "cuda:auto"));

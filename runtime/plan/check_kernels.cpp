@@ -78,7 +78,8 @@ Result<void> check_loop_tables(const KernelSpecT& spec, const Place& place) {
     return {};
   }
   if (spec.parts.empty()) return fail(place, "parts: there is none, at least one is needed");
-  if (spec.loop != LoopKind::gemm && spec.parts.size() != 1)
+  const bool several = spec.loop == LoopKind::gemm || spec.loop == LoopKind::rowwise;
+  if (!several && spec.parts.size() != 1)
     return fail(place, "{} parts, a loop of kind {} has one", spec.parts.size(), EnumNameLoopKind(spec.loop));
   return {};
 }

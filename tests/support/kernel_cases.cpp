@@ -68,7 +68,7 @@ struct Layer {
   int rows = 1, width = 256, heads = 4, kv_heads = 2, head_dim = 64, ffn = 512, dims = 0;
   std::string q = "q4_K", k = "q4_K", v = "q6_K", gate = "q4_K", up = "q4_K", down = "q6_K", cache = "f16";
   std::string pairing = "adjacent";
-  bool factors = false, quantized = true, deferred = false, bias = false, prompt = false, head_norm = false;
+  bool factors = false, quantized = true, deferred = false, bias = false, prompt = false, head_norm = false, together = false;
   int window = 0, steps = 5;
   double softcap = 0, scale = 0.125;
   double tolerance = 0;  // 0: by the activations
@@ -112,13 +112,18 @@ KernelCase layer(const Layer& l) {
     if (l.bias) qkv += fmt::format("    %{0} = add %{0}.m, @b{0}\n", name);
   }
   const std::string store = "    %kv1.in = kv_store %kv, %kr, %v, %slot, %pos\n";
-  if (l.head_norm) {  // products, then a kernel for q and one for k and v
+  if (l.head_norm) {  // products, then a kernel for q and one for k and v, or one for all
     body += "  %qp, %kp, %vp = group \"qkv\" {\n" + qkv + "    yield %q, %k, %v\n  }\n";
-    body += "  %qr = group \"q\" {\n    %qn = rms_norm %qp, @gq {eps=1e-06}\n" +
-            fmt::format("    %qr.in = rope %qn, %pos{} {}\n", factors, attributes) + "    yield %qr.in\n  }\n";
-    body += "  %kv1 = group \"kv\" {\n    %kn = rms_norm %kp, @gk {eps=1e-06}\n" +
-            fmt::format("    %kr = rope %kn, %pos{} {}\n", factors, attributes) +
-            "    %kv1.in = kv_store %kv, %kr, %vp, %slot, %pos\n    yield %kv1.in\n  }\n";
+    const std::string q = "    %qn = rms_norm %qp, @gq {eps=1e-06}\n" + fmt::format("    %qr.in = rope %qn, %pos{} {}\n", factors, attributes);
+    const std::string kv = "    %kn = rms_norm %kp, @gk {eps=1e-06}\n" +
+                           fmt::format("    %kr = rope %kn, %pos{} {}\n", factors, attributes) +
+                           "    %kv1.in = kv_store %kv, %kr, %vp, %slot, %pos\n";
+    if (l.together) {
+      body += "  %qr, %kv1 = group \"qkv\" {\n" + q + kv + "    yield %qr.in, %kv1.in\n  }\n";
+    } else {
+      body += "  %qr = group \"q\" {\n" + q + "    yield %qr.in\n  }\n";
+      body += "  %kv1 = group \"kv\" {\n" + kv + "    yield %kv1.in\n  }\n";
+    }
   } else {
     body += "  %qr, %kv1 = group \"qkv_rope_cache\" {\n" + qkv +
             fmt::format("    %qr.in = rope %q, %pos{0} {1}\n    %kr = rope %k, %pos{0} {1}\n", factors, attributes) + store +
@@ -240,6 +245,14 @@ std::vector<KernelCase> kernel_cases() {
                        .bias = true}));
   out.push_back(
       layer({.name = "layer_qwen3", .rows = 2, .heads = 4, .head_dim = 128, .pairing = "halves", .head_norm = true, .scale = 0.0883883}));
+  out.push_back(layer({.name = "layer_qwen3_norms_together",
+                       .rows = 3,
+                       .heads = 4,
+                       .head_dim = 128,
+                       .pairing = "halves",
+                       .head_norm = true,
+                       .together = true,
+                       .scale = 0.0883883}));
   out.push_back(layer({.name = "layer_stories",
                        .width = 64,
                        .heads = 8,
