@@ -4,9 +4,11 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "ir/base/cache_path.h"
 #include "runtime/cuda/device.h"
 #include "tools/commands.h"
 #include "tools/console.h"
+#include "tools/floor.h"
 #include "tools/options.h"
 
 namespace heddle::tools {
@@ -17,13 +19,15 @@ struct Options {
   std::vector<std::int64_t> prompt{512}, generate{128}, depth{0};
   std::vector<std::size_t> sequences{1};
   int repetitions = 5;
+  bool floor = false;
   CompileOptions compile;
   DeviceOptions device;
 };
 
 struct Row {
   std::string test;
-  std::vector<double> rates;  // tokens/s of each repetition
+  std::int64_t depth = 0, sequences = 0;  // sequences: of a generation; 0: a prompt
+  std::vector<double> rates;              // tokens/s of each repetition
   double median() const {
     std::vector<double> sorted = rates;
     std::ranges::sort(sorted);
@@ -53,9 +57,9 @@ std::vector<std::int32_t> random_tokens(std::int64_t n, std::uint32_t vocabulary
 using Work = std::function<Result<void>(std::span<runtime::Session>)>;
 
 /// Repeats `work`, which makes or reads `tokens` in all, behind a context of `depth` tokens that is filled once.
-Result<Row> measure(std::span<runtime::Session> sessions, std::string name, std::int64_t depth, std::int64_t tokens, int repetitions,
-                    const Work& work) {
-  Row row{std::move(name), {}};
+Result<Row> measure(std::span<runtime::Session> sessions, std::string name, std::int64_t depth, std::int64_t tokens, bool generates,
+                    int repetitions, const Work& work) {
+  Row row{std::move(name), depth, generates ? std::int64_t(sessions.size()) : 0, {}};
   const auto context = random_tokens(depth, sessions[0].plan().model->vocabulary);
   for (runtime::Session& session : sessions) {
     session.rewind(0);
@@ -94,6 +98,28 @@ Work generate(std::int64_t tokens, std::size_t sequences, std::uint32_t vocabula
   };
 }
 
+/// Each generation beside its floors: tokens a second if a step took only as long as reading what it must read.
+Result<void> print_floors(const plan::PlanT& plan, const std::vector<Row>& rows, const std::string& cache_dir, bool json,
+                          nlohmann::json& out) {
+  std::int64_t deepest = 0, most = 1;
+  for (const Row& row : rows) deepest = std::max(deepest, row.depth), most = std::max(most, row.sequences);
+  HEDDLE_ASSIGN(const FloorBench bench, FloorBench::open(plan, deepest, most, cache_dir));
+  if (!json)
+    fmt::print("\nread bandwidth {:.0f} GB/s\n\n| test | t/s | floor t/s | share | plan floor t/s |\n| --- | ---: | ---: | ---: | ---: |\n",
+               bench.bandwidth);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const Row& row = rows[i];
+    if (row.sequences == 0) continue;
+    HEDDLE_ASSIGN(const auto floor, bench.at(row.depth, row.sequences));
+    const double fixed = double(row.sequences) * 1e3 / floor.fixed, own = double(row.sequences) * 1e3 / floor.plan;
+    if (json)
+      out[i].update(
+          {{"read_gbps", bench.bandwidth}, {"floor_ts", fixed}, {"share_of_floor", row.median() / fixed}, {"plan_floor_ts", own}});
+    else fmt::print("| {} | {:.1f} | {:.1f} | {:.3f} | {:.1f} |\n", row.test, row.median(), fixed, row.median() / fixed, own);
+  }
+  return {};
+}
+
 /// Kernels of a decode step of one row with its draw: what the plan lists, and what the driver counts in the graph (0 without graphs).
 struct Launches {
   std::size_t plan = 0, graph = 0;
@@ -113,6 +139,8 @@ Launches launches_of(runtime::Session& session) {
 Result<void> run(const Options& options) {
   if (options.format != "md" && options.format != "json") return error("-o {}: known are md, json", options.format);
   HEDDLE_ASSIGN(auto compiled, plan_for(options.model, options.compile));
+  if (options.floor && !compiled.plan->target.starts_with("cuda:"))
+    return error("--floor: the plan is for target {}, a floor is measured on cuda only", compiled.plan->target);
   const auto largest = [](const std::vector<std::int64_t>& list) { return list.empty() ? 0 : *std::ranges::max_element(list); };
   const std::int64_t context = largest(options.depth) + std::max(largest(options.prompt), largest(options.generate));
   const std::size_t most = options.sequences.empty() ? 1 : *std::ranges::max_element(options.sequences);
@@ -125,7 +153,7 @@ Result<void> run(const Options& options) {
     const std::string at = depth > 0 ? fmt::format(" @ d{}", depth) : "";
     for (std::int64_t n : options.prompt)
       if (n > 0) {
-        HEDDLE_ASSIGN(auto row, measure({&session, 1}, fmt::format("pp{}{}", n, at), depth, n, options.repetitions,
+        HEDDLE_ASSIGN(auto row, measure({&session, 1}, fmt::format("pp{}{}", n, at), depth, n, false, options.repetitions,
                                         read_prompt(random_tokens(n, vocabulary))));
         rows.push_back(std::move(row));
       }
@@ -134,12 +162,15 @@ Result<void> run(const Options& options) {
         if (n > 0) {
           const std::string together = count > 1 ? fmt::format(" x {}", count) : "";
           HEDDLE_ASSIGN(auto row, measure(std::span(sessions).first(count), fmt::format("tg{}{}{}", n, together, at), depth,
-                                          n * std::int64_t(count), options.repetitions, generate(n, count, vocabulary)));
+                                          n * std::int64_t(count), true, options.repetitions, generate(n, count, vocabulary)));
           rows.push_back(std::move(row));
         }
   }
   const auto& model = *session.plan().model;
   const Launches launches = launches_of(session);
+  const std::string floor_cache = !options.compile.use_cache          ? ""
+                                  : options.compile.cache_dir.empty() ? default_cache_dir()
+                                                                      : options.compile.cache_dir;
   if (options.format == "json") {
     nlohmann::json out = nlohmann::json::array();
     for (const Row& row : rows)
@@ -151,6 +182,7 @@ Result<void> run(const Options& options) {
                      {"samples_ts", row.rates},
                      {"plan_kernels", launches.plan},
                      {"graph_kernels", launches.graph}});
+    if (options.floor) HEDDLE_TRY(print_floors(session.plan(), rows, floor_cache, true, out));
     fmt::print("{}\n", out.dump(1));
     return {};
   }
@@ -161,6 +193,10 @@ Result<void> run(const Options& options) {
   fmt::print("\na decode step: {} kernels in the plan", launches.plan);
   if (launches.graph > 0) fmt::print(", {} in the graph as the driver counts them", launches.graph);
   fmt::print("\n");
+  if (options.floor) {
+    nlohmann::json unused;
+    HEDDLE_TRY(print_floors(session.plan(), rows, floor_cache, false, unused));
+  }
   return {};
 }
 
@@ -178,6 +214,7 @@ void add_bench(CLI::App& app, int& exit_code) {
       ->delimiter(',')
       ->check(CLI::Range(1, 64));
   command->add_option("-d,--depth", options->depth, "positions already in the cache")->capture_default_str()->delimiter(',');
+  command->add_flag("--floor", options->floor, "CUDA: beside each generation what only reading its bytes takes, measured in the same run");
   command->add_option("-r,--repetitions", options->repetitions, "measured repetitions, after one warm-up")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
