@@ -75,13 +75,19 @@ Result<Plugins> load_plugins(const CompileOptions& options) {
   return out;
 }
 
+/// The cache's type by name: what is asked for, or what the target is best with. A cache in f16 halves what attention reads at depth.
+std::string kv_name(const CompileOptions& options, const ir::Target& target) {
+  if (options.kv != "auto") return options.kv;
+  return is_cuda(target) && target.activations != "f32" ? "f16" : "f32";
+}
+
 plan::Key key_for(const frontends::Model& model, const ir::Target& target, const CompileOptions& options, const std::string& plugins,
                   const std::vector<passes::Step>& steps, const std::string& nvrtc) {
   return {
       {"model fingerprint", model.fingerprint},
       {"target", target.name},
       {"activations", target.activations},
-      {"kv", options.kv},
+      {"kv", kv_name(options, target)},
       {"pipeline", passes::print_pipeline(steps)},
       {"disabled passes", fmt::format("{}", fmt::join(options.disabled, ","))},
       {"pass limit", options.pass_limit < 0 ? std::string() : std::to_string(options.pass_limit)},
@@ -166,8 +172,8 @@ Result<std::unique_ptr<ir::Module>> lower(const frontends::Model& model, const C
   frontends::BuildOptions build;
   HEDDLE_ASSIGN(build.target, target_named(options.target, options.activations));
   build.entries = entries_for(build.target);
-  const auto kv = dtype_named(options.kv);
-  if (kv != DType::f32 && kv != DType::f16) return error("cache type '{}' is not known (known: f32, f16)", options.kv);
+  const auto kv = dtype_named(kv_name(options, build.target));
+  if (kv != DType::f32 && kv != DType::f16) return error("cache type '{}' is not known (known: auto, f16, f32)", options.kv);
   build.kv = *kv;
   HEDDLE_ASSIGN(auto module, frontends::build_ir(model, build));
   HEDDLE_TRY(ir::verify(*module));

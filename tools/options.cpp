@@ -13,7 +13,7 @@ void add_plan_options(CLI::App& app, CompileOptions& options) {
   app.add_option("--target", options.target, "cpu, cuda:sm_90 and the like, cuda:auto (the GPU here), or auto: the best one here")->capture_default_str();
   app.add_option("--activations", options.activations, "what quantised weights are multiplied with: q8 (8-bit blocks, faster) or f32 (exact)")
       ->capture_default_str();
-  app.add_option("--kv", options.kv, "type of the key/value cache: f32 or f16")->capture_default_str();
+  app.add_option("--kv", options.kv, "type of the key/value cache: f32, f16, or auto: f16 on a GPU with 8-bit activations, else f32")->capture_default_str();
   app.add_option("--cache-dir", options.cache_dir, "where plans are kept (default: $XDG_CACHE_HOME/heddle, else ~/.cache/heddle)");
   app.add_flag("--no-cache{false}", options.use_cache, "neither read nor write the plan cache");
 }

@@ -90,15 +90,21 @@ INLINE Block unpack_q4_0(const P_q4_0& p, int) {
 }
 )";
 
+/// $together lanes copy their blocks in common, neighbouring lanes neighbouring 16 bytes: a lane that copied both halves of its own block
+/// would ask for every sector twice. In a stage first and last halves lie apart, the last ones shifted by four lanes, so that neither the
+/// copies nor the reads of eight lanes meet in a bank.
 constexpr std::string_view q8_0_text = R"(
 struct P_q8_0 { int4 q, r; u32 d; };
 INLINE void copy_q8_0(char* to, int lane, const char* p0, const char* p1, u32 b) {
-  copy16(to + 16 * lane, p0 + 32ll * b);
-  copy16(to + 512 + 16 * lane, p0 + 32ll * b + 16);
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    const int chunk = lane % $together + i * $together, of = lane - lane % $together + chunk / 2;
+    copy16(to + (chunk % 2 ? 512 + 16 * (of ^ 4) : 16 * of), p0 + 32ll * (b - lane % $together) + 16 * chunk);
+  }
   $factors
 }
 INLINE P_q8_0 get_q8_0(const char* from, int lane) {
-  return {*(const int4*)(from + 16 * lane), *(const int4*)(from + 512 + 16 * lane), *(const u16*)(from + 1024 + 2 * lane)};
+  return {*(const int4*)(from + 16 * lane), *(const int4*)(from + 512 + 16 * (lane ^ 4)), *(const u16*)(from + 1024 + 2 * lane)};
 }
 INLINE P_q8_0 load_q8_0(const char* p0, const char* p1, u32 b) {
   return {__ldg((const int4*)p0 + 2ll * b), __ldg((const int4*)p0 + 2ll * b + 1), __ldg((const u16*)p1 + b)};
@@ -267,7 +273,7 @@ Result<Format> format_of(DType type, const std::string& layout, std::int64_t row
       break;
     case DType::q8_0:
       out.stage_bytes = 1024 + 64, out.lanes_together = together;
-      out.text = filled(q8_0_text, {{"factors", copy_factors(together, "1024", "p1")}});
+      out.text = filled(q8_0_text, {{"factors", copy_factors(together, "1024", "p1")}, {"together", std::to_string(together)}});
       break;
     case DType::q4_K:
       out.stage_bytes = 512 + 64, out.offset = true;

@@ -293,12 +293,13 @@ Result<std::span<const float>> DeviceImpl::logits(std::size_t entry, std::size_t
   HEDDLE_CHECK(plan_ && entry < entries_.size(), "entry point {}", entry);
   const plan::EntryPointT& point = *plan_->entries[entry];
   if (point.outputs.empty() || row >= point.rows) return error("cuda: {} has no logits of row {}", point.name, row);
-  const std::size_t vocabulary = plan_->model->vocabulary, bytes = vocabulary * sizeof(float);
+  const std::size_t width = std::size_t(point.outputs[0]->shape.back()), bytes = width * sizeof(float);
+  HEDDLE_CHECK(width <= plan_->model->vocabulary, "{} logits of a vocabulary of {}", width, plan_->model->vocabulary);
   const DevicePointer from = scratch_.get() + layout_.entries[entry].outputs[0] + row * bytes;
   if (const Status status = driver().copy_to_host(host_logits_.get(), from, bytes, stream_.get()); status != Status::success)
     return lost(status, point.name);
   HEDDLE_TRY(wait());
-  return std::span(static_cast<const float*>(host_logits_.get()), vocabulary);
+  return std::span(static_cast<const float*>(host_logits_.get()), width);
 }
 
 // ---- Drawing tokens on the device
