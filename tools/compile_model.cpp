@@ -133,7 +133,7 @@ Result<std::vector<passes::Step>> steps_for(const ir::Target& target, const Comp
 
 std::unique_ptr<codegen::Questions> questions_for(const ir::Target& target) {
   if (is_cuda(target)) return std::make_unique<codegen::cuda::CudaQuestions>(target);
-  return std::make_unique<codegen::SpecQuestions>();
+  return std::make_unique<codegen::SpecQuestions>(target.activations);
 }
 
 Result<ir::Target> target_named(const std::string& name, const std::string& activations) {
