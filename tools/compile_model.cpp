@@ -43,9 +43,11 @@ class Stopwatch {
 
 bool is_cuda(const ir::Target& target) { return target.name.starts_with("cuda:"); }
 
-/// The entry points a target gets. Eight rows of logits serve perplexity; prompts go through steps without a head.
+/// The entry points a target gets. Eight rows of logits serve perplexity; prompts go through steps without a head. On the CPU wide ones:
+/// weights are read and unpacked once a step.
 std::vector<frontends::EntryRequest> entries_for(const ir::Target& target) {
-  return {{"decode", 1}, {"decode", 8}, {"prefill", is_cuda(target) ? 8 : 32}};
+  if (is_cuda(target)) return {{"decode", 1}, {"decode", 8}, {"prefill", 8}};
+  return {{"decode", 1}, {"decode", 8}, {"prefill", 32}, {"prefill", 128}};
 }
 
 /// The version of the compiler of kernels; empty for a target that has none.

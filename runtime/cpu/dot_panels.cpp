@@ -6,6 +6,7 @@
 
 #include "runtime/cpu/dot.h"
 #include "runtime/cpu/simd.h"
+#include "runtime/cpu/tiles.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "runtime/cpu/dot_panels.cpp"
@@ -113,11 +114,87 @@ HWY_INLINE void dot_panel(const std::byte* HWY_RESTRICT w, std::int64_t k, const
   }
 }
 
+#if HWY_TARGET == HWY_AVX3_DL
+/// One panel with `rows` activation rows, 16 at a time in the processor's matrix unit: the integers are the same, and so is the order of
+/// the float operations on them.
+template <class Format>
+void dot_panel_tiles(const std::byte* HWY_RESTRICT w, std::int64_t k, const Q8Group* HWY_RESTRICT x, std::int64_t x_stride,
+                     std::int64_t rows, float* HWY_RESTRICT out, std::int64_t out_stride) {
+  constexpr int sums_per_group = Format::halves ? 16 : 8;
+  const Floats df;
+  const std::int64_t whole_group = plan::panel_group_bytes(Format::dtype, 256);
+  alignas(64) std::uint8_t quants[64 * 64];
+  alignas(64) float scale[16 * lanes] = {}, offset[8 * lanes] = {};
+  alignas(64) std::int32_t products[sums_per_group][16 * lanes] = {};
+  for (std::int64_t done = 0; done < k; done += 256, w += whole_group, x += x_stride) {
+    const std::int64_t blocks = std::min(k - done, std::int64_t(256)) / 32;
+    if (blocks < 8) std::fill_n(scale, 16 * lanes, 0.0f), std::fill_n(offset, 8 * lanes, 0.0f);  // for what the group does not have
+    Format::scales(w, blocks, 0, scale, offset);
+    for (std::int64_t b = 0; b < blocks; ++b) {
+      Byte q[8];
+      Format::quants(w, blocks, b, 0, q);
+      HEDDLE_UNROLL
+      for (int i = 0; i < 8; ++i) {
+        if constexpr (Format::bias >= 0) q[i] = hn::Sub(q[i], hn::Set(Bytes(), std::uint8_t(1 << Format::bias)));
+        hn::Store(q[i], Bytes(), quants + (b * 8 + i) * 64);
+      }
+    }
+    Float scales[sums_per_group], offsets[8];
+    HEDDLE_UNROLL
+    for (int i = 0; i < sums_per_group; ++i) scales[i] = hn::Load(df, scale + i * lanes);
+    HEDDLE_UNROLL
+    for (int i = 0; i < 8; ++i) offsets[i] = hn::Load(df, offset + i * lanes);
+    const auto finish_row = [&](std::int64_t row) HWY_ATTR {
+      const Q8Group& a = x[row];
+      float* const to = out + row * out_stride;
+      Float sum = done == 0 ? hn::Zero(df) : hn::LoadU(df, to);
+      HEDDLE_UNROLL
+      for (int b = 0; b < 8; ++b) {
+        const auto product = [&](int i) HWY_ATTR { return hn::ConvertTo(df, hn::Load(Ints(), products[i] + row % 16 * lanes)); };
+        Float value;
+        if constexpr (Format::halves) {
+          value = hn::Mul(product(2 * b), scales[2 * b]);
+          value = hn::MulAdd(product(2 * b + 1), scales[2 * b + 1], value);
+        } else {
+          value = hn::Mul(product(b), scales[b]);
+        }
+        sum = hn::MulAdd(value, hn::Set(df, a.d[b]), sum);
+        if constexpr (Format::has_offset) sum = hn::MulAdd(offsets[b], hn::Set(df, a.s[b]), sum);
+      }
+      hn::StoreU(sum, df, to);
+    };
+    for (std::int64_t first = 0; first < rows; first += 16) {
+      const std::int8_t* const a = x[first].q;
+      for (std::int64_t b = 0; b < blocks; ++b) {
+        if constexpr (Format::halves) {
+          tiles::multiply<0>(a + b * 32, sizeof(Q8Group), quants + b * 512, products[2 * b]);
+          tiles::multiply<1>(a + b * 32 + 16, sizeof(Q8Group), quants + b * 512 + 256, products[2 * b + 1]);
+        } else if (b % 2 == 0) {
+          tiles::multiply<0>(a + b * 32, sizeof(Q8Group), quants + b * 512, products[b]);
+        } else {
+          tiles::multiply<1>(a + b * 32, sizeof(Q8Group), quants + b * 512, products[b]);
+        }
+      }
+      const std::int64_t end = std::min(first + 16, rows);
+      for (std::int64_t row = first; row < end; ++row) finish_row(row);
+    }
+  }
+}
+#endif
+
 void dot_panels(DType weight, const std::byte* w, std::int64_t panels, std::int64_t k, const Q8Group* x, std::int64_t x_stride,
                 std::int64_t rows, float* out, std::int64_t out_stride) {
   visit_panel(weight, [&](auto format) HWY_ATTR {
     using Format = decltype(format);
     const std::int64_t bytes = plan::panel_bytes(weight, k);
+#if HWY_TARGET == HWY_AVX3_DL
+    if (rows >= tiles::least_rows && tiles::usable()) {
+      const tiles::Session session(Format::halves ? 4 : 8);
+      for (std::int64_t p = 0; p < panels; ++p)
+        dot_panel_tiles<Format>(w + p * bytes, k, x, x_stride, rows, out + p * plan::panel_rows, out_stride);
+      return;
+    }
+#endif
     for (std::int64_t p = 0; p < panels; ++p) {  // a panel stays in a cache while all activations pass by
       std::int64_t r = 0;
       const auto block = [&]<int size>() HWY_ATTR {

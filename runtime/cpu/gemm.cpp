@@ -105,7 +105,7 @@ class Gemm : public Kernel {
   Layout layout_of(std::int64_t rows) const {
     const auto bytes = [&](bool wanted, std::size_t per_row) { return wanted ? round_up(std::size_t(rows) * per_row) : 0; };
     Layout layout;
-    layout.floats = bytes(wants_integers_, std::size_t(q8_groups(k_)) * sizeof(Q8Group));
+    layout.floats = wants_integers_ ? round_up(std::size_t(q8_rows(rows) * q8_groups(k_)) * sizeof(Q8Group)) : 0;
     layout.row_scalars = layout.floats + bytes(wants_floats_ && !floats_in_place_, std::size_t(k_) * sizeof(float));
     layout.end = layout.row_scalars + bytes(true, row_scalars_.size() * sizeof(float));
     return layout;
@@ -150,7 +150,7 @@ class Gemm : public Kernel {
     if (floats_in_place_ && !prologue_.has_stores() && row_scalars_.empty()) return;
     prologue_.run({row, 0, k_, {}, nullptr}, scratch);
     const std::byte* const value = prologue_.value(scratch, activation_);
-    if (wants_integers_) unpack_q8_1(value, k_, rows.integers + row, team.rows);
+    if (wants_integers_) unpack_q8_1(value, k_, rows.integers + row, q8_rows(team.rows));
     if (wants_floats_ && !floats_in_place_) info(dtype_).dequantize(value, rows.floats + row * k_, k_ / info(dtype_).elements);
     for (std::size_t i = 0; i < row_scalars_.size(); ++i)
       std::memcpy(rows.row_scalars + std::size_t(row) * row_scalars_.size() + i, prologue_.value(scratch, row_scalars_[i]), sizeof(float));
@@ -163,7 +163,7 @@ class Gemm : public Kernel {
     const std::int64_t stride = padded(item.columns);
     if (segment.integer) {
       const std::byte* const weights = segment.data + item.column / plan::panel_rows * plan::panel_bytes(segment.dtype, k_);
-      return dot_panels(segment.dtype, weights, stride / plan::panel_rows, k_, rows.integers, team.rows, team.rows, out, stride);
+      return dot_panels(segment.dtype, weights, stride / plan::panel_rows, k_, rows.integers, q8_rows(team.rows), team.rows, out, stride);
     }
     if (!segment.panels) {
       const std::byte* const weights = segment.data + item.column * segment.row_bytes;

@@ -32,11 +32,11 @@ void check(const Case& c, bool integers) {
   const std::int64_t stride = c.columns + 3;
   std::vector<float> out(std::size_t(c.rows * stride), -1000.0f);
   if (integers) {
-    std::vector<Q8Group> groups(std::size_t(c.rows * q8_groups(c.k)));
+    std::vector<Q8Group> groups(std::size_t(q8_rows(c.rows) * q8_groups(c.k)));
     for (std::int64_t r = 0; r < c.rows; ++r)
-      unpack_q8_1(x.data() + r * bytes_of(DType::q8_1, c.k), c.k, groups.data() + r, c.rows);
+      unpack_q8_1(x.data() + r * bytes_of(DType::q8_1, c.k), c.k, groups.data() + r, q8_rows(c.rows));
     const auto panels = testing::panels_of(c.weight, w, c.k);
-    dot_panels(c.weight, panels.data(), c.columns / 16, c.k, groups.data(), c.rows, c.rows, out.data(), stride);
+    dot_panels(c.weight, panels.data(), c.columns / 16, c.k, groups.data(), q8_rows(c.rows), c.rows, out.data(), stride);
   } else {
     dot_f32(c.weight, w.data(), c.columns, c.k, x_values.data(), c.k, c.rows, out.data(), stride);
   }
@@ -109,10 +109,10 @@ TEST(dot, a_row_of_panels_does_not_see_its_neighbours) {
   for (const DType weight : {DType::q8_0, DType::q4_0, DType::q4_K, DType::q5_K, DType::q6_K}) {
     const auto panels = testing::panels_of(weight, random_elements(weight, 16 * k, random), k);
     const auto x = random_elements(DType::q8_1, rows * k, random);
-    std::vector<Q8Group> groups(std::size_t(rows * q8_groups(k))), one(std::size_t(q8_groups(k)));
-    for (std::int64_t r = 0; r < rows; ++r) unpack_q8_1(x.data() + r * bytes_of(DType::q8_1, k), k, groups.data() + r, rows);
+    std::vector<Q8Group> groups(std::size_t(q8_rows(rows) * q8_groups(k))), one(std::size_t(q8_groups(k)));
+    for (std::int64_t r = 0; r < rows; ++r) unpack_q8_1(x.data() + r * bytes_of(DType::q8_1, k), k, groups.data() + r, q8_rows(rows));
     std::vector<float> all(std::size_t(16 * rows)), alone(16);
-    dot_panels(weight, panels.data(), 1, k, groups.data(), rows, rows, all.data(), 16);
+    dot_panels(weight, panels.data(), 1, k, groups.data(), q8_rows(rows), rows, all.data(), 16);
     for (std::int64_t r = 0; r < rows; ++r) {
       unpack_q8_1(x.data() + r * bytes_of(DType::q8_1, k), k, one.data(), 1);
       dot_panels(weight, panels.data(), 1, k, one.data(), 1, 1, alone.data(), 16);
