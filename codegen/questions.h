@@ -19,6 +19,8 @@ class Questions {
   virtual std::optional<Refusal> cannot_emit(const ir::Node& group) const = 0;
   /// How the target's kernels read a weight matrix of this type (runtime/plan/layout.h has the names).
   virtual std::string layout_of(DType) const { return "rows"; }
+  /// The same for a table from which rows are only gathered.
+  virtual std::string table_layout_of(DType type) const { return layout_of(type); }
 };
 
 }  // namespace heddle::codegen

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "codegen/program_builder.h"
+#include "runtime/plan/panels.h"
 
 namespace heddle::codegen {
 namespace {
@@ -320,5 +321,7 @@ std::optional<Refusal> SpecQuestions::cannot_emit(const Node& group) const {
   if (auto* refusal = std::get_if<Refusal>(&spec)) return *refusal;
   return std::nullopt;
 }
+
+std::string SpecQuestions::layout_of(DType type) const { return activations_ == "q8_1" && plan::has_panels(type) ? "panels" : "rows"; }
 
 }  // namespace heddle::codegen

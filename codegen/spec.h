@@ -28,10 +28,17 @@ std::string name_of(const plan::KernelSpecT& spec);
 /// The least bytes the kernel must move: weights, caches' new entries, buffers read and written once.
 std::int64_t min_bytes(const plan::KernelSpecT& spec);
 
-/// Answers for targets whose kernels are all specs of the form above.
+/// Answers for targets whose kernels are all specs of the form above: the CPU.
 class SpecQuestions : public Questions {
  public:
+  /// `activations`: of the target. Panels are multiplied with q8_1.
+  explicit SpecQuestions(std::string activations = "f32") : activations_(std::move(activations)) {}
   std::optional<Refusal> cannot_emit(const ir::Node& group) const override;
+  std::string layout_of(DType type) const override;
+  std::string table_layout_of(DType) const override { return "rows"; }
+
+ private:
+  std::string activations_;
 };
 
 }  // namespace heddle::codegen

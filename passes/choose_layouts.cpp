@@ -2,6 +2,8 @@
 //   before  weight @w : q6_K[4096, 4096] ... layout "rows"
 //   after   weight @w : q6_K[4096, 4096] ... layout "planes"
 // A tied matrix has one symbol and so one layout, in which the embedding reads it too.
+#include <llvm/ADT/STLExtras.h>
+
 #include "passes/builtin.h"
 
 namespace heddle::passes {
@@ -11,7 +13,9 @@ Result<void> run(ir::Function& function, Context& context) {
   if (!context.questions) return {};
   for (ir::Value* weight : function.module().weights()) {
     if (weight->type.shape.size() < 2) continue;
-    const std::string layout = context.questions->layout_of(weight->type.dtype);
+    const bool table = llvm::all_of(weight->uses(), [](const ir::Value::Use& use) { return use.node->op() == ir::Op::embed; });
+    const std::string layout =
+        table ? context.questions->table_layout_of(weight->type.dtype) : context.questions->layout_of(weight->type.dtype);
     if (weight->layout.name == layout) continue;
     if (!context.take_change()) return {};
     weight->layout.name = layout;

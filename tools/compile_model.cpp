@@ -44,9 +44,11 @@ class Stopwatch {
 
 bool is_cuda(const ir::Target& target) { return target.name.starts_with("cuda:"); }
 
-/// The entry points a target gets. Eight rows of logits serve perplexity; prompts go through steps without a head.
+/// The entry points a target gets. Eight rows of logits serve perplexity; prompts go through steps without a head. On the CPU wide ones:
+/// weights are read and unpacked once a step.
 std::vector<frontends::EntryRequest> entries_for(const ir::Target& target) {
-  return {{"decode", 1}, {"decode", 8}, {"prefill", is_cuda(target) ? 8 : 32}};
+  if (is_cuda(target)) return {{"decode", 1}, {"decode", 8}, {"prefill", 8}};
+  return {{"decode", 1}, {"decode", 8}, {"prefill", 32}, {"prefill", 128}};
 }
 
 /// The version of the compiler of kernels; empty for a target that has none.
@@ -140,7 +142,7 @@ Result<std::vector<passes::Step>> steps_for(const ir::Target& target, const Comp
 
 std::unique_ptr<codegen::Questions> questions_for(const ir::Target& target) {
   if (is_cuda(target)) return std::make_unique<codegen::cuda::CudaQuestions>(target);
-  return std::make_unique<codegen::SpecQuestions>();
+  return std::make_unique<codegen::SpecQuestions>(target.activations);
 }
 
 Result<ir::Target> target_named(const std::string& name, const std::string& activations) {

@@ -71,7 +71,7 @@ class CpuDevice : public Device {
     ropes_ = {};
     plan_ = std::move(plan);
     capacity_ = capacity;
-    HEDDLE_ASSIGN(weights_, Weights::open(*plan_, progress));
+    HEDDLE_ASSIGN(weights_, Weights::open(*plan_, pool_, progress));
     HEDDLE_ASSIGN(arena_, Region::make(memory_use(*plan_, capacity).arena));
     states_.clear();
     for (const auto& state : plan_->states) {
@@ -183,6 +183,7 @@ class CpuDevice : public Device {
       const plan::RefT& ref = *from.args[i];
       args.push_back({arg.role, *dtype_named(arg.dtype), arg.shape, address_of(ref, entry)});
       if (arg.role == plan::ArgRole::weight && arg.shape.size() == 1) args.back().dtype = DType::f32;
+      args.back().panels = ref.where == plan::Where::weight && plan_->weights[ref.index]->layout == "panels";
       node.accesses.push_back({ref.where, ref.index, ref.offset, ref.offset + ref.bytes, arg.written});
     }
     node.kernel = make_kernel({spec, args, capacity_.slots, capacity_.context, pool_.size(), &ropes_});

@@ -2,13 +2,15 @@
 //   1. prologue: every row's program; its result becomes rows for the integer or the float products. With one row every member does it
 //      for itself, which is cheaper than waiting; with more the rows are shared out.
 //   2. work items: granules of the parts' columns, cut without regard to the team. For each the accumulators of all segments and rows
-//      (a weight row is read from memory once), then the epilogue row by row.
+//      (a weight is read from memory once), then the epilogue row by row.
+// Weights in panels are multiplied with integers where the activation is q8_1; everything else with floats.
 #include <algorithm>
 #include <cstring>
 #include <numeric>
 
 #include "runtime/cpu/dot.h"
 #include "runtime/cpu/program.h"
+#include "runtime/plan/panels.h"
 
 namespace heddle::runtime::cpu {
 namespace {
@@ -42,7 +44,7 @@ class Gemm : public Kernel {
     const bool alone = team.rows == 1 && !prologue_.has_stores();
     const Rows rows = rows_at(alone ? team.scratch : team.shared, team.rows);
     const Share share = alone ? Share{0, 1} : share_of(team.rows, team.member, team.size);
-    for (std::int64_t row = share.begin; row < share.end; ++row) prepare_row(row, rows, team.scratch + program_);
+    for (std::int64_t row = share.begin; row < share.end; ++row) prepare_row(row, rows, team);
     if (!alone) team.pool.barrier();
     const Share items{starts_[std::size_t(team.member)], starts_[std::size_t(team.member) + 1]};
     for (std::int64_t i = items.begin; i < items.end; ++i) compute(items_[std::size_t(i)], rows, team);
@@ -53,7 +55,8 @@ class Gemm : public Kernel {
     DType dtype;
     const std::byte* data;
     std::int64_t row_bytes;
-    bool integer;  // products with q8_1 rows
+    bool panels;
+    bool integer;  // panels times q8_1
   };
   struct Part {
     std::vector<Segment> segments;
@@ -66,7 +69,7 @@ class Gemm : public Kernel {
   };
   /// Activation rows made ready: for the integer products, for the float products, and the values that epilogues read.
   struct Rows {
-    Q8Group* integers;   // [rows, groups]
+    Q8Group* integers;   // [groups, rows]
     float* floats;       // [rows, k]
     float* row_scalars;  // [rows, row_scalars_.size()]
   };
@@ -83,12 +86,15 @@ class Gemm : public Kernel {
   void add_part(const plan::PartT& part, const Binding& binding) {
     // Enough items to share out evenly, large enough that programs cost little beside the products.
     const std::int64_t wanted = std::clamp<std::int64_t>(part.n / 64, 16, 128);
-    const std::int64_t columns = std::min(part.n, (wanted + part.granule - 1) / part.granule * part.granule);
+    const bool panels = std::ranges::any_of(part.segments, [&](const auto& segment) { return binding.args[segment->weight].panels; });
+    const std::int64_t granule = panels ? std::lcm(part.granule, plan::panel_rows) : part.granule;
+    const std::int64_t columns = std::min(part.n, (wanted + granule - 1) / granule * granule);
     Part out{{}, Program(*part.epilogue, part.n, columns, binding, {}, row_scalars_), columns};
     for (const auto& segment : part.segments) {
       const Argument& weight = binding.args[segment->weight];
-      const bool integer = dtype_ == DType::q8_1 && has_integer_dot(weight.dtype);
-      out.segments.push_back({weight.dtype, weight.data, bytes_of(weight.dtype, k_), integer});
+      const bool integer = dtype_ == DType::q8_1 && weight.panels;
+      out.segments.push_back({weight.dtype, weight.data, bytes_of(weight.dtype, k_), weight.panels, integer});
+      if (weight.panels && !integer) row_blocks_ = std::max(row_blocks_, round_up(std::size_t(bytes_of(weight.dtype, k_))));
       (integer ? wants_integers_ : wants_floats_) = true;
     }
     for (std::int64_t column = 0; column < part.n; column += columns)
@@ -99,7 +105,7 @@ class Gemm : public Kernel {
   Layout layout_of(std::int64_t rows) const {
     const auto bytes = [&](bool wanted, std::size_t per_row) { return wanted ? round_up(std::size_t(rows) * per_row) : 0; };
     Layout layout;
-    layout.floats = bytes(wants_integers_, std::size_t(q8_groups(k_)) * sizeof(Q8Group));
+    layout.floats = wants_integers_ ? round_up(std::size_t(q8_rows(rows) * q8_groups(k_)) * sizeof(Q8Group)) : 0;
     layout.row_scalars = layout.floats + bytes(wants_floats_ && !floats_in_place_, std::size_t(k_) * sizeof(float));
     layout.end = layout.row_scalars + bytes(true, row_scalars_.size() * sizeof(float));
     return layout;
@@ -116,11 +122,12 @@ class Gemm : public Kernel {
     // Scratch of a member: one row, accumulators, programs.
     std::size_t accumulators = 0, program = prologue_.scratch_bytes();
     for (const Part& part : parts_) {
-      accumulators = std::max(accumulators, part.segments.size() * std::size_t(rows * part.columns) * sizeof(float));
+      accumulators = std::max(accumulators, part.segments.size() * std::size_t(rows * padded(part.columns)) * sizeof(float));
       program = std::max(program, part.epilogue.scratch_bytes());
     }
     accumulators_ = layout_of(1).end;
-    program_ = accumulators_ + round_up(accumulators);
+    blocks_ = accumulators_ + round_up(accumulators);
+    program_ = blocks_ + row_blocks_;
     scratch_bytes = program_ + round_up(program);
   }
 
@@ -138,30 +145,46 @@ class Gemm : public Kernel {
     }
   }
 
-  void prepare_row(std::int64_t row, const Rows& rows, std::byte* scratch) const {
+  void prepare_row(std::int64_t row, const Rows& rows, const Team& team) const {
+    std::byte* const scratch = team.scratch + program_;
     if (floats_in_place_ && !prologue_.has_stores() && row_scalars_.empty()) return;
     prologue_.run({row, 0, k_, {}, nullptr}, scratch);
     const std::byte* const value = prologue_.value(scratch, activation_);
-    if (wants_integers_) unpack_q8_1(value, k_, rows.integers + row * q8_groups(k_));
+    if (wants_integers_) unpack_q8_1(value, k_, rows.integers + row, q8_rows(team.rows));
     if (wants_floats_ && !floats_in_place_) info(dtype_).dequantize(value, rows.floats + row * k_, k_ / info(dtype_).elements);
     for (std::size_t i = 0; i < row_scalars_.size(); ++i)
       std::memcpy(rows.row_scalars + std::size_t(row) * row_scalars_.size() + i, prologue_.value(scratch, row_scalars_[i]), sizeof(float));
   }
 
+  /// Accumulators of a row and segment stand this far apart: whole panels are stored.
+  static std::int64_t padded(std::int64_t columns) { return (columns + plan::panel_rows - 1) / plan::panel_rows * plan::panel_rows; }
+
+  void multiply(const Segment& segment, const Item& item, const Rows& rows, const Team& team, float* out) const {
+    const std::int64_t stride = padded(item.columns);
+    if (segment.integer) {
+      const std::byte* const weights = segment.data + item.column / plan::panel_rows * plan::panel_bytes(segment.dtype, k_);
+      return dot_panels(segment.dtype, weights, stride / plan::panel_rows, k_, rows.integers, q8_rows(team.rows), team.rows, out, stride);
+    }
+    if (!segment.panels) {
+      const std::byte* const weights = segment.data + item.column * segment.row_bytes;
+      return dot_f32(segment.dtype, weights, item.columns, k_, rows.floats, k_, team.rows, out, stride);
+    }
+    // Panels with an activation they were not made for: slow and right.
+    for (std::int64_t c = 0; c < item.columns; ++c) {
+      plan::row_from_panels(segment.dtype, segment.data, item.column + c, k_, team.scratch + blocks_);
+      dot_f32(segment.dtype, team.scratch + blocks_, 1, k_, rows.floats, k_, team.rows, out + c, stride);
+    }
+  }
+
   void compute(const Item& item, const Rows& rows, const Team& team) const {
     const Part& part = parts_[item.part];
     auto* const accumulators = reinterpret_cast<float*>(team.scratch + accumulators_);
-    const std::int64_t per_segment = team.rows * item.columns;
-    for (std::size_t s = 0; s < part.segments.size(); ++s) {
-      const Segment& segment = part.segments[s];
-      const std::byte* const weights = segment.data + item.column * segment.row_bytes;
-      float* const out = accumulators + std::int64_t(s) * per_segment;
-      if (segment.integer) dot_q8(segment.dtype, weights, item.columns, k_, rows.integers, q8_groups(k_), team.rows, out, item.columns);
-      else dot_f32(segment.dtype, weights, item.columns, k_, rows.floats, k_, team.rows, out, item.columns);
-    }
+    const std::int64_t stride = padded(item.columns), per_segment = team.rows * stride;
+    for (std::size_t s = 0; s < part.segments.size(); ++s)
+      multiply(part.segments[s], item, rows, team, accumulators + std::int64_t(s) * per_segment);
     std::vector<const float*> loops(part.segments.size());
     for (std::int64_t row = 0; row < team.rows; ++row) {
-      for (std::size_t s = 0; s < loops.size(); ++s) loops[s] = accumulators + std::int64_t(s) * per_segment + row * item.columns;
+      for (std::size_t s = 0; s < loops.size(); ++s) loops[s] = accumulators + std::int64_t(s) * per_segment + row * stride;
       const float* const row_scalars = rows.row_scalars + std::size_t(row) * row_scalars_.size();
       part.epilogue.run({row, item.column, item.columns, loops, row_scalars}, team.scratch + program_);
     }
@@ -177,7 +200,8 @@ class Gemm : public Kernel {
   std::vector<std::int64_t> starts_;  // of every member's items, and the end
   bool wants_integers_ = false, wants_floats_ = false;
   const float* floats_in_place_ = nullptr;
-  std::size_t accumulators_ = 0, program_ = 0;  // offsets in a member's scratch
+  std::size_t row_blocks_ = 0;                               // bytes of a row taken out of panels
+  std::size_t accumulators_ = 0, blocks_ = 0, program_ = 0;  // offsets in a member's scratch
 };
 
 }  // namespace

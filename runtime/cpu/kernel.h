@@ -13,13 +13,14 @@
 /// A node made ready to run: its spec's names are enums, its arguments addresses. The spec has passed plan::check.
 namespace heddle::runtime::cpu {
 
-/// An argument of a node and where it lies. Weight vectors (one dimension) are always f32 here. Written buffers do not overlap others
-/// of the same node.
+/// An argument of a node and where it lies. Weight vectors (one dimension) are always f32 here; a weight matrix may be in panels
+/// (runtime/plan/panels.h). Written buffers do not overlap others of the same node.
 struct Argument {
   plan::ArgRole role;
   DType dtype;
   std::vector<std::int64_t> shape;
   std::byte* data = nullptr;  // weights are only read
+  bool panels = false;
 };
 
 /// What a node is made for.

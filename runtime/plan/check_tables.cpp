@@ -42,7 +42,8 @@ Result<std::int64_t> check_source(const WeightSourceT& source, const WeightT& we
 
 Result<void> check_layout(const WeightT& weight, DType dtype, std::int64_t elements, const PlanT& plan, const Place& place) {
   if (weight.layout == "rows") return {};
-  if (plan.target == "cpu" || weight.shape.size() < 2) return fail(place, "layout is '{}', wanted 'rows'", weight.layout);
+  const bool panels = weight.layout == "panels";
+  if ((plan.target == "cpu") != panels || weight.shape.size() < 2) return fail(place, "layout is '{}', wanted 'rows'", weight.layout);
   const auto bytes = stored_bytes(weight.layout, dtype, elements / weight.shape.back(), weight.shape.back());
   if (!bytes.ok()) return fail(place, "{}", bytes.error().message());
   return {};

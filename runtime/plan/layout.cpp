@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "ir/base/blocks.h"
+#include "runtime/plan/panels.h"
 
 namespace heddle::plan {
 namespace {
@@ -145,11 +146,12 @@ std::int64_t plane_offset(DType type, std::int64_t rows, std::int64_t columns, s
 
 Result<std::int64_t> stored_bytes(std::string_view layout, DType type, std::int64_t rows, std::int64_t columns) {
   if (layout == "rows") return bytes_of(type, rows * columns);
-  if (layout != "planes") return error("layout '{}' is not known (known: rows, planes)", layout);
+  if (layout != "planes" && layout != "panels") return error("layout '{}' is not known (known: rows, planes, panels)", layout);
   const auto planes = planes_of(type);
-  if (planes.empty()) return error("layout 'planes' is not defined for {}", name(type));
+  if (layout == "planes" ? planes.empty() : !has_panels(type)) return error("layout '{}' is not defined for {}", layout, name(type));
   if (columns % info(type).elements != 0)
-    return error("layout 'planes' of {} needs whole blocks of {} a row, {} columns are none", name(type), info(type).elements, columns);
+    return error("layout '{}' of {} needs whole blocks of {} a row, {} columns are none", layout, name(type), info(type).elements, columns);
+  if (layout == "panels") return panels_bytes(type, rows, columns);
   const Plane& last = planes.back();
   return plane_offset(type, rows, columns, planes.size() - 1) + rows * (columns / last.per) * last.bytes;
 }

@@ -207,7 +207,7 @@ TEST_F(CpuDevice, RefusesAModelFileThatIsNotThePlans) {
 TEST_F(CpuDevice, RefusesPlansForOtherDevices) {
   auto device = make_cpu_device(1);
   plan->weights[2]->layout = "planes";
-  EXPECT_EQ(load_error(*device), "weight 'blk.0.attn_q.weight': layout is 'planes', the cpu reads 'rows'");
+  EXPECT_EQ(load_error(*device), "weight 'blk.0.attn_q.weight': layout is 'planes', the cpu reads 'rows' and 'panels'");
   plan->kernels[5]->spec->loop = plan::LoopKind::sample;
   EXPECT_EQ(load_error(*device), "entry 'decode_1': kernel 'head' draws tokens, which the cpu leaves to the host");
 }
@@ -243,7 +243,8 @@ TEST_F(CpuDevice, RefusesWhatDoesNotFitIntoMemory) {
 }
 
 TEST_F(CpuDevice, LeavesWeightsInTheFileWherePossible) {
-  auto weights = cpu::Weights::open(*plan, {});
+  ThreadPool pool(1);
+  auto weights = cpu::Weights::open(*plan, pool, {});
   ASSERT_TRUE(weights.ok());
   for (std::size_t i = 0; i < plan->weights.size(); ++i) {
     const plan::WeightT& weight = *plan->weights[i];
@@ -258,13 +259,13 @@ TEST_F(CpuDevice, LeavesWeightsInTheFileWherePossible) {
             std::ptrdiff_t(plan->weights[3]->sources[0]->offset - plan->weights[2]->sources[0]->offset));
   // A matrix that does not start at a whole word is moved to one.
   plan->weights[5]->sources[0]->offset += 2;
-  auto moved = cpu::Weights::open(*plan, {});
+  auto moved = cpu::Weights::open(*plan, pool, {});
   ASSERT_TRUE(moved.ok());
   EXPECT_EQ(reinterpret_cast<std::uintptr_t>(moved->data(5)) % 64, 0u);
   EXPECT_EQ(std::memcmp(moved->data(5), file.data() + plan->weights[5]->sources[0]->offset, plan->weights[5]->sources[0]->bytes), 0);
   // A vector that is not f32 becomes one.
   plan->weights[1]->dtype = "f16", plan->weights[1]->sources[0]->bytes = 64;
-  auto converted = cpu::Weights::open(*plan, {});
+  auto converted = cpu::Weights::open(*plan, pool, {});
   ASSERT_TRUE(converted.ok());
   std::vector<float> wanted(32);
   info(DType::f16).dequantize(file.data() + plan->weights[1]->sources[0]->offset, wanted.data(), 32);

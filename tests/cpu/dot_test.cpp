@@ -32,10 +32,11 @@ void check(const Case& c, bool integers) {
   const std::int64_t stride = c.columns + 3;
   std::vector<float> out(std::size_t(c.rows * stride), -1000.0f);
   if (integers) {
-    std::vector<Q8Group> groups(std::size_t(c.rows * q8_groups(c.k)));
+    std::vector<Q8Group> groups(std::size_t(q8_rows(c.rows) * q8_groups(c.k)));
     for (std::int64_t r = 0; r < c.rows; ++r)
-      unpack_q8_1(x.data() + r * bytes_of(DType::q8_1, c.k), c.k, groups.data() + r * q8_groups(c.k));
-    dot_q8(c.weight, w.data(), c.columns, c.k, groups.data(), q8_groups(c.k), c.rows, out.data(), stride);
+      unpack_q8_1(x.data() + r * bytes_of(DType::q8_1, c.k), c.k, groups.data() + r, q8_rows(c.rows));
+    const auto panels = testing::panels_of(c.weight, w, c.k);
+    dot_panels(c.weight, panels.data(), c.columns / 16, c.k, groups.data(), q8_rows(c.rows), c.rows, out.data(), stride);
   } else {
     dot_f32(c.weight, w.data(), c.columns, c.k, x_values.data(), c.k, c.rows, out.data(), stride);
   }
@@ -54,11 +55,11 @@ void check(const Case& c, bool integers) {
 
 TEST(dot, quantised_weights_with_q8_1_activations) {
   testing::on_every_target([] {
-    for (const std::int64_t rows : {1, 2, 3, 8, 32}) {
+    for (const std::int64_t rows : {1, 2, 3, 8, 13, 16, 33, 70}) {
       for (const DType weight : {DType::q8_0, DType::q4_0})
-        for (const std::int64_t k : {32, 64, 96, 256, 288, 736}) check({weight, k, 5, rows}, true);
+        for (const std::int64_t k : {32, 64, 96, 256, 288, 736}) check({weight, k, 32, rows}, true);
       for (const DType weight : {DType::q4_K, DType::q5_K, DType::q6_K})
-        for (const std::int64_t k : {256, 768}) check({weight, k, 7, rows}, true);
+        for (const std::int64_t k : {256, 768}) check({weight, k, 48, rows}, true);
     }
   });
 }
@@ -79,7 +80,7 @@ TEST(dot, largest_quants_do_not_saturate) {
   // All weights and activations at the ends of their ranges: sums of two products need more than 16 bits with plain bytes.
   testing::on_every_target([] {
     for (const int sign : {1, -1}) {
-      std::vector<float> w(256, -128.0f), x(256, float(sign) * 127), out(1);
+      std::vector<float> w(256, -128.0f), x(256, float(sign) * 127);
       std::vector<std::byte> w_bytes(std::size_t(bytes_of(DType::q8_0, 256))), x_bytes(std::size_t(bytes_of(DType::q8_1, 256)));
       info(DType::q8_0).quantize(w.data(), w_bytes.data(), 8);
       for (std::size_t b = 0; b < 8; ++b)  // the quantiser stops at -127
@@ -87,12 +88,37 @@ TEST(dot, largest_quants_do_not_saturate) {
       info(DType::q8_0).dequantize(w_bytes.data(), w.data(), 8);
       info(DType::q8_1).quantize(x.data(), x_bytes.data(), 8);
       Q8Group group;
-      unpack_q8_1(x_bytes.data(), 256, &group);
-      dot_q8(DType::q8_0, w_bytes.data(), 1, 256, &group, 1, 1, out.data(), 1);
-      const double wanted = 256.0 * w[0] * 127 * sign;
-      EXPECT_NEAR(out[0], wanted, std::fabs(wanted) * 1e-6);
+      unpack_q8_1(x_bytes.data(), 256, &group, 1);
+      const auto panels = testing::panels_of(DType::q8_0, w_bytes, 256);
+      for (const std::int64_t rows : {1, 16}) {  // the same row in each
+        const std::vector<Q8Group> groups(std::size_t(rows), group);
+        std::vector<float> out(std::size_t(16 * rows));
+        dot_panels(DType::q8_0, panels.data(), 1, 256, groups.data(), rows, rows, out.data(), 16);
+        const double wanted = 256.0 * w[0] * 127 * sign;
+        for (std::int64_t r = 0; r < rows; ++r) EXPECT_NEAR(out[std::size_t(16 * r)], wanted, std::fabs(wanted) * 1e-6);
+        EXPECT_EQ(out[1], 0);  // rows that are not there
+      }
     }
   });
+}
+
+TEST(dot, a_row_of_panels_does_not_see_its_neighbours) {
+  // Steps of one row and of many agree bit for bit, on any instruction set with the same order of float operations.
+  std::mt19937 random(4);
+  const std::int64_t k = 768, rows = 41;
+  for (const DType weight : {DType::q8_0, DType::q4_0, DType::q4_K, DType::q5_K, DType::q6_K}) {
+    const auto panels = testing::panels_of(weight, random_elements(weight, 16 * k, random), k);
+    const auto x = random_elements(DType::q8_1, rows * k, random);
+    std::vector<Q8Group> groups(std::size_t(q8_rows(rows) * q8_groups(k))), one(std::size_t(q8_groups(k)));
+    for (std::int64_t r = 0; r < rows; ++r) unpack_q8_1(x.data() + r * bytes_of(DType::q8_1, k), k, groups.data() + r, q8_rows(rows));
+    std::vector<float> all(std::size_t(16 * rows)), alone(16);
+    dot_panels(weight, panels.data(), 1, k, groups.data(), q8_rows(rows), rows, all.data(), 16);
+    for (std::int64_t r = 0; r < rows; ++r) {
+      unpack_q8_1(x.data() + r * bytes_of(DType::q8_1, k), k, one.data(), 1);
+      dot_panels(weight, panels.data(), 1, k, one.data(), 1, 1, alone.data(), 16);
+      for (std::int64_t c = 0; c < 16; ++c) ASSERT_EQ(alone[std::size_t(c)], all[std::size_t(r * 16 + c)]) << name(weight) << " row " << r;
+    }
+  }
 }
 
 TEST(dot, a_block_of_activation_rows_does_not_change_a_column) {

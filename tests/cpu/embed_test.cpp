@@ -19,6 +19,7 @@ TEST(embed, rows_of_a_table_of_any_format) {
     epilogue.store(epilogue.quantize(epilogue.rms_norm(x, g, 1e-5), "q8_1"), normed);
     kernel.part(512, 32, {}, std::move(epilogue));
     expect_reference(kernel, 1e-6);
+    expect_reference(kernel.in_panels(), 1e-6);
   }
 }
 

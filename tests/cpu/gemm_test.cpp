@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "kernel_case.h"
+#include "runtime/plan/panels.h"
 #include "targets.h"
 
 namespace heddle::testing {
@@ -35,7 +36,9 @@ TEST(gemm, every_weight_format_with_every_activation) {
       for (const std::int64_t rows : {1, 2, 3, 8, 32}) {
         SCOPED_TRACE(fmt::format("{} {} {} rows", name(weight), name(activation), rows));
         const bool blocks_of_256 = info(weight).elements == 256 || info(activation).elements == 256;
-        expect_reference(plain(weight, activation, blocks_of_256 ? 256 : 64, 37, rows), 3e-6);
+        KernelCase kernel = plain(weight, activation, blocks_of_256 ? 256 : 64, 37, rows);
+        expect_reference(kernel, 3e-6);
+        if (plan::has_panels(weight)) expect_reference(kernel.in_panels(), 3e-6);
       }
     }
   }
@@ -73,6 +76,7 @@ TEST(gemm, norm_and_quantize_before_three_parts_with_rope_and_cache_after) {
       kernel.part(kv_heads * head_dim, 1, {wv}, std::move(ev));
       // The rounding of the norm may move one quant by one step.
       expect_reference(kernel, 1e-3);
+      expect_reference(kernel.in_panels(), 1e-3);
     }
   }
 }
@@ -92,6 +96,7 @@ TEST(gemm, two_segments_join_in_one_epilogue) {
     epilogue.store(product, copy);
     kernel.part(352, 32, {gate, up}, std::move(epilogue));
     expect_reference(kernel, 1e-5);
+    expect_reference(kernel.in_panels(), 1e-5);
   }
 }
 
@@ -164,7 +169,8 @@ TEST(gemm, head_norms_and_whole_rows_after_the_loop) {
 
 TEST(gemm, every_instruction_set) {
   on_every_target([] {
-    for (const DType weight : {DType::q4_K, DType::q6_K, DType::f16}) expect_reference(plain(weight, DType::q8_1, 512, 70, 3), 3e-6);
+    for (const DType weight : {DType::q4_K, DType::q6_K, DType::f16})
+      expect_reference(plain(weight, DType::q8_1, 512, 70, 3).in_panels(), 3e-6);
   });
 }
 

@@ -8,6 +8,7 @@
 #include "ir/base/blocks.h"
 #include "ir/base/check.h"
 #include "runtime/cpu/kernel.h"
+#include "runtime/plan/panels.h"
 
 namespace heddle::testing {
 namespace {
@@ -121,6 +122,9 @@ std::map<unsigned, std::vector<std::byte>> KernelCase::run(int threads, std::int
     if (args[i].role == plan::ArgRole::weight && args[i].shape.size() == 1) {
       vectors.push_back(floats(i));
       args[i].dtype = DType::f32, args[i].data = reinterpret_cast<std::byte*>(vectors.back().data());
+    } else if (args[i].role == plan::ArgRole::weight && panels && plan::has_panels(args[i].dtype)) {
+      copy[i] = panels_of(args[i].dtype, copy[i], args[i].shape.back());
+      args[i].panels = true, args[i].data = copy[i].data();
     }
   }
   runtime::cpu::RopeTables ropes;
@@ -138,6 +142,13 @@ std::map<unsigned, std::vector<std::byte>> KernelCase::run(int threads, std::int
   std::map<unsigned, std::vector<std::byte>> out;
   for (unsigned i = 0; i < copy.size(); ++i)
     if (spec.args[i]->written) out[i] = std::move(copy[i]);
+  return out;
+}
+
+std::vector<std::byte> panels_of(DType dtype, const std::vector<std::byte>& rows, std::int64_t columns) {
+  const std::int64_t count = std::int64_t(rows.size()) / bytes_of(dtype, columns);
+  std::vector<std::byte> out(std::size_t(plan::panels_bytes(dtype, count, columns)));
+  plan::to_panels(dtype, rows.data(), 0, count, columns, out.data());
   return out;
 }
 

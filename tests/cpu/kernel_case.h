@@ -40,6 +40,8 @@ class KernelCase {
   KernelCase(plan::LoopKind loop, std::int64_t rows, unsigned seed = 1);
 
   unsigned weight(DType dtype, std::vector<std::int64_t> shape);
+  /// Every weight matrix whose type has panels reaches the kernel in them.
+  KernelCase& in_panels() { return panels = true, *this; }
   unsigned buffer(DType dtype, std::int64_t n, bool written = false);
   unsigned output(DType dtype, std::int64_t n) { return buffer(dtype, n, true); }
   unsigned state(DType dtype, std::int64_t kv_heads, std::int64_t head_dim, bool written = false);
@@ -59,12 +61,16 @@ class KernelCase {
 
   plan::KernelSpecT spec;
   std::int64_t slot_count = 1, capacity = 1;
+  bool panels = false;
   std::vector<std::vector<std::byte>> memory;  // by argument
   std::mt19937 random;
 
  private:
   unsigned add(plan::ArgRole role, DType dtype, std::vector<std::int64_t> shape, std::vector<std::byte> bytes, bool written);
 };
+
+/// A matrix in panels out of its rows.
+std::vector<std::byte> panels_of(DType dtype, const std::vector<std::byte>& rows, std::int64_t columns);
 
 /// `elements` elements of any weight format: numbers of about unit size.
 std::vector<std::byte> random_elements(DType dtype, std::int64_t elements, std::mt19937& random);

@@ -41,7 +41,7 @@ const Case table_cases[] = {
     {"weight_planes_of_vector", [](PlanT& p) { as_cuda(p), p.weights[1]->layout = "planes"; },
      "weights[1]: layout is 'planes', wanted 'rows'"},
     {"weight_layout_on_gpu", [](PlanT& p) { as_cuda(p), p.weights[2]->layout = "tiles"; },
-     "weights[2]: layout 'tiles' is not known (known: rows, planes)"},
+     "weights[2]: layout 'tiles' is not known (known: rows, planes, panels)"},
     {"weight_device", [](PlanT& p) { p.weights[2]->device = 1; }, "weights[2]: device is 1, there is one"},
     {"source_file", [](PlanT& p) { p.weights[0]->sources[0]->file = 1; }, "weights[0].sources[0]: file is 1, there are 1 files"},
     {"source_rows", [](PlanT& p) { p.weights[0]->sources[0]->rows = -1; }, "weights[0].sources[0]: -1 rows of 32 columns"},

@@ -143,7 +143,7 @@ TEST(StoredBytes, OfRowsIsTheFilesOwn) {
 }
 
 TEST(StoredBytes, RefusesWhatHasNoMeaning) {
-  EXPECT_EQ(stored_bytes("foo", DType::f32, 1, 32).error().message(), "layout 'foo' is not known (known: rows, planes)");
+  EXPECT_EQ(stored_bytes("foo", DType::f32, 1, 32).error().message(), "layout 'foo' is not known (known: rows, planes, panels)");
   EXPECT_EQ(stored_bytes("planes", DType::f32, 1, 32).error().message(), "layout 'planes' is not defined for f32");
   EXPECT_EQ(stored_bytes("planes", DType::q4_K, 8, 32).error().message(),
             "layout 'planes' of q4_K needs whole blocks of 256 a row, 32 columns are none");

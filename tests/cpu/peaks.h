@@ -1,0 +1,13 @@
+#pragma once
+
+/// What this machine can do at best on one thread, measured at the first call.
+namespace heddle::testing {
+
+/// Bytes a second out of memory.
+double peak_read();
+/// 8-bit products (multiply and add) a second of the fastest unit that the CPU device uses, operands in registers.
+double peak_products();
+/// "matrix unit", "vector unit, AVX3_DL", ...
+const char* peak_unit();
+
+}  // namespace heddle::testing
