@@ -1,10 +1,12 @@
 #include <CLI/CLI.hpp>
 #include <map>
 
+#include "ir/base/mapped_file.h"
 #include "tools/commands.h"
 #include "tools/compile_model.h"
 #include "tools/console.h"
 #include "tools/options.h"
+#include "tools/tune.h"
 
 namespace heddle::tools {
 namespace {
@@ -13,8 +15,28 @@ struct Options {
   std::string model;
   CompileOptions compile;
   std::vector<std::string> required;
-  bool explain = false;
+  bool explain = false, tune = false;
 };
+
+/// Measures, and keeps what won where compiles look for it.
+Result<void> tune_here(const Options& options) {
+  HEDDLE_ASSIGN(auto target, target_named(options.compile.target, options.compile.activations));
+  HEDDLE_ASSIGN(TuneResult found, tune(options.model, options.compile, progress_line("measuring")));
+  for (const Trial& trial : found.trials)
+    fmt::print("{} {:>9.2f} us, default {:>9.2f} us, spread {:.2f}  {}\n", trial.kept ? "kept    " : "declined", trial.us, trial.default_us,
+               trial.spread_us, trial.what);
+  fmt::print("a step: {:.2f} us by default, {:.2f} us with what was kept\n", found.default_us, found.tuned_us);
+  const std::string path = options.compile.tuning.empty() ? tuning_path(target, options.compile) : options.compile.tuning;
+  codegen::cuda::Tuning all;
+  if (const auto text = read_text_file(path); text.ok()) {
+    HEDDLE_ASSIGN(all, codegen::cuda::parse_tuning(*text, path));
+  }
+  all.merge(found.tuning);
+  const std::string text = codegen::cuda::print_tuning(all);
+  HEDDLE_TRY(write_file_atomically(path, std::as_bytes(std::span(text))));
+  fmt::print("measured choices: {}\n", path);
+  return {};
+}
 
 /// Per pass: how often it fired, and the reasons it declined with their counts.
 void print_fusions(const passes::Report& report, bool explain) {
@@ -47,11 +69,13 @@ int run(Options& options) {
   auto required = parse_required(options.required);
   if (!required.ok()) return fail(required.error());
   options.compile.required = *required;
+  if (options.tune)
+    if (auto tuned = tune_here(options); !tuned.ok()) return fail(tuned.error());
   auto compiled = compile_model(options.model, options.compile);
   if (!compiled.ok()) return fail(compiled.error());
   const plan::PlanT& plan = *compiled->plan;
-  fmt::print("{}: {} {}, {} layers, {:.1f} M parameters, weights {}\n", options.model, plan.model->architecture, plan.model->name, plan.model->layers,
-             double(plan.model->parameters) / 1e6, human_bytes(plan.model->weight_bytes));
+  fmt::print("{}: {} {}, {} layers, {:.1f} M parameters, weights {}\n", options.model, plan.model->architecture, plan.model->name,
+             plan.model->layers, double(plan.model->parameters) / 1e6, human_bytes(plan.model->weight_bytes));
   if (!compiled->built) {
     fmt::print("up to date: {}\n", compiled->path);
     if (options.explain)
@@ -82,8 +106,13 @@ void add_compile(CLI::App& app, int& exit_code) {
   add_plan_options(*command, options->compile);
   add_pass_options(*command, options->compile);
   command->add_option("--require", options->required, "fail when PASS fired fewer than N times")->type_name("PASS=N")->take_all();
-  command->add_option("--print-after", options->compile.print_after, "print the IR to stderr after this pass ('all': after each that changed it)");
+  command->add_option("--print-after", options->compile.print_after,
+                      "print the IR to stderr after this pass ('all': after each that changed it)");
   command->add_option("--dump-ir", options->compile.dump_dir, "write the IR after each pass into this folder");
+  command->add_flag("--tune", options->tune,
+                    "CUDA: measure candidates of every kernel and every fusion on the GPU here, and keep those that win");
+  command->add_option("--tuning", options->compile.tuning,
+                      "a file of measured choices; 'none' (default: measured here, else heddle's own)");
   command->add_flag("--explain", options->explain, "every place a pass looked at: fired, or declined and why");
   command->add_flag("--force", options->compile.force, "compile even if the cached plan is up to date");
   command->callback([options, &exit_code] { exit_code = run(*options); });

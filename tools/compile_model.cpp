@@ -1,6 +1,7 @@
 #include "tools/compile_model.h"
 
 #include <sys/stat.h>
+#include <xxhash.h>
 
 #include <fmt/ranges.h>
 
@@ -14,6 +15,7 @@
 #include "codegen/cuda/questions.h"
 #include "codegen/cuda/sample.h"
 #include "codegen/cuda/targets.h"
+#include "codegen/cuda/tuning.h"
 #include "codegen/spec.h"
 #include "codegen/write_plan.h"
 #include "ir/base/build_id.h"
@@ -84,7 +86,7 @@ std::string kv_name(const CompileOptions& options, const ir::Target& target) {
 }
 
 plan::Key key_for(const frontends::Model& model, const ir::Target& target, const CompileOptions& options, const std::string& plugins,
-                  const std::vector<passes::Step>& steps, const std::string& nvrtc) {
+                  const std::vector<passes::Step>& steps, const std::string& nvrtc, const std::string& tuning) {
   return {
       {"model fingerprint", model.fingerprint},
       {"target", target.name},
@@ -92,6 +94,7 @@ plan::Key key_for(const frontends::Model& model, const ir::Target& target, const
       {"kv", kv_name(options, target)},
       {"pipeline", passes::print_pipeline(steps)},
       {"disabled passes", fmt::format("{}", fmt::join(options.disabled, ","))},
+      {"tuning", tuning},
       {"pass limit", options.pass_limit < 0 ? std::string() : std::to_string(options.pass_limit)},
       {"plug-ins", plugins},
       {"nvrtc", nvrtc},
@@ -139,6 +142,16 @@ Result<std::vector<passes::Step>> steps_for(const ir::Target& target, const Comp
 }
 
 }  // namespace
+
+std::string model_name(const plan::ModelInfoT& model) {
+  return fmt::format("{}, {} layers, {} parameters, vocabulary {}, {} bytes", model.architecture, model.layers, model.parameters, model.vocabulary,
+                     model.weight_bytes);
+}
+
+std::string tuning_path(const ir::Target& target, const CompileOptions& options) {
+  const std::string dir = options.cache_dir.empty() ? default_cache_dir() : options.cache_dir;
+  return fmt::format("{}/tuning-{}.json", dir, target.name.substr(target.name.find(':') + 1));
+}
 
 std::unique_ptr<codegen::Questions> questions_for(const ir::Target& target) {
   if (is_cuda(target)) return std::make_unique<codegen::cuda::CudaQuestions>(target);
@@ -190,7 +203,24 @@ struct Inputs {
   ir::Target target;
   std::vector<passes::Step> steps;
   plan::Key key;
+  codegen::cuda::Tuning tuning;
 };
+
+std::string hash_of(const std::string& text) { return fmt::format("{:016x}", XXH3_64bits(text.data(), text.size())); }
+
+/// Measured choices for a target, as the options want them.
+Result<codegen::cuda::Tuning> tuning_for(const ir::Target& target, const CompileOptions& options) {
+  if (!is_cuda(target) || options.tuning == "none") return codegen::cuda::Tuning();
+  codegen::cuda::Tuning out = codegen::cuda::shipped_tuning(target);
+  const bool asked = !options.tuning.empty();
+  const std::string path = asked ? options.tuning : tuning_path(target, options);
+  if (!asked && !fs::exists(path)) return out;
+  HEDDLE_ASSIGN(const std::string text, read_text_file(path));
+  HEDDLE_ASSIGN(const auto here, codegen::cuda::parse_tuning(text, path));
+  if (here.target != target.name) return error("{}: it was measured for {}, the target is {}", path, here.target, target.name);
+  out.merge(here);
+  return out;
+}
 
 Result<Inputs> inputs_of(const std::string& path, const CompileOptions& options) {
   Inputs out;
@@ -200,7 +230,10 @@ Result<Inputs> inputs_of(const std::string& path, const CompileOptions& options)
   HEDDLE_ASSIGN(out.target, target_named(options.target, options.activations));
   HEDDLE_ASSIGN(out.steps, steps_for(out.target, options));
   HEDDLE_ASSIGN(const std::string nvrtc, nvrtc_version(out.target));
-  out.key = key_for(out.model, out.target, options, plugins.hash, out.steps, nvrtc);
+  HEDDLE_ASSIGN(out.tuning, tuning_for(out.target, options));
+  const bool any = !out.tuning.kernels.empty() || !out.tuning.passes.empty();
+  const std::string tuning = any ? hash_of(codegen::cuda::print_tuning(out.tuning)) : std::string();
+  out.key = key_for(out.model, out.target, options, plugins.hash, out.steps, nvrtc, tuning);
   return out;
 }
 
@@ -219,11 +252,13 @@ Result<Compiled> compile_model(const std::string& path, const CompileOptions& op
   Compiled out;
   Stopwatch watch(out.stages);
   HEDDLE_ASSIGN(const auto inputs, inputs_of(path, options));
-  const auto& [model, target, steps, key] = inputs;
+  const auto& [model, target, steps, key, tuning] = inputs;
   watch.lap("read model");
 
   const plan::PlanCache cache(options.cache_dir.empty() ? default_cache_dir() : options.cache_dir);
-  if (options.use_cache && options.output.empty()) {
+  if (!options.store) {
+    out.why = "asked for";
+  } else if (options.use_cache && options.output.empty()) {
     plan::Lookup found = cache.find(absolute(path), key);
     out.path = found.path;
     if (found.plan && !options.force) {
@@ -249,6 +284,13 @@ Result<Compiled> compile_model(const std::string& path, const CompileOptions& op
   const auto questions = questions_for(target);
   passes::RunOptions run;
   run.disabled = options.disabled;
+  auto plan = std::make_shared<plan::PlanT>();
+  fill_model(model, *plan);
+  for (const auto& slower : tuning.passes) {
+    if (slower.model != model_name(*plan->model)) continue;
+    run.disabled.push_back(slower.pass);
+    plan->remarks.push_back(fmt::format("{}: declined by measurement: a step takes {:.1f} us with it, {:.1f} us without", slower.pass, slower.with_us, slower.without_us));
+  }
   run.pass_limit = options.pass_limit;
   run.reproducer = (options.dump_dir.empty() ? fs::temp_directory_path().string() : options.dump_dir) + "/heddle-reproducer.ir";
   run.after = observer(options);
@@ -256,13 +298,11 @@ Result<Compiled> compile_model(const std::string& path, const CompileOptions& op
   HEDDLE_TRY(passes::check_required(out.report, options.required));
   watch.lap("passes");
 
-  auto plan = std::make_shared<plan::PlanT>();
   for (auto& [name, value] : key) {
     auto field = std::make_unique<plan::KeyFieldT>();
     field->name = name, field->value = value;
     plan->key.push_back(std::move(field));
   }
-  fill_model(model, *plan);
   for (const auto& remark : out.report.remarks) plan->remarks.push_back(remark.str());
   auto places = [&](const std::string& name) -> std::optional<codegen::TensorPlace> {
     const auto* tensor = model.tensor(name);
@@ -276,6 +316,7 @@ Result<Compiled> compile_model(const std::string& path, const CompileOptions& op
   watch.lap("code and plan");
   if (is_cuda(target)) {
     codegen::cuda::add_sampling(*plan);
+    codegen::cuda::apply(tuning, *plan);
     const std::string kernels = !options.use_cache ? std::string() : options.cache_dir.empty() ? default_cache_dir() : options.cache_dir;
     HEDDLE_ASSIGN(const auto report, codegen::cuda::compile_kernels(*plan, target, kernels, usable_processors()));
     watch.lap(fmt::format("{} of {} kernels", report.compiled, report.kernels));

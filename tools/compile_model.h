@@ -20,11 +20,13 @@ struct CompileOptions {
   std::string pipeline;                                  // instead of the target's list; empty: the target's
   std::vector<std::string> plugins;                      // pass plug-ins
   int pass_limit = -1;
+  std::string tuning;                                    // a file of measured choices; empty: what was measured here, else what heddle ships; "none"
   // These do not change the plan:
   std::vector<std::pair<std::string, int>> required;     // PASS=N
   std::string print_after, dump_dir;                     // a pass name (or "all"); a folder
   std::string cache_dir;                                 // empty: the default place
   bool use_cache = true;
+  bool store = true;                                     // false: the plan is neither looked for nor stored; compiled kernels are
   bool force = false;                                    // compile even when the cached plan would do
   std::string output;                                    // write the plan here instead of into the cache
 };
@@ -45,6 +47,12 @@ struct Compiled {
 
 /// The machine a target name stands for: "cpu"; "auto" is the best one here. Unknown names are refused with the list of known ones.
 Result<ir::Target> target_named(const std::string& name, const std::string& activations);
+
+/// "llama, 16 layers, 1235814400 parameters, vocabulary 128256, 799862784 bytes": what measured choices about passes are kept under.
+std::string model_name(const plan::ModelInfoT& model);
+
+/// Where `--tune` keeps what it measured.
+std::string tuning_path(const ir::Target& target, const CompileOptions& options);
 
 /// What passes ask about that target.
 std::unique_ptr<codegen::Questions> questions_for(const ir::Target& target);

@@ -4,6 +4,7 @@
 
 #include "codegen/cuda/gemm.h"
 #include "codegen/cuda/targets.h"
+#include "codegen/cuda/tuning.h"
 #include "ir/base/scalar_ops.h"
 
 namespace heddle::codegen::cuda {
@@ -189,9 +190,9 @@ std::variant<GemmPlan, CannotEmit> plan_gemm(const plan::KernelSpecT& spec, cons
     // 32 warps have 64 registers a lane, 16 have 128. Float products of blocks unpack 32 numbers.
     const bool unpacks = plan.floats && plan.x_piece == 32;
     const int most_warps = plan.chunk * streams <= (unpacks ? 2 : 4) ? 32 : 16;
-    for (plan.warps = most_warps; plan.warps >= 8; plan.warps -= 8) {
+    for (plan.warps = std::clamp(knob(spec, "warps", most_warps), 8, most_warps); plan.warps >= 8; plan.warps -= 8) {
       choose_lanes(plan, target);
-      for (plan.stages = wanted_stages(plan, target); plan.stages >= 2; --plan.stages) {
+      for (plan.stages = std::clamp(knob(spec, "stages", wanted_stages(plan, target)), 2, 8); plan.stages >= 2; --plan.stages) {
         lay_out(plan);
         if (plan.shared_bytes <= room) return plan;
       }

@@ -1,0 +1,52 @@
+#pragma once
+#include <string>
+#include <vector>
+
+#include "ir/base/error.h"
+#include "ir/target.h"
+#include "runtime/plan/plan_generated.h"
+
+namespace heddle::codegen::cuda {
+
+/// Choices that were measured on a GPU (`heddle compile --tune`) and stand in for the emitter's and the cost model's own. As a file: JSON,
+///   {"gpu": "NVIDIA H100 80GB HBM3", "target": "cuda:sm_90",
+///    "kernels": [{"spec": "gemv_q4_K_2048x8192__add", "knobs": {"warps": 24}, "default_us": 452.1, "us": 449.8}],
+///    "passes": [{"model": "llama 16 layers of 2048", "pass": "fuse_residual", "with_us": 455.0, "without_us": 452.1}]}
+/// Times are those of a whole decode step of one row.
+struct Tuning {
+  struct Kernel {
+    std::string spec;  // the name of its spec
+    std::vector<plan::KnobT> knobs;
+    double default_us = 0, us = 0;
+  };
+  /// A pass that made a model's step slower.
+  struct Pass {
+    std::string model, pass;
+    double with_us = 0, without_us = 0;
+  };
+  std::string gpu, target;
+  std::vector<Kernel> kernels;
+  std::vector<Pass> passes;
+
+  const Kernel* kernel(std::string_view spec) const;
+  /// Adds the other's choices; where both have one, the other's stands.
+  void merge(const Tuning& newer);
+};
+
+/// `place` stands in errors: "h100.json: kernels[3]: knob 'warp' is not known (known: stages, warps)".
+Result<Tuning> parse_tuning(std::string_view text, std::string_view place);
+std::string print_tuning(const Tuning& tuning);
+
+/// What heddle ships for a target; empty for one that nobody has measured.
+const Tuning& shipped_tuning(const ir::Target& target);
+
+/// Sets the knobs of the plan's kernels that have some.
+void apply(const Tuning& tuning, plan::PlanT& plan);
+
+/// What is worth trying for a kernel in place of its emitter's own choice; the empty list of knobs is not among them.
+std::vector<std::vector<plan::KnobT>> candidates(const plan::KernelSpecT& spec);
+
+/// The value of a knob; `otherwise` where the spec has none of that name.
+int knob(const plan::KernelSpecT& spec, std::string_view name, int otherwise);
+
+}  // namespace heddle::codegen::cuda
