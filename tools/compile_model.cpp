@@ -124,12 +124,12 @@ std::function<void(const passes::Step&, const ir::Module&)> observer(const Compi
   };
 }
 
+}  // namespace
+
 Result<std::vector<passes::Step>> steps_for(const ir::Target& target, const CompileOptions& options) {
   if (options.pipeline.empty()) return passes::default_pipeline(target);
   return passes::parse_pipeline(options.pipeline, passes::Registry::global());
 }
-
-}  // namespace
 
 std::unique_ptr<codegen::Questions> questions_for(const ir::Target& target) {
   if (is_cuda(target)) return std::make_unique<codegen::cuda::CudaQuestions>(target);

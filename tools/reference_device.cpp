@@ -2,9 +2,9 @@
 
 #include <map>
 
-#include "ir/base/mapped_file.h"
 #include "ir/interp/interpreter.h"
 #include "ir/text.h"
+#include "tools/plan_weights.h"
 
 namespace heddle::tools {
 namespace {
@@ -16,16 +16,12 @@ class ReferenceDevice : public runtime::Device {
   Result<void> load(std::shared_ptr<const plan::PlanT> plan, const runtime::Capacity& capacity, const runtime::Progress&) override {
     plan_ = std::move(plan);
     HEDDLE_ASSIGN(module_, ir::parse(plan_->ir, "plan"));
-    for (const auto& file : plan_->files) {
-      HEDDLE_ASSIGN(auto mapped, MappedFile::open(file->path));
-      if (mapped.bytes().size() != file->bytes) return error("{}: {} bytes, the plan was made for {}", file->path, mapped.bytes().size(), file->bytes);
-      files_.push_back(std::move(mapped));
-    }
+    HEDDLE_ASSIGN(weights_, PlanWeights::open(*plan_));
     for (const auto& state : plan_->states) {
       ir::Type type{*dtype_named(state->dtype), ir::Shape(state->shape.begin(), state->shape.end()), true};
       caches_.emplace(state->name, ir::interp::Cache(type, capacity.slots, capacity.context));
     }
-    interpreter_ = std::make_unique<ir::interp::Interpreter>([this](const ir::Value& weight) { return read(weight); });
+    interpreter_ = std::make_unique<ir::interp::Interpreter>([this](const ir::Value& weight) { return weights_->read(weight); });
     return {};
   }
 
@@ -51,25 +47,9 @@ class ReferenceDevice : public runtime::Device {
   }
 
  private:
-  Result<std::vector<float>> read(const ir::Value& value) {
-    for (const auto& weight : plan_->weights) {
-      if (weight->name != value.name) continue;
-      const DType dtype = value.type.dtype;
-      std::vector<float> out(value.type.elements());
-      std::int64_t at = 0;
-      for (const auto& source : weight->sources) {
-        const std::int64_t blocks = std::int64_t(source->bytes) / info(dtype).bytes;
-        info(dtype).dequantize(files_[source->file].bytes().data() + source->offset, out.data() + at, blocks);
-        at += blocks * info(dtype).elements;
-      }
-      return out;
-    }
-    return error("the plan has no weight {}", value.name);
-  }
-
   std::shared_ptr<const plan::PlanT> plan_;
   std::unique_ptr<ir::Module> module_;
-  std::vector<MappedFile> files_;
+  std::shared_ptr<const PlanWeights> weights_;
   std::map<std::string, ir::interp::Cache> caches_;
   std::unique_ptr<ir::interp::Interpreter> interpreter_;
   std::vector<ir::interp::Tensor> outputs_;

@@ -91,6 +91,7 @@ Result<Weights> Weights::open(const plan::PlanT& plan, const Progress& progress)
     if (weight->layout != "rows") return error("weight '{}': layout is '{}', the cpu reads 'rows'", weight->name, weight->layout);
     const auto source = [&](const plan::WeightSourceT& from) { return weights.files_[from.file].bytes().data() + from.offset; };
     const std::uint64_t bytes = copied_bytes(*weight);
+    weights.bytes_.push_back(std::size_t(bytes_of(is_vector(*weight) ? DType::f32 : dtype, elements_of(*weight))));
     if (bytes == 0) {
       weights.data_.push_back(source(*weight->sources[0]));
     } else {

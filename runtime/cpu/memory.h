@@ -36,11 +36,13 @@ class Weights {
   /// "a.gguf: has 10 bytes, the plan was made for 20".
   static Result<Weights> open(const plan::PlanT& plan, const Progress& progress);
   const std::byte* data(std::size_t weight) const { return data_[weight]; }
+  std::size_t bytes(std::size_t weight) const { return bytes_[weight]; }  // of `data`
 
  private:
   std::vector<MappedFile> files_;
   std::vector<Region> copies_;
   std::vector<const std::byte*> data_;
+  std::vector<std::size_t> bytes_;
 };
 
 }  // namespace heddle::runtime::cpu
