@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "ir/text.h"
+#include "tools/device_values.h"
 #include "tools/plan_weights.h"
 
 namespace heddle::tools {
@@ -18,7 +19,6 @@ using ir::interp::Evaluated;
 using ir::interp::Interpreter;
 using ir::interp::Known;
 using ir::interp::Tensor;
-using Bytes = std::vector<std::byte>;
 
 /// A value as the device holds it.
 struct Held {
@@ -26,29 +26,6 @@ struct Held {
   std::optional<Tensor> tensor;
   std::optional<Cache> cache;  // of a state
 };
-
-std::vector<float> dequantised(DType type, const Bytes& bytes) {
-  const DTypeInfo& format = info(type);
-  const std::int64_t blocks = std::int64_t(bytes.size()) / format.bytes;
-  std::vector<float> out(std::size_t(blocks * format.elements));
-  format.dequantize(bytes.data(), out.data(), blocks);
-  return out;
-}
-
-/// The device keeps keys, then values, as [slots, kv_heads, positions, head_dim]; the interpreter [slots, positions, 2, kv_heads,
-/// head_dim].
-Cache cache_of(const ir::Type& type, std::int64_t positions, const Bytes& bytes) {
-  Cache cache(type, 1, positions);
-  const std::int64_t heads = type.shape[1], dim = type.shape[2];
-  const std::vector<float> planes = dequantised(type.dtype, bytes);
-  HEDDLE_CHECK(planes.size() == cache.data.size(), "a state of {} elements, wanted {}", planes.size(), cache.data.size());
-  for (std::int64_t plane = 0; plane < 2; ++plane)
-    for (std::int64_t head = 0; head < heads; ++head)
-      for (std::int64_t position = 0; position < positions; ++position)
-        std::copy_n(planes.begin() + ((plane * heads + head) * positions + position) * dim, dim,
-                    cache.data.begin() + ((position * 2 + plane) * heads + head) * dim);
-  return cache;
-}
 
 Tensor integers(const std::vector<std::int32_t>& values) { return {{DType::i32, {std::int64_t(values.size())}}, {}, values}; }
 
@@ -147,42 +124,15 @@ class EntryVerifier {
   }
 
   /// Reads a value from where the plan puts it.
-  Result<Bytes> read(const Value& value) const {
-    plan::RefT ref;
-    switch (value.placement.kind) {
-      case ir::Placement::none:
-        return error("{}: %{} has no place in memory", function_.name, value.name);
-      case ir::Placement::arena:
-        ref.where = plan::Where::arena;
-        ref.offset = std::uint64_t(value.placement.offset), ref.bytes = std::uint64_t(value.placement.bytes);
-        break;
-      case ir::Placement::input:
-        ref.where = plan::Where::input, ref.index = unsigned(value.placement.offset);
-        break;
-      case ir::Placement::output:
-        ref.where = plan::Where::output, ref.index = unsigned(value.placement.offset);
-        break;
-      case ir::Placement::state: {
-        const std::string& name = function_.arguments()[std::size_t(value.placement.offset)]->name;
-        const auto found = std::ranges::find_if(plan_.states, [&](const auto& state) { return state->name == name; });
-        HEDDLE_CHECK(found != plan_.states.end(), "the plan has no state {}", name);
-        ref.where = plan::Where::state, ref.index = unsigned(found - plan_.states.begin());
-        break;
-      }
-    }
-    return device_.read(entry_, ref);
-  }
-
   Result<Held> take_from_device(const Value& value) const {
     Held held;
-    HEDDLE_ASSIGN(held.bytes, read(value));
+    HEDDLE_ASSIGN(const plan::RefT ref, place_of(value, function_, plan_));
+    HEDDLE_ASSIGN(held.bytes, device_.read(entry_, ref));
     if (value.type.state) {
-      held.cache = cache_of(value.type, context_, held.bytes);
-      return held;
+      HEDDLE_ASSIGN(held.cache, cache_of(value, 1, context_, held.bytes));
+    } else {
+      HEDDLE_ASSIGN(held.tensor, tensor_of(value, held.bytes));
     }
-    if (std::int64_t(held.bytes.size()) != bytes_of(value.type.dtype, value.type.elements()))
-      return error("{}: %{}: {} bytes for {}", function_.name, value.name, held.bytes.size(), value.type.str());
-    held.tensor = Tensor{value.type, dequantised(value.type.dtype, held.bytes), {}};
     return held;
   }
 
