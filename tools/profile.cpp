@@ -70,6 +70,7 @@ Result<Profile> profile_step(runtime::NodeDevice& device, const plan::PlanT& pla
     ++kernel.calls;
     kernel.seconds = median(times[node.kernel]);
     kernel.bytes = least_bytes(plan, node, rows);
+    if (plan.kernels[node.kernel]->spec->attention) kernel.rotated += std::uint64_t(kernel.bytes);
     for (const auto& ref : node.args)
       if (ref->where == plan::Where::weight && weights[node.kernel].insert(ref->index).second)
         kernel.rotated += runtime::cuda::stored_bytes_of(*plan.weights[ref->index]);
