@@ -50,6 +50,9 @@ struct Pass {
   std::string summary;
   std::vector<std::string> option_names = {};
   std::function<Result<void>(ir::Function&, Context&)> run = {};
+  /// Values change by design and not by rounding alone (8-bit copies). What a value should be, as `heddle verify` sees it, is what the IR
+  /// says after these passes and no others.
+  bool approximates = false;
   /// Plug-ins: the pass of the default pipeline to run right before; empty: only where a pipeline string names it.
   std::string before = {};
 };

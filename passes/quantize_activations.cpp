@@ -41,6 +41,7 @@ Pass quantize_activations() {
       return error("target '{}': activations are '{}', wanted f32 or an 8-bit activation format", context.target.name, wanted);
     return run(function, context);
   };
+  pass.approximates = true;
   return pass;
 }
 

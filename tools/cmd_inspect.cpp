@@ -9,6 +9,7 @@
 #include "runtime/cuda/device.h"
 #include "tools/commands.h"
 #include "tools/console.h"
+#include "tools/kernel_files.h"
 #include "tools/options.h"
 
 namespace heddle::tools {
@@ -16,6 +17,8 @@ namespace {
 
 struct Options {
   std::string model, after, function = "decode_1";
+  std::string name, out;  // of kernels
+  bool text = false, ptx = false;
   bool ir = false, kernels = false, memory = false, weights = false, dot = false, remarks = false, json = false, ops = false;
   std::int64_t context = 0;
   CompileOptions compile;
@@ -43,15 +46,54 @@ Result<std::string> ir_after(const Options& options) {
   return ir::print(*module);
 }
 
-void print_kernels(const plan::PlanT& plan, nlohmann::json* json) {
-  std::vector<int> calls(plan.kernels.size());
-  for (const auto& entry : plan.entries)
-    for (const auto& node : entry->nodes) ++calls[node->kernel];
-  for (std::size_t i = 0; i < plan.kernels.size(); ++i) {
-    const auto& kernel = *plan.kernels[i];
-    if (json) (*json).push_back({{"name", kernel.spec->name}, {"nodes", calls[i]}, {"min_bytes", kernel.min_bytes}});
-    else fmt::print("{:>4} nodes  {:>10} at least  {}\n", calls[i], human_bytes(std::uint64_t(kernel.min_bytes)), kernel.spec->name);
+nlohmann::json json_of(const KernelInfo& kernel, const Options& options) {
+  nlohmann::json out = {{"name", kernel.name}, {"nodes", kernel.nodes}, {"min_bytes", kernel.least_bytes}};
+  if (const auto* code = kernel.cuda) {
+    out["registers"] = code->registers, out["spill_bytes"] = code->spill_bytes;
+    out["shared_bytes"] = std::int64_t(code->shared_bytes) + code->dynamic_shared_bytes, out["scratch_bytes"] = code->scratch_bytes;
+    out["grid"] = code->grid, out["grid_per_sm"] = code->grid_per_sm, out["block"] = code->block, out["programmatic"] = code->programmatic;
+    if (options.text) out["text"] = code->text;
+    if (options.ptx) out["ptx"] = code->ptx;
   }
+  return out;
+}
+
+/// "132 per SM x 256": blocks and threads of a launch.
+std::string shape_of(const plan::CudaCodeT& code) {
+  const auto product = [](const std::vector<std::uint32_t>& sizes) {
+    std::uint64_t out = 1;
+    for (const std::uint32_t size : sizes) out *= size;
+    return out;
+  };
+  if (code.grid_per_sm > 0) return fmt::format("{} per SM x {}", code.grid_per_sm, product(code.block));
+  return fmt::format("{} x {}", product(code.grid), product(code.block));
+}
+
+Result<void> print_kernels(const plan::PlanT& plan, const Options& options, nlohmann::json* json) {
+  const std::vector<KernelInfo> kernels = kernels_of(plan, options.name);
+  if (!options.out.empty()) HEDDLE_TRY(write_kernels(plan, kernels, options.out));
+  const bool cuda = plan.target.starts_with("cuda:");
+  if (!cuda && (options.text || options.ptx)) return error("target {} has no {}: its kernels are specs (--out writes them)", plan.target,
+                                                           options.text ? "text" : "PTX");
+  if (json) {
+    *json = nlohmann::json::array();
+    for (const KernelInfo& kernel : kernels) json->push_back(json_of(kernel, options));
+    return {};
+  }
+  if (cuda) fmt::print("nodes       least  registers  shared  spilled      blocks x threads  kernel\n");
+  for (const KernelInfo& kernel : kernels) {
+    const std::string least = human_bytes(std::uint64_t(kernel.least_bytes));
+    if (const auto* code = kernel.cuda)
+      fmt::print("{:>5}  {:>10}  {:>9}  {:>6}  {:>7}  {:>20}  {}\n", kernel.nodes, least, code->registers,
+                 std::int64_t(code->shared_bytes) + code->dynamic_shared_bytes, code->spill_bytes, shape_of(*code), kernel.name);
+    else
+      fmt::print("{:>4} nodes  {:>10} at least  {}\n", kernel.nodes, least, kernel.name);
+  }
+  for (const KernelInfo& kernel : kernels) {
+    if (options.text) fmt::print("\n{}", kernel.cuda->text);
+    if (options.ptx) fmt::print("\n{}\n", kernel.cuda->ptx);
+  }
+  return {};
 }
 
 void print_memory(const plan::PlanT& plan, std::int64_t asked, nlohmann::json* json) {
@@ -125,7 +167,7 @@ Result<void> run(const Options& options) {
     }
   }
   if (options.memory || all) print_memory(plan, options.context, out ? &json["memory"] : nullptr);
-  if (options.kernels) print_kernels(plan, out ? &json["kernels"] : nullptr);
+  if (options.kernels) HEDDLE_TRY(print_kernels(plan, options, out ? &json["kernels"] : nullptr));
   if (options.weights) print_weights(plan, out ? &json["weights"] : nullptr);
   if (options.remarks) {
     for (const auto& remark : plan.remarks)
@@ -144,7 +186,13 @@ void add_inspect(CLI::App& app, int& exit_code) {
   command->add_option("model", options->model, "a GGUF file or a plan");
   command->add_flag("--ir", options->ir, "the IR that the plan was made from");
   command->add_option("--after", options->after, "the IR right after this pass ('lowered': before any)")->type_name("PASS");
-  command->add_flag("--kernels", options->kernels, "the distinct kernels, how many nodes use each, and the least bytes each must move");
+  auto* kernels = command->add_flag("--kernels", options->kernels,
+                                    "the distinct kernels: how many nodes use each, the least bytes it must move; on CUDA registers, shared memory and "
+                                    "spills in bytes, launch");
+  command->add_option("--name", options->name, "only kernels whose name holds this")->needs(kernels)->type_name("TEXT");
+  command->add_flag("--text", options->text, "with --kernels: the CUDA C++ text of each")->needs(kernels);
+  command->add_flag("--ptx", options->ptx, "with --kernels: the PTX of each")->needs(kernels);
+  command->add_option("--out", options->out, "with --kernels: write spec, text, PTX and cubin of each into this folder")->needs(kernels)->type_name("DIR");
   command->add_flag("--memory", options->memory, "bytes by name for a context length");
   command->add_option("--ctx", options->context, "the context length for --memory");
   command->add_flag("--weights", options->weights, "every weight with its type, shape and layout");

@@ -136,12 +136,12 @@ std::function<void(const passes::Step&, const ir::Module&)> observer(const Compi
   };
 }
 
+}  // namespace
+
 Result<std::vector<passes::Step>> steps_for(const ir::Target& target, const CompileOptions& options) {
   if (options.pipeline.empty()) return passes::default_pipeline(target);
   return passes::parse_pipeline(options.pipeline, passes::Registry::global());
 }
-
-}  // namespace
 
 std::string model_name(const plan::ModelInfoT& model) {
   return fmt::format("{}, {} layers, {} parameters, vocabulary {}, {} bytes", model.architecture, model.layers, model.parameters, model.vocabulary,

@@ -60,6 +60,9 @@ std::unique_ptr<codegen::Questions> questions_for(const ir::Target& target);
 /// The module a model is lowered to before any pass.
 Result<std::unique_ptr<ir::Module>> lower(const frontends::Model& model, const CompileOptions& options);
 
+/// The passes that a target's plans are made with.
+Result<std::vector<passes::Step>> steps_for(const ir::Target& target, const CompileOptions& options);
+
 /// Takes the cached plan when its key is this program's and this model's, else compiles and stores it. Weights are not read.
 Result<Compiled> compile_model(const std::string& path, const CompileOptions& options);
 

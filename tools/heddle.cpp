@@ -13,7 +13,7 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", "heddle 0.1.0");
   int exit_code = 0;
   using namespace heddle::tools;
-  for (auto add : {add_run, add_compile, add_inspect, add_bench, add_perplexity, add_logits, add_tokenize, add_opt, add_cache}) add(app, exit_code);
+  for (auto add : {add_run, add_compile, add_inspect, add_bench, add_perplexity, add_logits, add_tokenize, add_opt, add_cache, add_verify, add_profile}) add(app, exit_code);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

@@ -10,7 +10,7 @@
 namespace heddle::tools {
 
 Result<std::unique_ptr<runtime::Device>> make_device(const plan::PlanT& plan, const DeviceOptions& options) {
-  if (options.reference) return make_reference_device();
+  if (options.reference) return std::unique_ptr<runtime::Device>(make_reference_device());
   if (plan.target == "cpu") return runtime::make_cpu_device(options.threads);
   if (plan.target.starts_with("cuda:")) {
     runtime::CudaOptions cuda;

@@ -3,18 +3,12 @@
 #include <cmath>
 #include <limits>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "ir/base/half.h"
 #include "ir/base/scalar_ops.h"
 
 namespace heddle::ir::interp {
-namespace {
-
-/// One run of a function: the values computed so far.
-struct Frame {
-  std::unordered_map<const Value*, Tensor> tensors;  // references stay valid while others are added
-  std::unordered_map<const Value*, Cache*> caches;
-};
 
 /// A float operand, by element or by row; weights are read in place.
 struct View {
@@ -25,10 +19,25 @@ struct View {
   const float* row(std::int64_t r) const { return data + r * width(); }
 };
 
+namespace {
+
 float round_to(DType type, float x) {
   if (type == DType::f16) return to_float(to_f16(x));
   if (type == DType::bf16) return to_float(to_bf16(x));
   return x;
+}
+
+/// What quantize sees with a nudge.
+std::vector<float> nudged(const float* x, std::int64_t n, std::int64_t block, const Nudge& nudge) {
+  std::vector<float> out(x, x + n);
+  const auto factor = [&](std::int64_t number) { return number % nudge.classes == nudge.which ? 1 + nudge.by : 1; };
+  for (std::int64_t begin = 0; begin < n; begin += block) {
+    float largest = 0;
+    for (std::int64_t i = begin; i < begin + block; ++i) largest = std::max(largest, std::abs(x[i]));
+    for (std::int64_t i = begin; i < begin + block; ++i)
+      out[i] = float(x[i] * factor(begin / block) * (std::abs(x[i]) < largest ? factor(i) : 1));
+  }
+  return out;
 }
 
 /// Element (r, c) of an operand that broadcasts to [rows, n]: a scalar, a vector [n], a column [rows, 1] or the full shape.
@@ -141,9 +150,39 @@ Result<const std::vector<float>*> Interpreter::weight(const Value& value) {
   return &found->second;
 }
 
+/// One run: the values known before and those computed so far.
+struct Interpreter::Frame {
+  const std::map<const Value*, const Tensor*>* known = nullptr;
+  std::unordered_map<const Value*, Tensor> tensors;  // references stay valid while others are added
+  std::unordered_map<const Value*, const Cache*> caches;
+  std::function<Cache&(const Cache&)> to_store;  // the cache that a store into this version changes
+
+  const Tensor* find(const Value& value) const {
+    if (known)
+      if (const auto found = known->find(&value); found != known->end()) return found->second;
+    const auto found = tensors.find(&value);
+    return found == tensors.end() ? nullptr : &found->second;
+  }
+  const Tensor& tensor(const Value* value) const {
+    const Tensor* found = find(*value);
+    HEDDLE_CHECK(found, "%{} is not computed yet", value->name);
+    return *found;
+  }
+};
+
+Result<View> Interpreter::floats(const Value& value, const Frame& frame) {
+  if (value.is_weight()) {
+    HEDDLE_ASSIGN(auto* data, weight(value));
+    return View{data->data(), &value.type};
+  }
+  const Tensor& tensor = frame.tensor(&value);
+  return View{tensor.f.data(), &tensor.type};
+}
+
 Result<std::vector<Tensor>> Interpreter::run(const Function& function, const std::map<std::string, Tensor>& arguments,
                                              std::map<std::string, Cache*> caches) {
   Frame frame;
+  frame.to_store = [](const Cache& cache) -> Cache& { return const_cast<Cache&>(cache); };  // one of the caller's, in place
   for (const Value* argument : function.arguments()) {
     if (argument->type.state) {
       auto cache = caches.find(argument->name);
@@ -158,134 +197,169 @@ Result<std::vector<Tensor>> Interpreter::run(const Function& function, const std
     frame.tensors[argument] = tensor->second;
     if (observe) observe(*argument, tensor->second);
   }
-
-  auto floats = [&](const Value* value) -> Result<View> {
-    if (value->is_weight()) {
-      HEDDLE_ASSIGN(auto* data, weight(*value));
-      return View{data->data(), &value->type};
-    }
-    const Tensor& tensor = frame.tensors[value];
-    return View{tensor.f.data(), &tensor.type};
-  };
-
-  for (Node* node : function.all_nodes()) {
-    if (node->op() == Op::group) continue;  // its body follows; its yield defines its results
-    if (node->op() == Op::yield) {
-      Node* group = node->enclosing_group();
-      for (unsigned i = 0; i < group->results().size(); ++i) {
-        if (group->result(i)->type.state) frame.caches[group->result(i)] = frame.caches[node->operand(i)];
-        else frame.tensors[group->result(i)] = frame.tensors[node->operand(i)];
-      }
+  for (const Node* node : function.all_nodes()) {
+    if (node->op() != Op::ret) {
+      HEDDLE_TRY(execute(*node, frame));
       continue;
     }
-    if (node->op() == Op::ret) {
-      std::vector<Tensor> out;
-      for (Value* value : node->operands())
-        if (!value->type.state) out.push_back(frame.tensors[value]);
-      return out;
-    }
-
-    Value* result = node->result();
-    if (node->op() == Op::kv_store) {
-      HEDDLE_ASSIGN(View k, floats(node->operand("k")));
-      HEDDLE_ASSIGN(View v, floats(node->operand("v")));
-      Cache* cache = frame.caches[node->operand("kv")];
-      HEDDLE_TRY(kv_store(*cache, k, v, frame.tensors[node->operand("slot")], frame.tensors[node->operand("pos")]));
-      frame.caches[result] = cache;
-      continue;
-    }
-
-    Tensor out{result->type, {}, {}};
-    out.f.resize(out.type.elements());
-    const std::int64_t rows = out.type.rows(), n = out.type.width();
-    switch (node->op()) {
-      case Op::constant:
-        out.f[0] = float(node->f32("value"));
-        break;
-      case Op::embed: {
-        HEDDLE_ASSIGN(View table, floats(node->operand("table")));
-        const Tensor& tokens = frame.tensors[node->operand("tokens")];
-        for (std::size_t r = 0; r < tokens.i.size(); ++r) {
-          if (tokens.i[r] < 0 || tokens.i[r] >= table.rows()) return error("token {} is outside the vocabulary of {}", tokens.i[r], table.rows());
-          std::copy_n(table.row(tokens.i[r]), n, out.f.begin() + std::ptrdiff_t(r) * n);
-        }
-        break;
-      }
-      case Op::matmul: {
-        HEDDLE_ASSIGN(View w, floats(node->operand("w")));
-        HEDDLE_ASSIGN(View x, floats(node->operand("x")));
-        Value* experts = node->operand("experts");
-        matmul(*w.type, w.data, x, experts ? &frame.tensors[experts] : nullptr, out);
-        break;
-      }
-      case Op::quantize: {
-        HEDDLE_ASSIGN(View x, floats(node->operand("x")));
-        const DTypeInfo& format = heddle::info(out.type.dtype);
-        const std::int64_t blocks = std::int64_t(out.f.size()) / format.elements;
-        std::vector<std::byte> packed(blocks * format.bytes);
-        format.quantize(x.data, packed.data(), blocks);
-        format.dequantize(packed.data(), out.f.data(), blocks);
-        break;
-      }
-      case Op::rms_norm: {
-        HEDDLE_ASSIGN(View x, floats(node->operand("x")));
-        HEDDLE_ASSIGN(View gain, floats(node->operand("gain")));
-        const std::int64_t m = gain.width();
-        for (std::int64_t start = 0; start < rows * n; start += m) {
-          const double scale = inverse_rms(x.data + start, m, node->f32("eps"));
-          for (std::int64_t i = 0; i < m; ++i) out.f[start + i] = float(x.data[start + i] * scale * gain.data[i]);
-        }
-        break;
-      }
-      case Op::rms_scale: {
-        HEDDLE_ASSIGN(View x, floats(node->operand("x")));
-        for (std::int64_t r = 0; r < rows; ++r) out.f[r] = float(inverse_rms(x.row(r), x.width(), node->f32("eps")));
-        break;
-      }
-      case Op::rope: {
-        HEDDLE_ASSIGN(View x, floats(node->operand("x")));
-        const float* factors = nullptr;
-        if (Value* value = node->operand("factors")) {
-          HEDDLE_ASSIGN(View view, floats(value));
-          factors = view.data;
-        }
-        rope(*node, x, frame.tensors[node->operand("pos")], factors, out);
-        break;
-      }
-      case Op::attention: {
-        HEDDLE_ASSIGN(View q, floats(node->operand("q")));
-        attention(*node, q, *frame.caches[node->operand("kv")], frame.tensors[node->operand("slot")], frame.tensors[node->operand("pos")], out);
-        break;
-      }
-      case Op::select_rows: {
-        HEDDLE_ASSIGN(View x, floats(node->operand("x")));
-        const Tensor& index = frame.tensors[node->operand("index")];
-        for (std::int64_t r = 0; r < rows; ++r) {
-          if (index.i[r] < 0 || index.i[r] >= x.rows()) return error("row index {} is outside {} rows", index.i[r], x.rows());
-          std::copy_n(x.row(index.i[r]), n, out.f.begin() + r * n);
-        }
-        break;
-      }
-      default: {
-        const auto op = scalar_op_named(node->info().name);
-        HEDDLE_CHECK(op && node->has(elementwise), "the interpreter has no {}", node->info().name);
-        llvm::SmallVector<View, 3> in;
-        for (Value* value : node->operands()) {
-          HEDDLE_ASSIGN(View view, floats(value));
-          in.push_back(view);
-        }
-        for (std::int64_t r = 0; r < rows; ++r)
-          for (std::int64_t c = 0; c < n; ++c) {
-            double x[3] = {0, 0, 0};
-            for (std::size_t i = 0; i < in.size(); ++i) x[i] = broadcast_at(in[i], r, c);
-            out.f[r * n + c] = float(apply<double>(*op, x[0], x[1], x[2]));
-          }
-      }
-    }
-    if (observe) observe(*result, out);
-    frame.tensors[result] = std::move(out);
+    std::vector<Tensor> out;
+    for (const Value* value : node->operands())
+      if (!value->type.state) out.push_back(frame.tensor(value));
+    return out;
   }
   return error("{}: no ret", function.name);
+}
+
+Result<Evaluated> Interpreter::evaluate(const Function& function, llvm::ArrayRef<const Value*> wanted, const Known& known) {
+  Evaluated out;
+  Frame frame;
+  frame.known = &known.tensors;
+  frame.caches.insert(known.caches.begin(), known.caches.end());
+  frame.to_store = [&](const Cache& cache) -> Cache& { return out.versions.emplace_back(cache); };
+
+  std::unordered_set<const Node*> needed;
+  std::vector<const Value*> open(wanted.begin(), wanted.end());
+  while (!open.empty()) {
+    const Value* value = open.back();
+    open.pop_back();
+    if (value->is_weight() || known.tensors.contains(value) || known.caches.contains(value)) continue;
+    const Node* producer = value->producer();
+    if (!producer) return error("{}: no value for argument %{}", function.name, value->name);
+    if (producer->op() == Op::group) {  // its yield says which value of the body it is
+      producer = producer->body()->terminator();
+      needed.insert(producer);
+      open.push_back(producer->operand(value->index()));
+    } else if (needed.insert(producer).second) {
+      open.insert(open.end(), producer->operands().begin(), producer->operands().end());
+    }
+  }
+  for (const Node* node : function.all_nodes())
+    if (needed.contains(node)) HEDDLE_TRY(execute(*node, frame));
+  for (const Value* value : wanted) {
+    if (value->type.state) out.caches.emplace(value, frame.caches.at(value));
+    else out.tensors.emplace(value, frame.tensor(value));
+  }
+  return out;
+}
+
+Result<void> Interpreter::execute(const Node& node, Frame& frame) {
+  if (node.op() == Op::group) return {};  // its body follows; its yield defines its results
+  if (node.op() == Op::yield) {
+    const Node& group = *node.enclosing_group();
+    for (unsigned i = 0; i < group.results().size(); ++i) {
+      const Value *from = node.operand(i), *to = group.result(i);
+      // A partial run computes some of them only.
+      if (const auto cache = frame.caches.find(from); cache != frame.caches.end()) frame.caches.emplace(to, cache->second);
+      if (const Tensor* tensor = frame.find(*from)) frame.tensors.emplace(to, *tensor);
+    }
+    return {};
+  }
+  const Value* result = node.result();
+  if (node.op() == Op::kv_store) {
+    Cache& cache = frame.to_store(*frame.caches.at(node.operand("kv")));
+    HEDDLE_ASSIGN(View k, floats(*node.operand("k"), frame));
+    HEDDLE_ASSIGN(View v, floats(*node.operand("v"), frame));
+    HEDDLE_TRY(kv_store(cache, k, v, frame.tensor(node.operand("slot")), frame.tensor(node.operand("pos"))));
+    frame.caches[result] = &cache;
+    return {};
+  }
+  HEDDLE_ASSIGN(Tensor out, compute(node, frame));
+  if (observe) observe(*result, out);
+  frame.tensors[result] = std::move(out);
+  return {};
+}
+
+Result<Tensor> Interpreter::compute(const Node& node, const Frame& frame) {
+  Tensor out{node.result()->type, {}, {}};
+  out.f.resize(out.type.elements());
+  const std::int64_t rows = out.type.rows(), n = out.type.width();
+  switch (node.op()) {
+    case Op::constant:
+      out.f[0] = float(node.f32("value"));
+      break;
+    case Op::embed: {
+      HEDDLE_ASSIGN(View table, floats(*node.operand("table"), frame));
+      const Tensor& tokens = frame.tensor(node.operand("tokens"));
+      for (std::size_t r = 0; r < tokens.i.size(); ++r) {
+        if (tokens.i[r] < 0 || tokens.i[r] >= table.rows())
+          return error("token {} is outside the vocabulary of {}", tokens.i[r], table.rows());
+        std::copy_n(table.row(tokens.i[r]), n, out.f.begin() + std::ptrdiff_t(r) * n);
+      }
+      break;
+    }
+    case Op::matmul: {
+      HEDDLE_ASSIGN(View w, floats(*node.operand("w"), frame));
+      HEDDLE_ASSIGN(View x, floats(*node.operand("x"), frame));
+      Value* experts = node.operand("experts");
+      matmul(*w.type, w.data, x, experts ? &frame.tensor(experts) : nullptr, out);
+      break;
+    }
+    case Op::quantize: {
+      HEDDLE_ASSIGN(View x, floats(*node.operand("x"), frame));
+      const DTypeInfo& format = heddle::info(out.type.dtype);
+      const std::int64_t blocks = std::int64_t(out.f.size()) / format.elements;
+      std::vector<std::byte> packed(blocks * format.bytes);
+      if (nudge.by == 0) format.quantize(x.data, packed.data(), blocks);
+      else format.quantize(nudged(x.data, std::int64_t(out.f.size()), format.elements, nudge).data(), packed.data(), blocks);
+      format.dequantize(packed.data(), out.f.data(), blocks);
+      break;
+    }
+    case Op::rms_norm: {
+      HEDDLE_ASSIGN(View x, floats(*node.operand("x"), frame));
+      HEDDLE_ASSIGN(View gain, floats(*node.operand("gain"), frame));
+      const std::int64_t m = gain.width();
+      for (std::int64_t start = 0; start < rows * n; start += m) {
+        const double scale = inverse_rms(x.data + start, m, node.f32("eps"));
+        for (std::int64_t i = 0; i < m; ++i) out.f[start + i] = float(x.data[start + i] * scale * gain.data[i]);
+      }
+      break;
+    }
+    case Op::rms_scale: {
+      HEDDLE_ASSIGN(View x, floats(*node.operand("x"), frame));
+      for (std::int64_t r = 0; r < rows; ++r) out.f[r] = float(inverse_rms(x.row(r), x.width(), node.f32("eps")));
+      break;
+    }
+    case Op::rope: {
+      HEDDLE_ASSIGN(View x, floats(*node.operand("x"), frame));
+      const float* factors = nullptr;
+      if (Value* value = node.operand("factors")) {
+        HEDDLE_ASSIGN(View view, floats(*value, frame));
+        factors = view.data;
+      }
+      rope(node, x, frame.tensor(node.operand("pos")), factors, out);
+      break;
+    }
+    case Op::attention: {
+      HEDDLE_ASSIGN(View q, floats(*node.operand("q"), frame));
+      attention(node, q, *frame.caches.at(node.operand("kv")), frame.tensor(node.operand("slot")), frame.tensor(node.operand("pos")), out);
+      break;
+    }
+    case Op::select_rows: {
+      HEDDLE_ASSIGN(View x, floats(*node.operand("x"), frame));
+      const Tensor& index = frame.tensor(node.operand("index"));
+      for (std::int64_t r = 0; r < rows; ++r) {
+        if (index.i[r] < 0 || index.i[r] >= x.rows()) return error("row index {} is outside {} rows", index.i[r], x.rows());
+        std::copy_n(x.row(index.i[r]), n, out.f.begin() + r * n);
+      }
+      break;
+    }
+    default: {
+      const auto op = scalar_op_named(node.info().name);
+      HEDDLE_CHECK(op && node.has(elementwise), "the interpreter has no {}", node.info().name);
+      llvm::SmallVector<View, 3> in;
+      for (Value* value : node.operands()) {
+        HEDDLE_ASSIGN(View view, floats(*value, frame));
+        in.push_back(view);
+      }
+      for (std::int64_t r = 0; r < rows; ++r)
+        for (std::int64_t c = 0; c < n; ++c) {
+          double x[3] = {0, 0, 0};
+          for (std::size_t i = 0; i < in.size(); ++i) x[i] = broadcast_at(in[i], r, c);
+          out.f[r * n + c] = float(apply<double>(*op, x[0], x[1], x[2]));
+        }
+    }
+  }
+  return out;
 }
 
 }  // namespace heddle::ir::interp

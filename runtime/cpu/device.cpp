@@ -1,10 +1,12 @@
 #include "runtime/cpu/device.h"
 
 #include <algorithm>
+#include <chrono>
 
 #include "runtime/cpu/kernel.h"
 #include "runtime/cpu/memory.h"
 #include "runtime/cpu/program.h"
+#include "runtime/cpu/read_rate.h"
 
 namespace heddle::runtime {
 namespace cpu {
@@ -55,7 +57,7 @@ struct Entry {
   std::vector<Node> nodes;
 };
 
-class CpuDevice : public Device {
+class CpuDevice : public NodeDevice {
  public:
   explicit CpuDevice(int threads) : pool_(threads) {}
 
@@ -94,6 +96,93 @@ class CpuDevice : public Device {
   }
 
   Result<void> run(std::size_t index, std::span<const StepRow> rows) override {
+    HEDDLE_ASSIGN(const std::int64_t used, write_inputs(index, rows));
+    pool_.run([&](int member) {
+      for (const Node& node : entries_[index].nodes) {
+        if (node.wait) pool_.barrier();
+        run_node(node, member, used);
+      }
+    });
+    return {};
+  }
+
+  Result<std::span<const float>> logits(std::size_t index, std::size_t row) override {
+    HEDDLE_CHECK(index < entries_.size() && row < entries_[index].rows, "row {} of entry {}", row, index);
+    const Entry& entry = entries_[index];
+    if (entry.outputs.empty()) return error("entry '{}' has no logits", plan_->entries[index]->name);
+    const std::size_t columns = entry.outputs[0].size() / entry.rows;
+    return std::span<const float>(entry.outputs[0]).subspan(row * columns, columns);
+  }
+
+  // ---- For tools
+
+  Result<void> run_nodes(std::size_t index, std::span<const StepRow> rows,
+                         const std::function<Result<void>(std::size_t)>& after) override {
+    HEDDLE_ASSIGN(const std::int64_t used, write_inputs(index, rows));
+    const std::vector<Node>& nodes = entries_[index].nodes;
+    for (std::size_t i = 0; i < nodes.size(); ++i) {
+      pool_.run([&](int member) { run_node(nodes[i], member, used); });
+      HEDDLE_TRY(after(i));
+    }
+    return {};
+  }
+
+  Result<std::vector<std::byte>> read(std::size_t index, const plan::RefT& ref) override {
+    HEDDLE_CHECK(index < entries_.size(), "entry {} of {}", index, entries_.size());
+    const std::byte* from = address_of(ref, entries_[index]);
+    return std::vector<std::byte>(from, from + bytes_of_ref(index, ref));
+  }
+
+  std::string how_kernels_are_timed() const override {
+    return "every call of a step by the clock, all threads waiting for each other before and after it";
+  }
+
+  Result<std::vector<std::vector<double>>> time_kernels(std::size_t index, std::span<const StepRow> rows, int samples) override {
+    std::vector<std::vector<double>> out(plan_->kernels.size());
+    for (int sample = -1; sample < samples; ++sample) {  // the first is a warm-up
+      HEDDLE_ASSIGN(const std::vector<NodeSpan> spans, trace_step(index, rows));
+      for (std::size_t i = 0; i < spans.size() && sample >= 0; ++i)
+        out[plan_->entries[index]->nodes[i]->kernel].push_back(spans[i].end - spans[i].begin);
+    }
+    return out;
+  }
+
+  Result<std::vector<double>> time_step(std::size_t index, std::span<const StepRow> rows, int samples) override {
+    std::vector<double> out;
+    for (int sample = -1; sample < samples; ++sample) {
+      const auto start = Clock::now();
+      HEDDLE_TRY(run(index, rows));
+      if (sample >= 0) out.push_back(seconds_since(start));
+    }
+    return out;
+  }
+
+  Result<std::vector<NodeSpan>> trace_step(std::size_t index, std::span<const StepRow> rows) override {
+    HEDDLE_ASSIGN(const std::int64_t used, write_inputs(index, rows));
+    const std::vector<Node>& nodes = entries_[index].nodes;
+    std::vector<NodeSpan> spans(nodes.size());
+    const auto start = Clock::now();
+    pool_.run([&](int member) {
+      for (std::size_t i = 0; i < nodes.size(); ++i) {
+        pool_.barrier();
+        if (member == 0) spans[i].begin = seconds_since(start);
+        run_node(nodes[i], member, used);
+        pool_.barrier();
+        if (member == 0) spans[i].end = seconds_since(start);
+      }
+    });
+    return spans;
+  }
+
+  Result<ReadRate> read_rate() override { return cpu::read_rate(pool_); }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  static double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+  /// Puts the rows of a step where the nodes of entry `index` read them; returns how many are computed, those up to the last that is not
+  /// idle.
+  Result<std::int64_t> write_inputs(std::size_t index, std::span<const StepRow> rows) {
     HEDDLE_CHECK(index < entries_.size(), "entry {} of {}", index, entries_.size());
     Entry& entry = entries_[index];
     HEDDLE_CHECK(rows.size() == entry.rows, "{} rows, entry {} has {}", rows.size(), index, entry.rows);
@@ -109,25 +198,33 @@ class CpuDevice : public Device {
       positions = std::max(positions, std::int64_t(rows[r].position) + 1);
     }
     ropes_.grow(std::min(capacity_.context, (positions + 255) / 256 * 256));
-    pool_.run([&](int member) {
-      for (const Node& node : entry.nodes) {
-        if (node.wait) pool_.barrier();
-        node.kernel->run({pool_, member, pool_.size(), used, scratch_.data() + scratch_bytes_ * std::size_t(member),
-                          shared_.data() + node.shared_offset});
+    return used;
+  }
+
+  /// The share of team member `member` in a node.
+  void run_node(const Node& node, int member, std::int64_t used) {
+    node.kernel->run({pool_, member, pool_.size(), used, scratch_.data() + scratch_bytes_ * std::size_t(member),
+                      shared_.data() + node.shared_offset});
+  }
+
+  std::size_t bytes_of_ref(std::size_t index, const plan::RefT& ref) const {
+    switch (ref.where) {
+      case plan::Where::arena:
+        return ref.bytes;
+      case plan::Where::weight:
+        return weights_.bytes(ref.index);
+      case plan::Where::state: {
+        const plan::StateT& state = *plan_->states[ref.index];
+        return std::size_t(bytes_of(*dtype_named(state.dtype), 2 * state.shape[1] * state.shape[2] * capacity_.slots * capacity_.context));
       }
-    });
-    return {};
+      case plan::Where::input:
+        return entries_[index].inputs[ref.index].size() * sizeof(std::int32_t);
+      case plan::Where::output:
+        return entries_[index].outputs[ref.index].size() * sizeof(float);
+    }
+    return 0;
   }
 
-  Result<std::span<const float>> logits(std::size_t index, std::size_t row) override {
-    HEDDLE_CHECK(index < entries_.size() && row < entries_[index].rows, "row {} of entry {}", row, index);
-    const Entry& entry = entries_[index];
-    if (entry.outputs.empty()) return error("entry '{}' has no logits", plan_->entries[index]->name);
-    const std::size_t columns = entry.outputs[0].size() / entry.rows;
-    return std::span<const float>(entry.outputs[0]).subspan(row * columns, columns);
-  }
-
- private:
   static Result<void> check_loops(const plan::PlanT& plan) {
     for (const auto& entry : plan.entries)
       for (const auto& node : entry->nodes)
@@ -220,7 +317,7 @@ class CpuDevice : public Device {
 }  // namespace
 }  // namespace cpu
 
-std::unique_ptr<Device> make_cpu_device(int threads) {
+std::unique_ptr<NodeDevice> make_cpu_device(int threads) {
   return std::make_unique<cpu::CpuDevice>(threads > 0 ? threads : usable_processors());
 }
 

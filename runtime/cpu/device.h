@@ -1,7 +1,7 @@
 #pragma once
 #include <memory>
 
-#include "runtime/device.h"
+#include "runtime/node_device.h"
 
 namespace heddle::runtime {
 
@@ -9,6 +9,6 @@ namespace heddle::runtime {
 ///
 /// Rows after the last one that is not idle are not computed; `logits` of such a row is what an earlier step left.
 /// Results do not depend on the number of threads, bit for bit.
-std::unique_ptr<Device> make_cpu_device(int threads);
+std::unique_ptr<NodeDevice> make_cpu_device(int threads);
 
 }  // namespace heddle::runtime

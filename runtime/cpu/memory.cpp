@@ -154,6 +154,8 @@ Result<Weights> Weights::open(const plan::PlanT& plan, ThreadPool& pool, const P
     const DType dtype = *dtype_named(weight->dtype);
     const auto source = [&](const plan::WeightSourceT& from) { return weights.files_[from.file].bytes().data() + from.offset; };
     const std::uint64_t bytes = copied_bytes(*weight);
+    weights.bytes_.push_back(in_panels(*weight) ? std::size_t(bytes)
+                                                : std::size_t(bytes_of(is_vector(*weight) ? DType::f32 : dtype, elements_of(*weight))));
     places.push_back(nullptr);
     if (in_panels(*weight)) {
       places.back() = next_panels;

@@ -41,12 +41,14 @@ class Weights {
   /// "a.gguf: has 10 bytes, the plan was made for 20". `progress` is called on this thread.
   static Result<Weights> open(const plan::PlanT& plan, ThreadPool& pool, const Progress& progress);
   const std::byte* data(std::size_t weight) const { return data_[weight]; }
+  std::size_t bytes(std::size_t weight) const { return bytes_[weight]; }  // of `data`
 
  private:
   std::vector<MappedFile> files_;
   std::vector<Region> copies_;
   Region panels_;
   std::vector<const std::byte*> data_;
+  std::vector<std::size_t> bytes_;
 };
 
 }  // namespace heddle::runtime::cpu

@@ -7,6 +7,7 @@
 #include "runtime/cuda/generation.h"
 #include "runtime/cuda/graph.h"
 #include "runtime/cuda/memory.h"
+#include "runtime/cuda/timing.h"
 #include "runtime/cuda/upload.h"
 
 namespace heddle::runtime::cuda {
@@ -51,6 +52,11 @@ class DeviceImpl final : public CudaDevice {
   std::size_t kernel_nodes(std::size_t entry, bool sampling) const override;
   Result<void> run_nodes(std::size_t entry, std::span<const StepRow> rows, const std::function<Result<void>(std::size_t)>& after) override;
   Result<std::vector<std::byte>> read(std::size_t entry, const plan::RefT& ref) override;
+  Result<std::vector<std::vector<double>>> time_kernels(std::size_t entry, std::span<const StepRow> rows, int samples) override;
+  std::string how_kernels_are_timed() const override;
+  Result<std::vector<double>> time_step(std::size_t entry, std::span<const StepRow> rows, int samples) override;
+  Result<std::vector<NodeSpan>> trace_step(std::size_t entry, std::span<const StepRow> rows) override;
+  Result<ReadRate> read_rate() override;
   LoadSeconds load_seconds() const override { return load_seconds_; }
 
  private:
@@ -67,6 +73,8 @@ class DeviceImpl final : public CudaDevice {
   Result<void> write_inputs(std::size_t entry, std::span<const StepRow> rows);
   Result<void> launch(std::size_t entry, bool sampling);
   Result<void> wait();
+  /// What all timing begins with: the inputs of a step are there, the device is idle.
+  Result<void> begin_timing(std::size_t entry, std::span<const StepRow> rows);
   /// Refuses if the device is lost; makes its context the thread's own.
   Result<void> ready();
   /// Notes a failure on the device for all later calls. It is of the step that was queued before, if any.
@@ -374,6 +382,60 @@ Result<void> DeviceImpl::run_nodes(std::size_t entry, std::span<const StepRow> r
     HEDDLE_TRY(after(i));
   }
   return {};
+}
+
+Result<void> DeviceImpl::begin_timing(std::size_t entry, std::span<const StepRow> rows) {
+  HEDDLE_CHECK(!generation_ || !generation_->active(), "timing in the middle of a generation");
+  HEDDLE_TRY(ready());
+  HEDDLE_TRY(check_rows(entry, rows));
+  HEDDLE_TRY(write_inputs(entry, rows));
+  queued_ = plan_->entries[entry]->name;
+  return wait();
+}
+
+Result<std::vector<std::vector<double>>> DeviceImpl::time_kernels(std::size_t entry, std::span<const StepRow> rows, int samples) {
+  HEDDLE_TRY(begin_timing(entry, rows));
+  std::vector<std::vector<Launch>> calls(plan_->kernels.size());
+  for (std::size_t i = 0; i < entries_[entry].nodes; ++i)
+    calls[plan_->entries[entry]->nodes[i]->kernel].push_back(entries_[entry].schedule[i]);
+  std::vector<std::vector<double>> out(plan_->kernels.size());
+  for (std::size_t kernel = 0; kernel < calls.size(); ++kernel) {
+    if (calls[kernel].empty()) continue;
+    HEDDLE_ASSIGN(out[kernel], time_calls(*gpu_, calls[kernel], options_.plain_edges, samples, stream_.get()));
+  }
+  return out;
+}
+
+std::string DeviceImpl::how_kernels_are_timed() const {
+  return fmt::format("between two events, 64 or more calls in a row in one graph with {} edges, the layers' weights in turn",
+                     options_.plain_edges ? "plain" : "a step's");
+}
+
+Result<std::vector<double>> DeviceImpl::time_step(std::size_t entry, std::span<const StepRow> rows, int samples) {
+  constexpr int steps = 16;  // between two events
+  HEDDLE_TRY(begin_timing(entry, rows));
+  HEDDLE_ASSIGN(const EventPair events, EventPair::make(*gpu_));
+  std::vector<double> out;
+  for (int sample = -1; sample < samples; ++sample) {
+    HEDDLE_TRY(events.start(stream_.get()));
+    for (int step = 0; step < steps; ++step) HEDDLE_TRY(launch(entry, false));
+    HEDDLE_ASSIGN(const double whole, events.stop(stream_.get()));
+    if (sample >= 0) out.push_back(whole / steps);
+  }
+  HEDDLE_TRY(wait());
+  return out;
+}
+
+Result<std::vector<NodeSpan>> DeviceImpl::trace_step(std::size_t entry, std::span<const StepRow> rows) {
+  HEDDLE_TRY(begin_timing(entry, rows));
+  const std::span<const Launch> schedule = std::span(entries_[entry].schedule).first(entries_[entry].nodes);
+  HEDDLE_ASSIGN([[maybe_unused]] const auto warm_up, trace_launches(*gpu_, schedule, stream_.get()));
+  return trace_launches(*gpu_, schedule, stream_.get());
+}
+
+Result<ReadRate> DeviceImpl::read_rate() {
+  HEDDLE_TRY(ready());
+  return cuda::read_rate(*gpu_, stream_.get());
 }
 
 std::vector<DeviceRange> DeviceImpl::ranges_of(std::size_t e, const plan::RefT& ref) const {

@@ -1,7 +1,7 @@
 #pragma once
 #include <memory>
 
-#include "runtime/device.h"
+#include "runtime/node_device.h"
 
 namespace heddle::runtime {
 
@@ -18,19 +18,11 @@ struct CudaOptions {
 };
 
 /// A device with what tools look at beside running.
-class CudaDevice : public Device {
+class CudaDevice : public NodeDevice {
  public:
   /// Kernel nodes as the driver counts them in the graph of an entry point; `sampling`: in the one that also draws tokens. 0 without
   /// graphs.
   virtual std::size_t kernel_nodes(std::size_t entry, bool sampling = false) const = 0;
-
-  /// Runs a step kernel by kernel: waits for each node, then calls `after(node)`, which may `read`.
-  virtual Result<void> run_nodes(std::size_t entry, std::span<const StepRow> rows,
-                                 const std::function<Result<void>(std::size_t node)>& after) = 0;
-
-  /// The bytes that an argument of `entry`'s nodes refers to: of the arena, an input, an output; of a state the keys of all slots and
-  /// positions, then the values; of a weight as it is stored. Waits for the step.
-  virtual Result<std::vector<std::byte>> read(std::size_t entry, const plan::RefT& ref) = 0;
 
   struct LoadSeconds {
     double modules = 0, upload = 0, graphs = 0;

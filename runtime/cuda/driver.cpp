@@ -89,6 +89,7 @@ Result<std::unique_ptr<Gpu>> Gpu::open(const Driver& driver, int ordinal, std::s
   const std::pair<GpuAttribute, int*> attributes[] = {{compute_capability_major, &major},
                                                       {compute_capability_minor, &minor},
                                                       {multiprocessor_count, &gpu->multiprocessors},
+                                                      {l2_cache_size, &gpu->l2_bytes},
                                                       {max_shared_memory_per_block_optin, &gpu->most_shared_bytes}};
   for (const auto& [attribute, value] : attributes)
     HEDDLE_TRY(check(driver, driver.gpu_attribute(value, attribute, gpu->id_), "cuDeviceGetAttribute"));
@@ -112,6 +113,12 @@ Result<OwnedStream> Gpu::make_stream() const {
 Result<OwnedEvent> Gpu::make_event() const {
   Event event = nullptr;
   HEDDLE_TRY(check(driver_, driver_.event_create(&event, event_disable_timing), "cuEventCreate"));
+  return OwnedEvent(driver_, event);
+}
+
+Result<OwnedEvent> Gpu::make_timing_event() const {
+  Event event = nullptr;
+  HEDDLE_TRY(check(driver_, driver_.event_create(&event, 0), "cuEventCreate"));
   return OwnedEvent(driver_, event);
 }
 

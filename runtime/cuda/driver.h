@@ -73,10 +73,12 @@ class Gpu {
   int compute_capability = 0;  // 90: sm_90
   int multiprocessors = 0;
   int most_shared_bytes = 0;  // of a block
+  int l2_bytes = 0;
   int driver_version = 0;     // 12040: CUDA 12.4
 
   Result<OwnedStream> make_stream() const;
   Result<OwnedEvent> make_event() const;
+  Result<OwnedEvent> make_timing_event() const;  // one that keeps the time when it is reached
   /// "cuda: weights: 4.6 GB cannot be allocated: ...". Nothing for 0 bytes.
   Result<OwnedMemory> allocate(std::uint64_t bytes, std::string_view what) const;
   /// Pinned memory that the device can address too.

@@ -36,6 +36,7 @@ using GraphExec = struct GraphExecTag*;
 
 enum GpuAttribute : int {
   multiprocessor_count = 16,
+  l2_cache_size = 38,
   compute_capability_major = 75,
   compute_capability_minor = 76,
   max_shared_memory_per_block_optin = 97,

@@ -178,6 +178,56 @@ TEST_F(CpuDevice, MissingEdgesDoNotLetNodesOverlap) {
   }
 }
 
+TEST_F(CpuDevice, NodeByNodeIsTheSameStepAndCanBeReadInBetween) {
+  auto whole = make_cpu_device(2), apart = make_cpu_device(2);
+  ASSERT_TRUE(whole->load(plan, {2, 8}, {}).ok() && apart->load(plan, {2, 8}, {}).ok());
+  const std::vector<StepRow> rows = {{7, 1, 0}, {9, 0, 0}};
+  ASSERT_TRUE(whole->run(1, rows).ok());
+  const plan::EntryPointT& entry = *plan->entries[1];
+  const plan::RefT& embedded = *entry.nodes[0]->args[2];
+  std::vector<std::byte> first;
+  std::size_t next = 0;
+  const auto ran = apart->run_nodes(1, rows, [&](std::size_t node) -> Result<void> {
+    EXPECT_EQ(node, next++);
+    HEDDLE_ASSIGN(const auto bytes, apart->read(1, embedded));
+    EXPECT_EQ(bytes.size(), 2u * 32 * 4);
+    if (node == 0) first = bytes;
+    EXPECT_TRUE(node != 1 || bytes == first) << "what the first node left is still there";
+    return {};
+  });
+  ASSERT_TRUE(ran.ok());
+  EXPECT_EQ(next, entry.nodes.size());
+  plan::RefT ref;
+  for (const auto where : {plan::Where::output, plan::Where::state, plan::Where::input}) {
+    ref.where = where;
+    EXPECT_EQ(*whole->read(1, ref), *apart->read(1, ref)) << int(where);
+  }
+  EXPECT_EQ(apart->read(1, ref)->size(), 2u * 4);
+  ref.where = plan::Where::state;
+  EXPECT_EQ(apart->read(1, ref)->size(), 2u * 2 * 8 * 16 * info(*dtype_named(plan->states[0]->dtype)).bytes);
+  ref.where = plan::Where::weight, ref.index = 2;
+  const auto& source = *plan->weights[2]->sources[0];
+  EXPECT_TRUE(std::ranges::equal(*apart->read(1, ref), std::span(file).subspan(source.offset, source.bytes)));
+  EXPECT_EQ(apart->run_nodes(1, rows, [](std::size_t node) -> Result<void> { return error("stop at {}", node); }).error().message(), "stop at 0");
+}
+
+TEST_F(CpuDevice, TimesEveryKernelThatAStepUses) {
+  auto device = make_cpu_device(2);
+  ASSERT_TRUE(device->load(plan, {1, 8}, {}).ok());
+  const std::vector<StepRow> rows = {{7, 0, 0}};
+  const auto times = device->time_kernels(0, rows, 3);
+  ASSERT_TRUE(times.ok());
+  for (std::size_t kernel = 0; kernel < times->size(); ++kernel) {
+    const auto calls = std::ranges::count_if(plan->entries[0]->nodes, [&](const auto& node) { return node->kernel == kernel; });
+    EXPECT_EQ((*times)[kernel].size(), std::size_t(3 * calls)) << kernel;
+    for (const double seconds : (*times)[kernel]) EXPECT_GT(seconds, 0);
+  }
+  EXPECT_EQ(device->time_step(0, rows, 4)->size(), 4u);
+  const auto spans = device->trace_step(0, rows);
+  ASSERT_TRUE(spans.ok());
+  for (std::size_t i = 1; i < spans->size(); ++i) EXPECT_GE((*spans)[i].begin, (*spans)[i - 1].end);
+}
+
 TEST_F(CpuDevice, TellsItself) {
   EXPECT_THAT(make_cpu_device(1)->description(), ::testing::MatchesRegex("cpu, 1 thread, [A-Z0-9_]+"));
   EXPECT_THAT(make_cpu_device(3)->description(), ::testing::StartsWith("cpu, 3 threads, "));

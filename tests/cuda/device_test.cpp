@@ -195,6 +195,74 @@ TEST_F(CudaDeviceTest, NodesRunOneByOneForALook) {
   EXPECT_EQ(seen, (std::vector<std::size_t>{0, 1, 2, 3, 4, 5}));
 }
 
+const std::vector<StepRow> two_rows = {{7, 0, 3}, {9, -1, 0}};
+
+TEST_F(CudaDeviceTest, KernelsAreTimedByManyCallsInTurn) {
+  // Two nodes share a kernel, as layers do: the second of the same output on another weight.
+  auto& nodes = p.plan->entries[1]->nodes;
+  nodes.push_back(std::make_unique<plan::NodeT>(*nodes[3]));
+  nodes.back()->after = {5};
+  nodes.back()->args[1]->index = 0;
+  const std::uint32_t shared = nodes[3]->kernel, alone = nodes[0]->kernel;
+  ASSERT_EQ(load(), "");
+  const std::size_t graphs = fake.graphs.size();
+  const auto times = device->time_kernels(1, two_rows, 3);
+  ASSERT_TRUE(times.ok()) << message(times);
+  for (std::size_t kernel = 0; kernel < times->size(); ++kernel) {
+    const bool used = std::ranges::any_of(nodes, [&](const auto& node) { return node->kernel == kernel; });
+    EXPECT_EQ((*times)[kernel], used ? std::vector<double>(3, 1e-3 / 64) : std::vector<double>()) << kernel;  // a millisecond for all 64
+  }
+  ASSERT_EQ(fake.graphs.size(), graphs + 6);
+  const auto& chains = fake.graphs;
+  const auto chain_of = [&](std::uint32_t kernel) {
+    const std::string& entry = p.plan->kernels[kernel]->cuda->entry;
+    return std::ranges::find_if(chains.begin() + std::ptrdiff_t(graphs), chains.end(),
+                                [&](const auto& graph) { return graph.nodes[0].kernel.entry == entry; });
+  };
+  const auto& chain = chain_of(shared)->nodes;
+  ASSERT_EQ(chain.size(), 64u);
+  EXPECT_NE(chain[0].kernel.pointer(1), chain[1].kernel.pointer(1)) << "each call with its own weight";
+  EXPECT_EQ(chain[0].kernel.pointer(1), chain[2].kernel.pointer(1));
+  for (std::size_t i = 0; i < chain.size(); ++i) {
+    ASSERT_EQ(chain[i].edges.size(), i == 0 ? 0u : 1u);
+    EXPECT_TRUE(i == 0 || chain[i].edges[0].first == i - 1);
+  }
+  EXPECT_EQ(chain_of(alone)->nodes.size(), 64u);
+}
+
+TEST_F(CudaDeviceTest, AStepIsTimedAsItRunsAndTracedNodeByNode) {
+  ASSERT_EQ(load(), "");
+  const auto steps = device->time_step(1, two_rows, 2);
+  ASSERT_TRUE(steps.ok()) << message(steps);
+  EXPECT_EQ(*steps, std::vector<double>(2, 1e-3 / 16));
+  EXPECT_EQ(fake.graph_launches, 3 * 16);  // a warm-up, two samples
+  const auto spans = device->trace_step(1, two_rows);
+  ASSERT_TRUE(spans.ok()) << message(spans);
+  ASSERT_EQ(spans->size(), 6u);
+  EXPECT_EQ((*spans)[0].begin, 0);
+  EXPECT_EQ((*spans)[1].begin, (*spans)[0].end);
+  EXPECT_EQ(message(device->time_step(1, std::vector<StepRow>{{7, 0, 0}}, 2)), "cuda: 1 rows, decode_2 has 2");
+}
+
+TEST_F(CudaDeviceTest, TheReadRateIsOfABufferThatFits) {
+  fake.free_bytes = 100 << 20;
+  ASSERT_EQ(load(), "");
+  const auto rate = device->read_rate();
+  ASSERT_TRUE(rate.ok()) << message(rate);
+  const std::uint64_t pass = 132 * 4 * 512 * 64;
+  EXPECT_EQ(rate->buffer_bytes % pass, 0u);
+  EXPECT_LE(rate->buffer_bytes, 50u << 20);
+  EXPECT_GT(rate->buffer_bytes, 30u << 20);
+  EXPECT_NEAR(rate->bytes_per_second, double(rate->buffer_bytes) * 1e3, 1e6);  // in a millisecond
+  EXPECT_EQ(rate->cache_bytes, 50u << 20);
+  ASSERT_EQ(fake.ran.size(), 10u);
+  EXPECT_EQ(fake.ran[0].entry, "read_all");
+  EXPECT_EQ(fake.ran[0].grid[0], 132u * 4);
+  EXPECT_EQ(fake.ran[0].parameter<std::uint64_t>(1) * pass, rate->buffer_bytes);
+  fake.free_bytes = 1 << 20;
+  EXPECT_EQ(message(device->read_rate()), "no memory is left on GPU 0 (Fake H100) to measure how fast it reads");
+}
+
 TEST_F(CudaDeviceTest, ReadsEveryKindOfMemory) {
   ASSERT_EQ(load(), "");
   ASSERT_EQ(run(1, {{7, 1, 5}, {9, -1, 3}}), "");
@@ -261,6 +329,39 @@ Result<void> whole_life(const FakeDriver& fake, const CudaPlan& p, bool graph) {
     HEDDLE_ASSIGN([[maybe_unused]] auto bytes, device->read(0, *p.plan->entries[0]->nodes[0]->args[2]));
     return {};
   });
+}
+
+/// The same with everything timed.
+Result<void> whole_timing(const FakeDriver& fake, const CudaPlan& p, bool graph) {
+  HEDDLE_ASSIGN(auto device, runtime::make_cuda_device({.graph = graph}, &fake.api()));
+  HEDDLE_TRY(device->load(p.plan, capacity, {}));
+  HEDDLE_ASSIGN([[maybe_unused]] const auto steps, device->time_step(1, two_rows, 1));
+  HEDDLE_ASSIGN([[maybe_unused]] const auto spans, device->trace_step(1, two_rows));
+  HEDDLE_ASSIGN([[maybe_unused]] const auto rate, device->read_rate());
+  HEDDLE_ASSIGN([[maybe_unused]] const auto times,
+                device->time_kernels(2, std::vector<StepRow>{{7, 0, 0}, {7, 0, 1}, {7, 0, 2}, {7, 0, 3}}, 1));
+  return {};
+}
+
+TEST(CudaDeviceFailures, EveryCallOfATimingMayFailToo) {
+  CudaPlan p;
+  for (const auto& kernel : p.plan->kernels) kernel->cuda->ptx.clear();
+  std::int64_t calls = 0;
+  {
+    FakeDriver fake;
+    fake.free_bytes = 64 << 20;
+    ASSERT_EQ(message(whole_timing(fake, p, true)), "");
+    EXPECT_EQ(fake.live(), "");
+    calls = fake.calls();
+  }
+  for (std::int64_t call = 60; call < calls - 3; ++call) {  // the load is tested below
+    FakeDriver fake;
+    fake.free_bytes = 64 << 20;
+    fake.fail_at(call);
+    const std::string why = message(whole_timing(fake, p, true));
+    EXPECT_NE(why.find("CUDA_ERROR_LAUNCH_FAILED"), std::string::npos) << "call " << call << " of " << calls << ": " << why;
+    EXPECT_EQ(fake.live(), "") << "call " << call;
+  }
 }
 
 TEST(CudaDeviceFailures, EveryCallMayFailAndNothingIsLeftBehind) {

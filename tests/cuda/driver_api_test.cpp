@@ -24,6 +24,7 @@ static_assert(sizeof(Status) == sizeof(CUresult));
 
 static_assert(std::is_same_v<GpuId, CUdevice> && std::is_same_v<DevicePointer, CUdeviceptr>);
 static_assert(int(multiprocessor_count) == CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
+static_assert(int(l2_cache_size) == CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE);
 static_assert(int(compute_capability_major) == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
 static_assert(int(compute_capability_minor) == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
 static_assert(int(max_shared_memory_per_block_optin) == CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN);

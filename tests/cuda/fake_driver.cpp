@@ -115,6 +115,9 @@ struct FakeCalls {
       case multiprocessor_count:
         *value = fake->multiprocessors;
         break;
+      case l2_cache_size:
+        *value = 50 << 20;
+        break;
       case max_shared_memory_per_block_optin:
         *value = fake->most_shared_bytes;
         break;
@@ -256,6 +259,12 @@ struct FakeCalls {
     }
     make<FakeDriver::Image>(fake->modules_, module);
     auto& made = *find(fake->modules_, *module);
+    if (const std::string_view whole = static_cast<const char*>(image); whole.find(".visible .entry ") != whole.npos) {  // real PTX
+      const std::size_t begin = whole.find(".visible .entry ") + 16, open = whole.find('(', begin), close = whole.find(')', open);
+      made.entry = whole.substr(begin, open - begin);
+      for (std::size_t at = open; (at = whole.find(".param .u64", at)) < close; ++at) made.parameter_bytes.push_back(8);
+      return Status::success;
+    }
     made.entry = entry.substr(0, entry.find(':'));
     for (std::size_t at = entry.find(':'); at != entry.npos; at = entry.find(',', at + 1))
       made.parameter_bytes.push_back(std::stoul(entry.substr(at + 1)));

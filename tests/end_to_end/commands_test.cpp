@@ -86,6 +86,51 @@ TEST_F(Commands, APlugInsFusionFiresAndRunsOnTheCpu) {
   EXPECT_EQ(bad({"compile", bundled_model(), "--pass-plugin", "/nowhere.so"}).substr(0, 19), "heddle: /nowhere.so");
 }
 
+TEST_F(Commands, VerifyFindsNothingOrTheNodeAndThePass) {
+  const std::vector<std::string> verify = {"verify", bundled_model(), "--target", "cpu", "-p", "Once upon a time"};
+  EXPECT_NE(good(verify).find("78 nodes are within tolerance"), std::string::npos);
+  auto wrong = verify;
+  wrong.insert(wrong.end(), {"--json", "--bisect", "--entry", "decode_1", "--pass-plugin", HEDDLE_WRONG_PLUGIN_FILE});
+  const Ran ran = run(wrong);
+  EXPECT_EQ(ran.exit_code, 1) << ran.err;
+  const json found = json::parse(ran.out);
+  EXPECT_EQ(found["good"], false);
+  EXPECT_NE(found["entries"][0]["fault"]["what"].get<std::string>().find("passes: %l1.x1"), std::string::npos) << found["entries"][0]["fault"];
+  EXPECT_EQ(found["mended_without"], json{"wrong_residual"});
+  EXPECT_EQ(bad({"verify", bundled_model(), "--target", "cpu", "--entry", "decode_3"}), "heddle: the plan has no entry point 'decode_3'\n");
+}
+
+TEST_F(Commands, VerifyJudgesThePassesOfACudaPlanWithoutAGpu) {
+  EXPECT_NE(good({"verify", bundled_model(), "--target", "cuda:sm_90", "--reference", "-q"}).find("nodes are within tolerance"), std::string::npos);
+}
+
+TEST_F(Commands, ProfileTimesEveryKernelOfAStep) {
+  const std::string trace = files_.file("trace.json");
+  const json profile = json::parse(good({"profile", bundled_model(), "--target", "cpu", "-d", "10", "-r", "2", "--json", "--trace", trace}));
+  int calls = 0;
+  for (const auto& kernel : profile["kernels"]) calls += kernel["calls"].get<int>();
+  EXPECT_EQ(calls, 22);
+  EXPECT_GT(profile["read_bytes_per_second"], 0);
+  EXPECT_EQ(json::parse(std::ifstream(trace))["traceEvents"].size(), 22u + 2);
+  EXPECT_EQ(bad({"profile", bundled_model(), "--target", "cpu", "--reference"}), "heddle: the reference interpreter keeps no time\n");
+}
+
+TEST_F(Commands, InspectShowsWhatAKernelIsMadeOf) {
+  const json kernels = json::parse(good({"inspect", bundled_model(), "--target", "cuda:sm_90", "--kernels", "--ptx", "--json"}))["kernels"];
+  ASSERT_FALSE(kernels.empty());
+  for (const auto& kernel : kernels) {
+    EXPECT_EQ(kernel["spill_bytes"], 0) << kernel["name"];
+    EXPECT_GT(kernel["registers"], 0) << kernel["name"];
+    EXPECT_NE(kernel["ptx"].get<std::string>().find(".target sm_90"), std::string::npos) << kernel["name"];
+  }
+  const std::string out = files_.file("kernels");
+  EXPECT_NE(good({"inspect", bundled_model(), "--target", "cuda:sm_90", "--kernels", "--out", out, "--name", "embed_q6_K_1x256"}).find("registers"),
+            std::string::npos);
+  for (const char* suffix : {"spec", "cu", "ptx", "cubin"}) EXPECT_TRUE(std::ifstream(out + "/embed_q6_K_1x256." + suffix).good()) << suffix;
+  EXPECT_EQ(bad({"inspect", bundled_model(), "--target", "cpu", "--kernels", "--ptx"}),
+            "heddle: target cpu has no PTX: its kernels are specs (--out writes them)\n");
+}
+
 TEST_F(Commands, RunIsReproducibleAndStopsWhereTold) {
   const std::vector<std::string> sampled = {"run", bundled_model(), "-p", "The ship", "-n", "12", "--seed", "7", "--json"};
   EXPECT_EQ(json::parse(good(sampled))["tokens"], json::parse(good(sampled))["tokens"]);

@@ -1,0 +1,120 @@
+// Partial runs of the interpreter, and what a nudge does.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "ir/interp/interpreter.h"
+#include "ir/text.h"
+
+namespace heddle::ir::interp {
+namespace {
+
+using ::testing::ElementsAre;
+
+std::unique_ptr<Module> parsed(std::string_view text) {
+  auto module = parse(text, "t.ir");
+  HEDDLE_CHECK(module.ok(), "{}", module.error().message());
+  return std::move(*module);
+}
+
+const Value* named(const Function& function, std::string_view name) {
+  for (const Value* argument : function.arguments())
+    if (argument->name == name) return argument;
+  for (const Node* node : function.all_nodes())
+    for (const Value* result : node->results())
+      if (result->name == name) return result;
+  HEDDLE_CHECK(false, "no value {}", name);
+  return nullptr;
+}
+
+Interpreter without_weights() {
+  return Interpreter([](const Value& weight) -> Result<std::vector<float>> { return error("weight {} is read", weight.name); });
+}
+
+Tensor row(std::vector<float> values) { return {{DType::f32, {1, std::int64_t(values.size())}}, std::move(values), {}}; }
+
+TEST(Evaluate, StopsAtWhatIsKnownAndSeesIntoGroups) {
+  const auto module = parsed(R"(heddle-ir 1
+func @f decode rows=1 (%x: f32[1, 2]) {
+  %a = neg %x
+  %b, %c = group "two" {
+    %b.in = add %a, %a
+    %c.in = mul %b.in, %x
+    yield %b.in, %c.in
+  }
+  %d = add %b, %c
+  ret %d
+}
+)");
+  const Function& f = *module->functions()[0];
+  Interpreter interpreter = without_weights();
+  std::vector<std::string> computed;
+  interpreter.observe = [&](const Value& value, const Tensor&) { computed.push_back(value.name); };
+  const Tensor x = row({1, 2}), a = row({10, 20}), b = row({3, 4});
+
+  const auto whole = interpreter.evaluate(f, {named(f, "c")}, {{{named(f, "x"), &x}}, {}});
+  ASSERT_TRUE(whole.ok()) << whole.error().message();
+  EXPECT_THAT(whole->tensors.at(named(f, "c")).f, ElementsAre(-2, -8));
+  EXPECT_THAT(computed, ElementsAre("a", "b.in", "c.in"));
+
+  computed.clear();
+  const auto from_a = interpreter.evaluate(f, {named(f, "b")}, {{{named(f, "x"), &x}, {named(f, "a"), &a}}, {}});
+  ASSERT_TRUE(from_a.ok());
+  EXPECT_THAT(from_a->tensors.at(named(f, "b")).f, ElementsAre(20, 40));
+  EXPECT_THAT(computed, ElementsAre("b.in"));
+
+  const auto from_b = interpreter.evaluate(f, {named(f, "d")}, {{{named(f, "x"), &x}, {named(f, "b"), &b}}, {}});
+  ASSERT_TRUE(from_b.ok());
+  EXPECT_THAT(from_b->tensors.at(named(f, "d")).f, ElementsAre(3 - 2, 4 - 8))
+      << "what is known counts, also beside a group that is computed";
+
+  const auto nothing = interpreter.evaluate(f, {named(f, "d")}, {});
+  ASSERT_FALSE(nothing.ok());
+  EXPECT_EQ(nothing.error().message(), "f: no value for argument %x");
+}
+
+TEST(Evaluate, AStoreMakesANewVersionOfAKnownCache) {
+  const auto module = parsed(R"(heddle-ir 1
+func @f decode rows=1 (%x: f32[1, 2], %slot: i32[1], %pos: i32[1], %kv: state f32[2, 1, 2]) {
+  %kv.1 = kv_store %kv, %x, %x, %slot, %pos
+  %a = attention %x, %kv.1, %slot, %pos {heads=1, kv_heads=1, head_dim=2, scale=1, window=0, softcap=0}
+  ret %a, %kv.1
+}
+)");
+  const Function& f = *module->functions()[0];
+  Interpreter interpreter = without_weights();
+  const Tensor x = row({1, 2}), zero{{DType::i32, {1}}, {}, {0}};
+  const Cache before(named(f, "kv")->type, 1, 2);
+  const Known known{{{named(f, "x"), &x}, {named(f, "slot"), &zero}, {named(f, "pos"), &zero}}, {{named(f, "kv"), &before}}};
+  const auto found = interpreter.evaluate(f, {named(f, "a"), named(f, "kv.1")}, known);
+  ASSERT_TRUE(found.ok()) << found.error().message();
+  EXPECT_THAT(found->tensors.at(named(f, "a")).f, ElementsAre(1, 2));
+  EXPECT_THAT(found->caches.at(named(f, "kv.1"))->data, ElementsAre(1, 2, 1, 2, 0, 0, 0, 0));
+  EXPECT_THAT(before.data, ElementsAre(0, 0, 0, 0, 0, 0, 0, 0));
+}
+
+TEST(Evaluate, ANudgeTurnsTheRoundingOfItsClassOnly) {
+  const auto module = parsed(R"(heddle-ir 1
+func @f decode rows=1 (%x: f32[1, 16]) {
+  %q = quantize %x {format="q8_16"}
+  ret %q
+}
+)");
+  const Function& f = *module->functions()[0];
+  Tensor x = row(std::vector<float>(16, 3));
+  x.f[0] = 127, x.f[5] = 1.4999999f, x.f[6] = 2.4999998f, x.f[7] = 2.4f;
+  const auto quantized = [&](Nudge nudge) {
+    Interpreter interpreter = without_weights();
+    interpreter.nudge = nudge;
+    auto found = interpreter.evaluate(f, {named(f, "q")}, {{{named(f, "x"), &x}}, {}});
+    HEDDLE_CHECK(found.ok(), "{}", found.error().message());
+    const auto& q = found->tensors.at(named(f, "q")).f;
+    return std::vector<float>{std::round(q[5]), std::round(q[6]), std::round(q[7])};
+  };
+  EXPECT_THAT(quantized({}), ElementsAre(1, 2, 2));
+  EXPECT_THAT(quantized({4e-6, 1, 0}), ElementsAre(2, 3, 2));
+  EXPECT_THAT(quantized({4e-6, 13, 5}), ElementsAre(2, 2, 2));
+  EXPECT_THAT(quantized({-4e-6, 1, 0}), ElementsAre(1, 2, 2));
+}
+
+}  // namespace
+}  // namespace heddle::ir::interp
