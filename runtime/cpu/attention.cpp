@@ -28,7 +28,7 @@ class Attention : public Kernel {
         passes_((binding.capacity + attention_pass - 1) / attention_pass),
         epilogue_(*binding.spec.parts[0]->epilogue, binding.spec.parts[0]->n, loop_.head_dim, binding) {
     // A pass's working memory, sums of two passes, the program.
-    sums_ = round_up(std::size_t(attention_scratch_floats(group_, loop_.head_dim)) * sizeof(float));
+    sums_ = round_up(std::size_t(attention_scratch_floats(group_)) * sizeof(float));
     program_ = sums_ + 2 * round_up(std::size_t(group_ * sum_floats()) * sizeof(float));
     scratch_bytes = program_ + round_up(epilogue_.scratch_bytes());
     if (tiled()) {

@@ -26,7 +26,7 @@ struct PartialSum {
   float largest, weight;
 };
 /// Floats of scratch for one pass.
-std::int64_t attention_scratch_floats(std::int64_t heads, std::int64_t head_dim);
+std::int64_t attention_scratch_floats(std::int64_t heads);
 /// sums: [heads], with room for the values.
 void run_attention_pass(const AttentionPass& pass, float* scratch, PartialSum* sums);
 /// Several rows of a step times the query heads of one key head, at most attention_lanes together: one vector lane each.
