@@ -1,5 +1,7 @@
-// Attention of single rows over the cache. Work is shared out by row and key head; while that gives too few pieces for the team, as in a
-// decode step, also by passes over the context, whose sums are joined after a barrier. Joining is in the order of the context either way.
+// Attention over the cache, in one of two ways by the rows of the step.
+//   A few rows: single rows. Work is shared out by row and key head; while that gives too few pieces for the team, as in a decode step,
+//   also by passes over the context, whose sums are joined after a barrier. Joining is in the order of the context either way.
+//   Many rows, as in a prompt: tiles of neighbouring rows of one slot, which read every key and value together.
 #include "runtime/cpu/attention_run.h"
 
 #include <algorithm>
@@ -15,6 +17,7 @@ class Attention : public Kernel {
   explicit Attention(const Binding& binding)
       : loop_(*binding.spec.attention),
         group_(loop_.heads / loop_.kv_heads),
+        rows_(binding.spec.rows),
         queries_(reinterpret_cast<const float*>(binding.args[loop_.q].data)),
         slots_(reinterpret_cast<const std::int32_t*>(binding.args[std::size_t(binding.spec.slots_arg)].data)),
         positions_(reinterpret_cast<const std::int32_t*>(binding.args[std::size_t(binding.spec.positions_arg)].data)),
@@ -25,9 +28,15 @@ class Attention : public Kernel {
         passes_((binding.capacity + attention_pass - 1) / attention_pass),
         epilogue_(*binding.spec.parts[0]->epilogue, binding.spec.parts[0]->n, loop_.head_dim, binding) {
     // A pass's working memory, sums of two passes, the program.
-    sums_ = round_up(std::size_t(attention_scratch_floats(group_, loop_.head_dim)) * sizeof(float));
+    sums_ = round_up(std::size_t(attention_scratch_floats(group_)) * sizeof(float));
     program_ = sums_ + 2 * round_up(std::size_t(group_ * sum_floats()) * sizeof(float));
     scratch_bytes = program_ + round_up(epilogue_.scratch_bytes());
+    if (tiled()) {
+      sums_ = round_up(std::size_t(attention_tile_scratch_floats(loop_.head_dim)) * sizeof(float));
+      program_ = sums_ + round_up(std::size_t(attention_lanes * loop_.head_dim) * sizeof(float));
+      scratch_bytes = program_ + round_up(epilogue_.scratch_bytes());
+      return;
+    }
     // Rows that can be few enough to split their context.
     const std::int64_t rows = std::min(binding.spec.rows, (pieces_wanted(binding.threads) - 1) / loop_.kv_heads);
     if (binding.threads > 1 && passes_ > 1)
@@ -35,6 +44,7 @@ class Attention : public Kernel {
   }
 
   void run(const Team& team) const override {
+    if (tiled()) return run_tiles(team);
     std::int64_t passes = 0;  // of the longest row
     for (std::int64_t row = 0; row < team.rows; ++row) passes = std::max(passes, range_of(row).passes());
     const std::int64_t pieces = team.rows * loop_.kv_heads;
@@ -109,6 +119,42 @@ class Attention : public Kernel {
     }
   }
 
+  /// By the step's kind, not by the rows of this one that are in use.
+  bool tiled() const { return rows_ >= 8 && group_ <= attention_lanes; }
+
+  /// Tiles of up to attention_lanes / group_ rows; a tile ends where the slot changes.
+  void run_tiles(const Team& team) const {
+    auto* const values = reinterpret_cast<float*>(team.scratch + sums_);
+    const std::int64_t most = attention_lanes / group_;
+    std::int64_t piece = 0;
+    for (std::int64_t row = 0, count; row < team.rows; row += count) {
+      for (count = 1; count < most && row + count < team.rows && slots_[row + count] == slots_[row];) ++count;
+      for (std::int64_t kv_head = 0; kv_head < loop_.kv_heads; ++kv_head, ++piece)
+        if (piece % team.size == team.member) run_tile(row, count, kv_head, team, values);  // later tiles are longer: deal them out
+    }
+  }
+
+  void run_tile(std::int64_t row, std::int64_t rows, std::int64_t kv_head, const Team& team, float* values) const {
+    const std::int64_t lanes = rows * group_, head_dim = loop_.head_dim;
+    if (slots_[row] < 0) {
+      std::fill_n(values, lanes * head_dim, 0.0f);
+    } else {
+      const std::int64_t first = ((slots_[row] * loop_.kv_heads + kv_head) * capacity_) * head_dim * info(dtype_).bytes;
+      AttentionTile tile{{}, {}, {}, lanes, keys_ + first, values_ + first, dtype_, head_dim, float(loop_.scale), float(loop_.softcap)};
+      for (std::int64_t lane = 0; lane < lanes; ++lane) {
+        const std::int64_t r = row + lane / group_, head = kv_head * group_ + lane % group_;
+        tile.queries[lane] = queries_ + (r * loop_.heads + head) * head_dim;
+        tile.begin[lane] = std::int32_t(range_of(r).begin), tile.end[lane] = std::int32_t(range_of(r).end);
+      }
+      run_attention_tile(tile, reinterpret_cast<float*>(team.scratch), values);
+    }
+    for (std::int64_t lane = 0; lane < lanes; ++lane) {
+      const std::array<const float*, 1> loops{values + lane * head_dim};
+      const std::int64_t head = kv_head * group_ + lane % group_;
+      epilogue_.run({row + lane / group_, head * head_dim, head_dim, loops, nullptr}, team.scratch + program_);
+    }
+  }
+
   /// Sums of passes lie in shared memory: [row, pass, head], head_dim values with largest and weight behind them.
   void run_split(const Team& team, std::int64_t passes) const {
     auto* const shared = reinterpret_cast<float*>(team.shared);
@@ -146,6 +192,7 @@ class Attention : public Kernel {
 
   plan::AttentionLoopT loop_;
   std::int64_t group_;  // query heads that read one key head
+  std::int64_t rows_;   // of a full step
   const float* queries_;
   const std::int32_t* slots_;
   const std::int32_t* positions_;

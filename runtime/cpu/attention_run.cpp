@@ -11,6 +11,7 @@
 #define HWY_TARGET_INCLUDE "runtime/cpu/attention_run.cpp"
 #include <hwy/foreach_target.h>  // before all else of Highway
 
+#include <hwy/cache_control.h>
 #include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
 
@@ -23,47 +24,130 @@ using Floats = hn::ScalableTag<float>;
 using Float = hn::Vec<Floats>;
 inline constexpr std::int64_t lanes = HWY_LANES(float);
 
-/// Row `position` as floats: in place, or converted into `buffer`.
-const float* row_of(const std::byte* plane, DType dtype, std::int64_t head_dim, std::int64_t position, float* buffer) {
-  if (dtype == DType::f32) return reinterpret_cast<const float*>(plane) + position * head_dim;
-  const hn::Rebind<hwy::float16_t, Floats> half;
-  const auto* in = reinterpret_cast<const f16*>(plane) + position * head_dim;
-  std::int64_t i = 0;
-  for (; i + lanes <= head_dim; i += lanes)
-    hn::StoreU(hn::PromoteTo(Floats(), hn::LoadU(half, reinterpret_cast<const hwy::float16_t*>(in + i))), Floats(), buffer + i);
-  for (; i < head_dim; ++i) buffer[i] = to_float(in[i]);
-  return buffer;
-}
+inline constexpr bool many_registers = HWY_TARGET == HWY_AVX3_DL || HWY_TARGET == HWY_AVX3;
+// Positions ahead whose rows are asked for.
+inline constexpr std::int64_t ahead = 12;
 
-HWY_INLINE float dot(const float* HWY_RESTRICT x, const float* HWY_RESTRICT y, std::int64_t n) {
-  const Floats d;
-  Float even = hn::Zero(d), odd = hn::Zero(d);
-  std::int64_t i = 0;
-  for (; i + 2 * lanes <= n; i += 2 * lanes) {
-    even = hn::MulAdd(hn::LoadU(d, x + i), hn::LoadU(d, y + i), even);
-    odd = hn::MulAdd(hn::LoadU(d, x + i + lanes), hn::LoadU(d, y + i + lanes), odd);
+/// Elements of a cache: `load` gives a vector of floats.
+struct PlainF32 {
+  using Element = float;
+  static HWY_INLINE Float load(const float* in) { return hn::LoadU(Floats(), in); }
+  static float load_one(const float* in) { return *in; }
+};
+struct PlainF16 {
+  using Element = f16;
+  static HWY_INLINE Float load(const f16* in) {
+    const hn::Rebind<hwy::float16_t, Floats> half;
+    return hn::PromoteTo(Floats(), hn::LoadU(half, reinterpret_cast<const hwy::float16_t*>(in)));
   }
-  for (; i + lanes <= n; i += lanes) even = hn::MulAdd(hn::LoadU(d, x + i), hn::LoadU(d, y + i), even);
-  float sum = hn::GetLane(hn::SumOfLanes(d, hn::Add(even, odd)));
-  for (; i < n; ++i) sum += x[i] * y[i];
-  return sum;
+  static float load_one(const f16* in) { return to_float(*in); }
+};
+
+template <class Element>
+HWY_INLINE void prefetch_row(const Element* row, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; i += std::int64_t(64 / sizeof(Element))) hwy::Prefetch(row + i);
 }
 
-/// out += sum of four rows, each times its weight.
-HWY_INLINE void add_rows(const float* const* rows, const float* weights, std::int64_t n, float* HWY_RESTRICT out) {
+/// Lane h: the sum of vector h.
+template <int heads>
+HWY_INLINE void store_sums(const Float* sums, float* out) {
   const Floats d;
-  const Float w0 = hn::Set(d, weights[0]), w1 = hn::Set(d, weights[1]), w2 = hn::Set(d, weights[2]), w3 = hn::Set(d, weights[3]);
-  std::int64_t i = 0;
-  for (; i + lanes <= n; i += lanes) {
-    Float sum = hn::MulAdd(w0, hn::LoadU(d, rows[0] + i), hn::LoadU(d, out + i));
-    sum = hn::MulAdd(w1, hn::LoadU(d, rows[1] + i), sum);
-    sum = hn::MulAdd(w2, hn::LoadU(d, rows[2] + i), sum);
-    hn::StoreU(hn::MulAdd(w3, hn::LoadU(d, rows[3] + i), sum), d, out + i);
+#if HWY_TARGET != HWY_SCALAR
+  if constexpr (heads == 4) {  // within blocks of four lanes all at once, then across the blocks
+    const hn::Repartition<std::uint64_t, Floats> d64;
+    const Float a = hn::Add(hn::InterleaveLower(d, sums[0], sums[1]), hn::InterleaveUpper(d, sums[0], sums[1]));
+    const Float b = hn::Add(hn::InterleaveLower(d, sums[2], sums[3]), hn::InterleaveUpper(d, sums[2], sums[3]));
+    const auto a64 = hn::BitCast(d64, a), b64 = hn::BitCast(d64, b);
+    const Float four =
+        hn::Add(hn::BitCast(d, hn::InterleaveLower(d64, a64, b64)), hn::BitCast(d, hn::InterleaveUpper(d64, a64, b64)));
+    alignas(64) float blocks[lanes];
+    hn::Store(four, d, blocks);
+    for (int h = 0; h < 4; ++h) {
+      out[h] = blocks[h];
+      for (std::int64_t block = 4; block < lanes; block += 4) out[h] += blocks[block + h];
+    }
+    return;
   }
-  for (; i < n; ++i) out[i] += weights[0] * rows[0][i] + weights[1] * rows[1][i] + weights[2] * rows[2][i] + weights[3] * rows[3][i];
+#endif
+  HEDDLE_UNROLL
+  for (int h = 0; h < heads; ++h) out[h] = hn::GetLane(hn::SumOfLanes(d, sums[h]));
 }
 
-/// scores[0..count) become exp(score - largest), zero up to a multiple of four; returns their sum.
+/// out[h * attention_pass + p] = queries[h] . keys[p], for `heads` heads.
+template <class Plain, int heads>
+void score_heads(const float* HWY_RESTRICT queries, const typename Plain::Element* HWY_RESTRICT keys, std::int64_t n, std::int64_t count,
+                 float* HWY_RESTRICT out) {
+  for (std::int64_t p = 0; p < count; ++p) {
+    const auto* const key = keys + p * n;
+    prefetch_row(key + ahead * n, n);
+    Float sums[heads];
+    HEDDLE_UNROLL
+    for (int h = 0; h < heads; ++h) sums[h] = hn::Zero(Floats());
+    std::int64_t i = 0;
+    for (; i + lanes <= n; i += lanes) {
+      const Float k = Plain::load(key + i);
+      HEDDLE_UNROLL
+      for (int h = 0; h < heads; ++h) sums[h] = hn::MulAdd(k, hn::LoadU(Floats(), queries + h * n + i), sums[h]);
+    }
+    float scores[heads];
+    store_sums<heads>(sums, scores);
+    for (; i < n; ++i)
+      for (int h = 0; h < heads; ++h) scores[h] += Plain::load_one(key + i) * queries[h * n + i];
+    HEDDLE_UNROLL
+    for (int h = 0; h < heads; ++h) out[h * attention_pass + p] = scores[h];
+  }
+}
+
+/// sums[h][i] = sum over p of weights[h * attention_pass + p] * values[p][i], for `vectors` vectors from element `first` on.
+template <class Plain, int heads, int vectors>
+HWY_INLINE void add_values(const float* HWY_RESTRICT weights, const typename Plain::Element* HWY_RESTRICT values, std::int64_t n,
+                           std::int64_t first, std::int64_t count, const PartialSum* sums) {
+  const Floats d;
+  Float totals[heads][vectors];
+  HEDDLE_UNROLL
+  for (int h = 0; h < heads; ++h) HEDDLE_UNROLL
+  for (int v = 0; v < vectors; ++v) totals[h][v] = hn::Zero(d);
+  for (std::int64_t p = 0; p < count; ++p) {
+    const auto* const value = values + p * n + first;
+    prefetch_row(value + ahead * n, vectors * lanes);
+    Float row[vectors];
+    HEDDLE_UNROLL
+    for (int v = 0; v < vectors; ++v) row[v] = Plain::load(value + v * lanes);
+    HEDDLE_UNROLL
+    for (int h = 0; h < heads; ++h) {
+      const Float w = hn::Set(d, weights[h * attention_pass + p]);
+      HEDDLE_UNROLL
+      for (int v = 0; v < vectors; ++v) totals[h][v] = hn::MulAdd(w, row[v], totals[h][v]);
+    }
+  }
+  HEDDLE_UNROLL
+  for (int h = 0; h < heads; ++h) HEDDLE_UNROLL
+  for (int v = 0; v < vectors; ++v) hn::StoreU(totals[h][v], d, sums[h].values + first + v * lanes);
+}
+
+template <class Plain, int heads>
+void add_values_of_heads(const float* HWY_RESTRICT weights, const typename Plain::Element* HWY_RESTRICT values, std::int64_t n,
+                         std::int64_t count, const PartialSum* sums) {
+  constexpr int most = many_registers ? 4 : 2;
+  std::int64_t i = 0;
+  for (; i + most * lanes <= n; i += most * lanes) add_values<Plain, heads, most>(weights, values, n, i, count, sums);
+  for (; i + lanes <= n; i += lanes) add_values<Plain, heads, 1>(weights, values, n, i, count, sums);
+  for (; i < n; ++i) {
+    for (int h = 0; h < heads; ++h) {
+      float total = 0;
+      for (std::int64_t p = 0; p < count; ++p) total += weights[h * attention_pass + p] * Plain::load_one(values + p * n + i);
+      sums[h].values[i] = total;
+    }
+  }
+}
+
+void scale_scores(float* scores, std::int64_t count, float scale, float softcap) {
+  for (std::int64_t p = 0; p < count; ++p) scores[p] *= scale;
+  if (softcap > 0)
+    for (std::int64_t p = 0; p < count; ++p) scores[p] = softcap * std::tanh(scores[p] / softcap);
+}
+
+/// scores[0..count) become exp(score - largest); returns their sum.
 float exponentials(float* scores, std::int64_t count, float largest) {
   const Floats d;
   const Float shift = hn::Set(d, largest);
@@ -75,36 +159,36 @@ float exponentials(float* scores, std::int64_t count, float largest) {
     sum = hn::Add(sum, e);
     hn::StoreU(e, d, scores + i);
   }
-  std::fill(scores + count, scores + (count + 3) / 4 * 4, 0.0f);
   return hn::GetLane(hn::SumOfLanes(d, sum));
 }
 
-void run_attention_pass(const AttentionPass& pass, float* scratch, PartialSum* sums) {
+template <class Plain>
+void run_pass(const AttentionPass& pass, float* scores, PartialSum* sums) {
+  using Element = typename Plain::Element;
   const std::int64_t heads = pass.heads, n = pass.head_dim, count = pass.end - pass.begin;
-  float* const rows = scratch;                             // [4, head_dim]
-  float* const scores = scratch + (4 * n + 15) / 16 * 16;  // [heads, attention_pass]
-  for (std::int64_t p = 0; p < count; ++p) {
-    const float* const key = row_of(pass.keys, pass.dtype, n, pass.begin + p, rows);
-    for (std::int64_t h = 0; h < heads; ++h) {
-      float score = dot(pass.queries + h * n, key, n) * pass.scale;
-      if (pass.softcap > 0) score = pass.softcap * std::tanh(score / pass.softcap);
-      scores[h * attention_pass + p] = score;
-    }
-  }
+  const auto* const keys = reinterpret_cast<const Element*>(pass.keys) + pass.begin * n;
+  const auto* const values = reinterpret_cast<const Element*>(pass.values) + pass.begin * n;
+  const auto by_heads = [&](const auto& run) HWY_ATTR {  // run.operator()<heads>(first head)
+    std::int64_t h = 0;
+    for (; h + 4 <= heads; h += 4) run.template operator()<4>(h);
+    for (; h + 2 <= heads; h += 2) run.template operator()<2>(h);
+    for (; h < heads; ++h) run.template operator()<1>(h);
+  };
+  by_heads([&]<int some>(std::int64_t h)
+               HWY_ATTR { score_heads<Plain, some>(pass.queries + h * n, keys, n, count, scores + h * attention_pass); });
   for (std::int64_t h = 0; h < heads; ++h) {
     float* const row = scores + h * attention_pass;
-    float largest = row[0];
-    for (std::int64_t p = 1; p < count; ++p) largest = std::max(largest, row[p]);
-    sums[h].largest = largest;
-    sums[h].weight = exponentials(row, count, largest);
-    std::fill_n(sums[h].values, n, 0.0f);
+    scale_scores(row, count, pass.scale, pass.softcap);
+    sums[h].largest = *std::max_element(row, row + count);
+    sums[h].weight = exponentials(row, count, sums[h].largest);
   }
-  for (std::int64_t p = 0; p < count; p += 4) {
-    const float* four[4];
-    for (std::int64_t i = 0; i < 4; ++i)  // beyond the end the weight is zero, and the last row stands in
-      four[i] = row_of(pass.values, pass.dtype, n, std::min(pass.begin + p + i, pass.end - 1), rows + i * n);
-    for (std::int64_t h = 0; h < heads; ++h) add_rows(four, scores + h * attention_pass + p, n, sums[h].values);
-  }
+  by_heads([&]<int some>(std::int64_t h)
+               HWY_ATTR { add_values_of_heads<Plain, some>(scores + h * attention_pass, values, n, count, sums + h); });
+}
+
+void run_attention_pass(const AttentionPass& pass, float* scratch, PartialSum* sums) {
+  if (pass.dtype == DType::f32) run_pass<PlainF32>(pass, scratch, sums);
+  else run_pass<PlainF16>(pass, scratch, sums);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -120,9 +204,7 @@ void run_attention_pass(const AttentionPass& pass, float* scratch, PartialSum* s
   HWY_DYNAMIC_DISPATCH(run_attention_pass)(pass, scratch, sums);
 }
 
-std::int64_t attention_scratch_floats(std::int64_t heads, std::int64_t head_dim) {
-  return (4 * head_dim + 15) / 16 * 16 + heads * attention_pass;
-}
+std::int64_t attention_scratch_floats(std::int64_t heads) { return heads * attention_pass; }
 
 void join(PartialSum& sum, const PartialSum& more, std::int64_t head_dim) {
   const float largest = std::max(sum.largest, more.largest);

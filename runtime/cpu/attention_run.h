@@ -26,9 +26,26 @@ struct PartialSum {
   float largest, weight;
 };
 /// Floats of scratch for one pass.
-std::int64_t attention_scratch_floats(std::int64_t heads, std::int64_t head_dim);
+std::int64_t attention_scratch_floats(std::int64_t heads);
 /// sums: [heads], with room for the values.
 void run_attention_pass(const AttentionPass& pass, float* scratch, PartialSum* sums);
+/// Several rows of a step times the query heads of one key head, at most attention_lanes together: one vector lane each.
+inline constexpr std::int64_t attention_lanes = 32;
+struct AttentionTile {
+  const float* queries[attention_lanes];          // [head_dim] each
+  alignas(64) std::int32_t begin[attention_lanes];  // of the positions that a lane attends to
+  alignas(64) std::int32_t end[attention_lanes];    // above begin
+  std::int64_t lanes;
+  const std::byte* keys;  // of position 0 of the slot that all of them read: [positions, head_dim]
+  const std::byte* values;
+  DType dtype;
+  std::int64_t head_dim;
+  float scale, softcap;
+};
+std::int64_t attention_tile_scratch_floats(std::int64_t head_dim);
+/// out: [lanes, head_dim], divided by the weights. A lane's result does not depend on the other lanes.
+void run_attention_tile(const AttentionTile& tile, float* scratch, float* out);
+
 /// Joins `more` into `sum`.
 void join(PartialSum& sum, const PartialSum& more, std::int64_t head_dim);
 

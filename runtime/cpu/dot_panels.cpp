@@ -77,11 +77,11 @@ HWY_INLINE void dot_panel(const std::byte* HWY_RESTRICT w, std::int64_t k, const
     const Q8Group* activations = x;
     for (std::int64_t done = 0; done < k; done += 256, group += whole_group, activations += x_stride) {
       const std::int64_t blocks = std::min(k - done, std::int64_t(256)) / 32;
-      if constexpr (rows == 1)
-        if (part == 0) prefetch_ahead(group, whole_group);
       alignas(64) float scale[16 * lanes], offset[8 * lanes];
       Format::scales(group, blocks, part, scale, offset);
       for (std::int64_t b = 0; b < blocks; ++b) {
+        if constexpr (rows == 1)
+          if (part == 0) prefetch_ahead(group + b * whole_group / 8, whole_group / 8);
         Byte q[8];
         Format::quants(group, blocks, b, part, q);
         HEDDLE_UNROLL

@@ -68,10 +68,11 @@ HWY_INLINE Float load_halves(const std::byte* at) {
 /// Vector `v` of those at `at`, its part.
 HWY_INLINE const std::byte* part_of(const std::byte* at, std::int64_t v, int part) { return at + v * 64 + part * lanes * 4; }
 
-/// Asks for `bytes` of weights that come some way behind `from`: one activation row takes as long as memory does. Past the end of the weights
-/// it does nothing.
+/// Asks for `bytes` of weights that come some way behind `from`: one activation row takes as long as memory does. A few lines at a time: in
+/// bursts they fill the queue of misses, and the loads wait (measured for q4_K: 9.4 GB/s in bursts of a group, 14.8 evenly, of 15.5 that a
+/// plain loop reads). Past the end of the weights it does nothing.
 HWY_INLINE void prefetch_ahead(const std::byte* from, std::int64_t bytes) {
-  constexpr std::int64_t ahead = 4096;
+  constexpr std::int64_t ahead = 2048;
   for (std::int64_t i = 0; i < bytes; i += 64) hwy::Prefetch(from + ahead + i);
 }
 

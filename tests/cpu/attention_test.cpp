@@ -74,6 +74,36 @@ TEST(attention, long_contexts_are_split_among_threads_with_the_same_result) {
   expect_reference(attention({.heads = 4, .kv_heads = 1, .head_dim = 16, .capacity = 1600, .window = 700}, {0}, {1400}), 3e-6);
 }
 
+/// `rows` tokens from position `first` on, in slot 0.
+KernelCase prompt(const Shape& shape, std::int32_t rows, std::int32_t first) {
+  std::vector<std::int32_t> positions;
+  for (std::int32_t r = 0; r < rows; ++r) positions.push_back(first + r);
+  return attention(shape, std::vector<std::int32_t>(std::size_t(rows), 0), positions);
+}
+
+TEST(attention, prompts_go_in_tiles) {
+  on_every_target([] {
+    for (const DType cache : {DType::f32, DType::f16}) {
+      expect_reference(prompt({.cache = cache}, 8, 0), 2e-6);
+      expect_reference(prompt({.heads = 6, .kv_heads = 2, .head_dim = 20, .capacity = 220, .cache = cache}, 37, 150), 2e-6);
+    }
+  });
+  for (const auto& [heads, kv_heads] : {std::pair{1, 1}, {8, 8}, {6, 2}, {7, 1}, {40, 1}})
+    for (const std::int64_t head_dim : {8, 80})
+      expect_reference(prompt({.heads = heads, .kv_heads = kv_heads, .head_dim = head_dim, .capacity = 160}, 19, 100), 2e-6);
+}
+
+TEST(attention, tiles_with_window_softcap_and_quantised_results) {
+  expect_reference(prompt({.capacity = 300, .window = 10}, 33, 200), 2e-6);
+  expect_reference(prompt({.capacity = 300, .window = 100}, 20, 90), 2e-6);
+  expect_reference(prompt({.capacity = 90, .softcap = 0.5}, 12, 60), 2e-6);
+  expect_reference(prompt({.capacity = 90, .quantize = "q8_1"}, 12, 60), 1e-5);
+}
+
+TEST(attention, a_tile_ends_with_its_slot) {
+  expect_reference(attention({.capacity = 90, .slots = 3}, {0, 0, 0, 2, 2, -1, 1, 1, 1, -1}, {3, 4, 5, 80, 81, 0, 0, 66, 67, 0}), 2e-6);
+}
+
 TEST(attention, idle_rows_give_zeros) {
   const KernelCase kernel = attention({}, {-1, 0, -1}, {0, 5, 0});
   for (const int threads : {1, 3}) {

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <sys/mman.h>
 
+#include "ir/base/thread_pool.h"
 #include "kernel_case.h"
 #include "peaks.h"
 #include "runtime/cpu/dot.h"
@@ -65,6 +66,31 @@ void run(benchmark::State& state, DType dtype, bool panels, std::int64_t megabyt
   if (panels && rows > 1) state.counters["of_peak"] = Counter(products / testing::peak_products(), Counter::kIsRate);
 }
 
+/// What all threads together read from memory: the floor of a decode step.
+void read_with_threads(benchmark::State& state) {
+  const int threads = int(state.range(0));
+  constexpr std::size_t bytes = std::size_t(1) << 29;
+  auto* const data = static_cast<std::byte*>(::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  ::madvise(data, bytes, MADV_HUGEPAGE);
+  std::fill_n(data, bytes, std::byte(1));
+  ThreadPool pool(threads);
+  const std::size_t share = bytes / std::size_t(threads);
+  for (auto _ : state) pool.run([&](int member) { testing::read_memory(data + std::size_t(member) * share, share); });
+  state.counters["GB"] = benchmark::Counter(double(state.iterations()) * double(bytes) * 1e-9, benchmark::Counter::kIsRate);
+  ::munmap(data, bytes);
+}
+
+/// A barrier among the team, as between two kernels.
+void wait_with_threads(benchmark::State& state) {
+  ThreadPool pool(int(state.range(0)));
+  constexpr int barriers = 1000;
+  for (auto _ : state)
+    pool.run([&](int) {
+      for (int i = 0; i < barriers; ++i) pool.barrier();
+    });
+  state.SetItemsProcessed(state.iterations() * barriers);
+}
+
 void add(DType dtype, bool panels) {
   const auto add_one = [&](std::int64_t megabytes, std::int64_t rows) {
     const std::string title = fmt::format("{}_{}/rows:{}/{}", name(dtype), panels ? "panels_x_q8_1" : "rows_x_f32", rows,
@@ -82,6 +108,12 @@ int main(int argc, char** argv) {
   using heddle::DType;
   for (const DType dtype : {DType::q4_K, DType::q5_K, DType::q6_K, DType::q8_0, DType::q4_0}) heddle::runtime::cpu::add(dtype, true);
   for (const DType dtype : {DType::f32, DType::f16, DType::bf16, DType::q4_K}) heddle::runtime::cpu::add(dtype, false);
+  const auto counts = [](benchmark::internal::Benchmark* registered) {
+    for (int threads = 1; threads <= std::min(heddle::usable_processors(), 16); threads *= 2) registered->Arg(threads);
+    registered->ArgName("threads")->UseRealTime();
+  };
+  counts(benchmark::RegisterBenchmark("read", heddle::runtime::cpu::read_with_threads));
+  counts(benchmark::RegisterBenchmark("barrier", heddle::runtime::cpu::wait_with_threads));
   benchmark::Initialize(&argc, argv);
   benchmark::AddCustomContext("peak_read", fmt::format("{:.1f} GB/s on one thread", heddle::testing::peak_read() * 1e-9));
   benchmark::AddCustomContext("peak_products", fmt::format("{:.0f} GMAC/s on one thread ({})", heddle::testing::peak_products() * 1e-9,

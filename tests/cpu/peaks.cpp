@@ -84,11 +84,7 @@ double measure_read() {
   void* data = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   ::madvise(data, bytes, MADV_HUGEPAGE);
   std::fill_n(static_cast<std::int32_t*>(data), bytes / 4, 1);
-  const double rate = best_rate([&] {
-    volatile std::int32_t used = HWY_DYNAMIC_DISPATCH(read_all)(static_cast<const std::int32_t*>(data), bytes / 4);
-    (void)used;
-    return double(bytes);
-  });
+  const double rate = best_rate([&] { return read_memory(data, bytes), double(bytes); });
   ::munmap(data, bytes);
   return rate;
 }
@@ -110,6 +106,11 @@ double measure_tiles() {
 }
 
 }  // namespace
+
+void read_memory(const void* from, std::size_t bytes) {
+  volatile std::int32_t used = HWY_DYNAMIC_DISPATCH(read_all)(static_cast<const std::int32_t*>(from), std::int64_t(bytes / 4));
+  (void)used;
+}
 
 double peak_read() {
   static const double rate = measure_read();

@@ -1,10 +1,13 @@
 #pragma once
+#include <cstddef>
 
 /// What this machine can do at best on one thread, measured at the first call.
 namespace heddle::testing {
 
 /// Bytes a second out of memory.
 double peak_read();
+/// Reads `bytes` bytes, as fast as one thread can.
+void read_memory(const void* from, std::size_t bytes);
 /// 8-bit products (multiply and add) a second of the fastest unit that the CPU device uses, operands in registers.
 double peak_products();
 /// "matrix unit", "vector unit, AVX3_DL", ...

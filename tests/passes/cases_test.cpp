@@ -43,6 +43,7 @@ struct Answers : codegen::Questions {
   std::string layout;
   std::optional<codegen::Refusal> cannot_emit(const ir::Node&) const override { return std::nullopt; }
   std::string layout_of(DType) const override { return layout; }
+  std::string table_layout_of(DType) const override { return "rows"; }
 };
 
 class PassCases : public ::testing::TestWithParam<PassCase> {};
