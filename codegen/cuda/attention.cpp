@@ -1,10 +1,12 @@
 // Attention of a few rows over a cache: one block for each row, key/value head and split of the context. Every warp runs over positions of
-// its own with its own running maximum and sums; lanes share a key by 16 bytes each and the keys of several positions lie side by side in a
-// warp. The block merges its warps; of several splits the last block to finish merges all and runs the epilogue.
+// its own with its own running maximum and sums: on tensor cores where the cache is f16 and heads fit their tiles (attention_mma.cpp),
+// otherwise on lanes, which share a key by 16 bytes each, with the keys of several positions side by side in a warp. The block merges its
+// warps; of several splits the last block to finish merges all and runs the epilogue.
 #include <algorithm>
 #include <bit>
 #include <numeric>
 
+#include "codegen/cuda/attention_mma.h"
 #include "codegen/cuda/columns.h"
 #include "codegen/cuda/emit.h"
 #include "codegen/cuda/prelude.h"
@@ -19,10 +21,16 @@ struct Shape {
   int bytes;                     // that a lane loads at once
   int elements, lanes, chunks;   // of such a load; lanes on a key; loads of a lane
   int warps = 8, unroll = 4;
-  int splits = 1, least = 64;                            // blocks along the context; positions of a block at least
-  int keys() const { return 32 / lanes; }                // of a warp, side by side
-  int round() const { return warps * keys() * unroll; }  // positions that a block looks at together
+  int splits = 1, least = 64;                                                     // blocks along the context; positions of a block at least
+  bool mma = false;                                                               // on tensor cores
+  int stages = 0;                                                                 // of their ring
+  int keys() const { return 32 / lanes; }                                         // of a warp, side by side
+  int round() const { return mma ? warps * mma_keys : warps * keys() * unroll; }  // positions that a block looks at together
   std::int64_t columns() const { return group * head_dim; }
+  std::int64_t stride() const { return mma ? head_dim + 4 : head_dim; }  // of a head in shared memory: away from the same banks
+  std::int64_t ring_bytes() const { return mma ? warps * stages * mma_stage_bytes(head_dim) : 0; }
+  std::int64_t ring_at() const { return ((2 * (warps + splits) * group + warps * group * stride() + columns()) * 4 + 15) / 16 * 16; }
+  std::int64_t shared_bytes() const { return ring_at() + ring_bytes(); }
 };
 
 Shape shape_of(const plan::KernelSpecT& spec, const ir::Target& target) {
@@ -40,17 +48,31 @@ Shape shape_of(const plan::KernelSpecT& spec, const ir::Target& target) {
   shape.chunks = int((loads + shape.lanes - 1) / shape.lanes);
   // What a lane holds: queries and sums, the keys and values of a round.
   const std::int64_t held = 2 * shape.group * shape.chunks * shape.elements;
+  shape.mma = size == 2 && mma_fits(loop.head_dim, shape.group);
+  shape.stages = loop.head_dim <= 64 ? 3 : 2;
   shape.warps = 8, shape.unroll = 4;
-  if (held > 64) shape.unroll = 2;
-  if (held > 128) shape.warps = 4, shape.unroll = 1;
+  if (shape.mma) shape.unroll = 1;
+  else if (held > 64) shape.unroll = 2;
+  if (!shape.mma && held > 128) shape.warps = 4, shape.unroll = 1;
   // One block for each multiprocessor at most: its registers fill half of one, and a second wave would begin behind the first. A split
   // costs the time of about two rounds, for what the blocks tell each other.
   shape.splits = int(std::clamp<std::int64_t>(target.workers / (shape.groups * spec.rows), 1, 64));
-  shape.least = std::max(64, 2 * shape.round());
+  shape.least = shape.mma ? int(32768 / loop.head_dim) : std::max(64, 2 * shape.round());
   return shape;
 }
 
-constexpr std::string_view body = R"(
+/// Where warps leave what they found, for the tail; behind it the ring of the tensor cores' loop.
+constexpr std::string_view places = R"(
+float* const warp_best = (float*)shared;               // [WARPS][HEADS]
+float* const warp_sum = warp_best + WARPS * HEADS;
+float* const split_best = warp_sum + WARPS * HEADS;    // [SPLITS][HEADS]
+float* const split_sum = split_best + SPLITS * HEADS;
+float* const warp_out = split_sum + SPLITS * HEADS;    // [WARPS][HEADS][STRIDE]
+float* const result = warp_out + WARPS * HEADS * STRIDE;
+)";
+
+/// Any head size and cache type, on lanes.
+constexpr std::string_view lanes_body = R"(
 const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, part = lane % LANES, key = lane / LANES;
 const int split = blockIdx.x, group = blockIdx.y, row = blockIdx.z;
 wait();
@@ -149,10 +171,6 @@ for (int first = begin + warp * (KEYS * UNROLL); first < end; first += ROUND) {
 }
 
 // the keys of a warp, then the warps of the block
-float* const warp_best = (float*)shared;          // [WARPS][HEADS]
-float* const warp_sum = warp_best + WARPS * HEADS;
-float* const warp_out = warp_sum + WARPS * HEADS; // [WARPS][HEADS * HEAD_DIM]
-float* const result = warp_out + WARPS * HEADS * HEAD_DIM;
 #pragma unroll
 for (int h = 0; h < HEADS; ++h) {
 #pragma unroll
@@ -173,9 +191,14 @@ for (int h = 0; h < HEADS; ++h) {
 #pragma unroll
     for (int e = 0; e < ELEMENTS; ++e) {
       const int at = (part + c * LANES) * ELEMENTS + e;
-      if (key == 0 && at < HEAD_DIM) warp_out[(warp * HEADS + h) * HEAD_DIM + at] = out[h][c * ELEMENTS + e];
+      if (key == 0 && at < HEAD_DIM) warp_out[(warp * HEADS + h) * STRIDE + at] = out[h][c * ELEMENTS + e];
     }
 }
+)";
+
+/// The warps of the block, then the splits: the last block to finish merges them all. It asks for all that it needs of a split at once: the
+/// way to the cache is long.
+constexpr std::string_view tail = R"(
 __syncthreads();
 int* const counter = (int*)scratch + row * GROUPS + group;
 float* const partials = (float*)(scratch + COUNTERS) + (long long)(row * GROUPS + group) * (SPLITS * HEADS * (HEAD_DIM + 2));
@@ -188,7 +211,7 @@ for (int i = threadIdx.x; i < HEADS * HEAD_DIM; i += WARPS * 32) {
   for (int w = 0; w < WARPS; ++w) {
     const float keep = power_of_2(warp_best[w * HEADS + h] - top);
     all += keep * warp_sum[w * HEADS + h];
-    x += keep * warp_out[w * (HEADS * HEAD_DIM) + i];
+    x += keep * warp_out[(w * HEADS + h) * STRIDE + i % HEAD_DIM];
   }
   if (splits == 1) {
     result[i] = all > 0 ? x / all : 0;
@@ -206,17 +229,33 @@ if (splits > 1) {
   __syncthreads();
   if (!last) return;
   __threadfence();
-  for (int i = threadIdx.x; i < HEADS * HEAD_DIM; i += WARPS * 32) {
-    const int h = i / HEAD_DIM;
+  for (int i = threadIdx.x; i < splits * HEADS; i += WARPS * 32) {
+    const float* const from = partials + i / HEADS * (HEADS * (HEAD_DIM + 2)) + i % HEADS;
+    split_best[i] = __ldcg(from), split_sum[i] = __ldcg(from + HEADS);
+  }
+  constexpr int TOGETHER = SPLITS < 16 ? SPLITS : 16;
+  bool ready = false;
+  for (int i = threadIdx.x; i < (HEADS * HEAD_DIM + WARPS * 32 - 1) / (WARPS * 32) * (WARPS * 32); i += WARPS * 32) {
+    const int at = min(i, HEADS * HEAD_DIM - 1), h = at / HEAD_DIM;
     float top = LOWEST, all = 0, x = 0;
-    for (int s = 0; s < splits; ++s) top = fmaxf(top, __ldcg(partials + s * (HEADS * (HEAD_DIM + 2)) + h));
-    for (int s = 0; s < splits; ++s) {
-      const float* const from = partials + s * (HEADS * (HEAD_DIM + 2));
-      const float keep = power_of_2(__ldcg(from + h) - top);
-      all += keep * __ldcg(from + HEADS + h);
-      x += keep * __ldcg(from + 2 * HEADS + i);
+    for (int first = 0; first < splits; first += TOGETHER) {
+      float part[TOGETHER];
+#pragma unroll
+      for (int s = 0; s < TOGETHER; ++s)
+        part[s] = first + s < splits ? __ldcg(partials + (first + s) * (HEADS * (HEAD_DIM + 2)) + 2 * HEADS + at) : 0;
+      if (!ready) __syncthreads();  // split_best and split_sum are there
+      ready = true;
+      if (first == 0)
+        for (int s = 0; s < splits; ++s) top = fmaxf(top, split_best[s * HEADS + h]);
+#pragma unroll
+      for (int s = 0; s < TOGETHER; ++s) {
+        if (first + s >= splits) break;
+        const float keep = power_of_2(split_best[(first + s) * HEADS + h] - top);
+        all += keep * split_sum[(first + s) * HEADS + h];
+        x += keep * part[s];
+      }
     }
-    result[i] = x / all;
+    if (i < HEADS * HEAD_DIM) result[i] = x / all;
   }
   if (threadIdx.x == 0) *counter = 0;
 }
@@ -265,8 +304,8 @@ Emitted emit_attention(const plan::KernelSpecT& spec, const ir::Target& target) 
   const Shape shape = shape_of(spec, target);
   if (shape.bytes < 4)
     return CannotEmit{"attention", fmt::format("a head of {} elements in {} is no multiple of 4 bytes", loop.head_dim, dtype)};
-  const std::int64_t shared = (shape.warps * (2 * shape.group + shape.columns()) + shape.columns()) * 4;
-  if (2 * shape.group * shape.chunks * shape.elements > 192 || shared > limits_of(target).shared_bytes)
+  const std::int64_t shared = shape.shared_bytes();
+  if ((!shape.mma && 2 * shape.group * shape.chunks * shape.elements > 192) || shared > limits_of(target).shared_bytes)
     return CannotEmit{"attention", fmt::format("{} heads of {} elements on one key do not fit into registers", shape.group, loop.head_dim)};
 
   // Scores in powers of two.
@@ -280,12 +319,13 @@ Emitted emit_attention(const plan::KernelSpecT& spec, const ir::Target& target) 
   Text out;
   out.put(header_comment(spec));
   out.put(prelude(target));
-  out.put(pieces(shape, dtype == "f16"));
+  if (!shape.mma) out.put(pieces(shape, dtype == "f16"));
   out.put(program_prelude);
   const auto programs = programs_of(spec);
   print_ops(out, programs);
   print_rope_tables(out, programs);
-  print_signature(out, spec, shape.warps * 32, 1, true);
+  print_signature(out, spec, shape.warps * 32, 1, true, target.has("bulk_prefetch"));
+  if (target.has("bulk_prefetch")) out.line("ask_ahead(ahead);");
   out.line("DYNAMIC_SHARED;");
   out.line("constexpr int HEADS = {}, HEAD_DIM = {}, GROUPS = {}, KV_HEADS = {}, SHARED = {};", shape.group, loop.head_dim, shape.groups,
            loop.kv_heads, loop.heads / loop.kv_heads);
@@ -294,13 +334,16 @@ Emitted emit_attention(const plan::KernelSpecT& spec, const ir::Target& target) 
   out.line("constexpr int WARPS = {}, ROUND = {}, SPLITS = {}, LEAST = {}, COUNTERS = {};", shape.warps, shape.round(), shape.splits,
            shape.least, counters);
   out.line("constexpr float LOWEST = -1e30f;");
-  out.put(body, {{"slots", std::to_string(spec.slots_arg)},
-                 {"positions", std::to_string(spec.positions_arg)},
-                 {"q", std::to_string(loop.q)},
-                 {"kv", std::to_string(loop.kv)},
-                 {"scale", scale},
-                 {"score", score},
-                 {"begin", begin}});
+  out.line("constexpr int ROWS = {}, STRIDE = {}, STAGES = {}, RING = {};", spec.rows, shape.stride(), shape.stages, shape.ring_at());
+  out.put(places);
+  out.put(shape.mma ? mma_body : lanes_body, {{"slots", std::to_string(spec.slots_arg)},
+                                              {"positions", std::to_string(spec.positions_arg)},
+                                              {"q", std::to_string(loop.q)},
+                                              {"kv", std::to_string(loop.kv)},
+                                              {"scale", scale},
+                                              {"score", score},
+                                              {"begin", begin}});
+  out.put(tail);
   print_columns(out, program,
                 {.threads = shape.warps * 32,
                  .row = "row",
@@ -317,6 +360,7 @@ Emitted emit_attention(const plan::KernelSpecT& spec, const ir::Target& target) 
   text.dynamic_shared_bytes = std::uint32_t(shared);
   text.scratch_bytes = std::uint64_t(counters + spec.rows * shape.groups * shape.splits * shape.group * (loop.head_dim + 2) * 4);
   text.programmatic = target.has("programmatic_launch");
+  text.asks_ahead = target.has("bulk_prefetch");
   return text;
 }
 

@@ -91,6 +91,7 @@ class Kernel {
     text.block = {std::uint32_t(plan_.warps * 32), 1, 1};
     text.dynamic_shared_bytes = std::uint32_t(plan_.shared_bytes);
     text.programmatic = target_.has("programmatic_launch");
+    text.asks_ahead = target_.has("bulk_prefetch");
     return text;
   }
 
@@ -99,7 +100,7 @@ class Kernel {
 
   void print_kernel(Text& out) {
     const PrologueText prologue = print_prologue(spec_, plan_);
-    print_signature(out, spec_, plan_.warps * 32, 1, false);
+    print_signature(out, spec_, plan_.warps * 32, 1, false, target_.has("bulk_prefetch"));
     out.line("DYNAMIC_SHARED;");
     out.line("constexpr int STAGES = {}, STAGE = {};", plan_.stages, plan_.stage_bytes);
     out.line("const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;");
@@ -107,6 +108,7 @@ class Kernel {
     out.line("const int first = warp * gridDim.x + blockIdx.x, step = gridDim.x * {};  // units of this warp", plan_.warps);
     print_fetch(out);
     out.line("for (int i = 0; i < STAGES; ++i) fetch();");
+    if (target_.has("bulk_prefetch")) out.line("ask_ahead(ahead);");
     out.put(prologue.early.str());
     out.line("wait();");
     if (in_chunks()) {

@@ -1,5 +1,8 @@
 #include "codegen/cuda/prelude.h"
 
+#include "codegen/cuda/ahead.h"
+#include "codegen/cuda/text.h"
+
 namespace heddle::codegen::cuda {
 namespace {
 
@@ -52,7 +55,40 @@ INLINE float about_inverse(float x) {
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
 }
+INLINE u32 pack_f16(float low, float high) {
+  u32 y;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(y) : "f"(high), "f"(low));
+  return y;
+}
+// tensor cores: c[16 x 8] += a[16 x 16] b[16 x 8]
+INLINE void mma_f16(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+INLINE void mma_s8(int (&c)[4], u32 a0, u32 a1, u32 b) {
+  asm("mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
+      : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+      : "r"(a0), "r"(a1), "r"(b));
+}
+INLINE u32 word(const uint4& x, int i) { return i == 0 ? x.x : i == 1 ? x.y : i == 2 ? x.z : x.w; }
 INLINE void fence_system() { asm volatile("fence.acq_rel.sys;" ::: "memory"); }
+)";
+
+// A kernel's blocks share out the ranges, first bytes first.
+constexpr std::string_view ask_ahead = R"(
+struct Ahead { const char* from[$ranges]; u64 bytes[$ranges]; };
+INLINE void ask_ahead(const Ahead& ahead) {
+  constexpr u32 CHUNK = 2048;
+  if (threadIdx.x >= 32) return;
+  const u32 blocks = gridDim.x * gridDim.y * gridDim.z, block = blockIdx.x + gridDim.x * (blockIdx.y + gridDim.y * blockIdx.z);
+#pragma unroll
+  for (int r = 0; r < $ranges; ++r)
+    for (u64 at = (block + (u64)threadIdx.x * blocks) * CHUNK; at < ahead.bytes[r]; at += 32ull * blocks * CHUNK) {
+      const u64 left = ahead.bytes[r] - at;
+      asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(ahead.from[r] + at), "r"(left < CHUNK ? (u32)left : CHUNK) : "memory");
+    }
+}
 )";
 
 constexpr std::string_view programmatic = R"(
@@ -70,6 +106,7 @@ INLINE void trigger() {}
 std::string prelude(const ir::Target& target) {
   std::string out(common.substr(1));
   out += target.has("programmatic_launch") ? programmatic : plain;
+  if (target.has("bulk_prefetch")) out += filled(ask_ahead, {{"ranges", std::to_string(ahead_ranges)}});
   out += end_of_prelude;
   return out;
 }

@@ -56,6 +56,14 @@ template <int N>
 INLINE void groups_left() {
   emulator_core->groups_left(N);
 }
+struct Ahead {
+  const char* from[HEDDLE_AHEAD_RANGES];
+  u64 bytes[HEDDLE_AHEAD_RANGES];
+};
+INLINE void ask_ahead(const Ahead& ahead) {
+  for (u64 bytes : ahead.bytes)
+    if (bytes) emulator_core->stop("nothing is asked for ahead here");
+}
 INLINE void wait() {}
 INLINE void trigger() {}
 INLINE void fence_system() {}
@@ -105,6 +113,37 @@ INLINE void sincospif(float x, float* s, float* c) { *s = float(sin(M_PI * doubl
 INLINE float low_f16(u32 x) { return float(bits_as<_Float16>(u16(x))); }
 INLINE float high_f16(u32 x) { return low_f16(x >> 16); }
 INLINE u16 to_f16(float x) { return bits_as<u16>(_Float16(x)); }
+INLINE u32 pack_f16(float low, float high) { return to_f16(low) | u32(to_f16(high)) << 16; }
+INLINE u32 word(const uint4& x, int i) { return i == 0 ? x.x : i == 1 ? x.y : i == 2 ? x.z : x.w; }
+INLINE u32 __byte_perm(u32 a, u32 b, u32 order) {
+  const u64 both = u64(b) << 32 | a;
+  u32 out = 0;
+  for (int i = 0; i < 4; ++i) out |= u32(both >> 8 * (order >> 4 * i & 7) & 255) << 8 * i;
+  return out;
+}
+// Lane 4g + j holds of the left-hand side rows g and g + 8, of the right-hand side column g, of the result columns 2j and 2j + 1.
+INLINE void mma_f16(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+  const int lane = int(threadIdx.x % 32), g = lane / 4, j = lane % 4;
+  u32 rows[4][4], columns[2][4][2];
+  for (int k = 0; k < 4; ++k) {
+    for (int i = 0; i < 4; ++i) rows[i][k] = __shfl_sync(~0u, a[i], 4 * g + k);
+    for (int n = 0; n < 2; ++n) columns[n][k][0] = __shfl_sync(~0u, b0, 4 * (2 * j + n) + k), columns[n][k][1] = __shfl_sync(~0u, b1, 4 * (2 * j + n) + k);
+  }
+  for (int i = 0; i < 4; ++i)
+    for (int half = 0; half < 2; ++half)
+      for (int k = 0; k < 4; ++k) {
+        const u32 x = rows[i / 2 + 2 * half][k], y = columns[i % 2][k][half];
+        c[i] += low_f16(x) * low_f16(y) + high_f16(x) * high_f16(y);
+      }
+}
+INLINE void mma_s8(int (&c)[4], u32 a0, u32 a1, u32 b) {
+  const int lane = int(threadIdx.x % 32), g = lane / 4, j = lane % 4;
+  for (int k = 0; k < 4; ++k) {
+    const u32 rows[2] = {__shfl_sync(~0u, a0, 4 * g + k), __shfl_sync(~0u, a1, 4 * g + k)};
+    const u32 columns[2] = {__shfl_sync(~0u, b, 4 * (2 * j) + k), __shfl_sync(~0u, b, 4 * (2 * j + 1) + k)};
+    for (int i = 0; i < 4; ++i) c[i] = __dp4a(int(rows[i / 2]), int(columns[i % 2]), c[i]);
+  }
+}
 INLINE float power_of_2(float x) { return exp2f(x); }
 INLINE float about_inverse(float x) { return nextafterf(1 / x, 0); }
 INLINE int min(int a, int b) { return a < b ? a : b; }
