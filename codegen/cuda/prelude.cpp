@@ -42,6 +42,11 @@ INLINE u16 to_f16(float x) {
   asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y) : "f"(x));
   return y;
 }
+INLINE u32 pack_f16(float low, float high) {
+  u32 y;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(y) : "f"(high), "f"(low));
+  return y;
+}
 INLINE float power_of_2(float x) {  // 0 for -infinity
   float y;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
@@ -67,9 +72,10 @@ INLINE void trigger() {}
 
 }  // namespace
 
-std::string prelude(const ir::Target& target) {
+std::string prelude(const ir::Target& target, std::string_view more) {
   std::string out(common.substr(1));
   out += target.has("programmatic_launch") ? programmatic : plain;
+  out += more;
   out += end_of_prelude;
   return out;
 }
