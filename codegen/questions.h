@@ -21,6 +21,8 @@ class Questions {
   virtual std::string layout_of(DType) const { return "rows"; }
   /// The same for a table from which rows are only gathered.
   virtual std::string table_layout_of(DType type) const { return layout_of(type); }
+  /// The format in which the target wants the activation of this matmul; none: what the target's `activations` says.
+  virtual std::optional<std::string> activations_of(const ir::Node& /*matmul*/) const { return std::nullopt; }
 };
 
 }  // namespace heddle::codegen

@@ -14,7 +14,7 @@ Result<void> check_row(const Node& node);
 /// [2, kv_heads, head_dim] in a float type. "q4_K[2, 100]: rows are not whole blocks of 256".
 Result<void> check_type(const Type& type);
 
-/// Whether `matmul` takes activations of this type beside f32: an 8-bit block format that heddle can write.
+/// Whether `matmul` takes activations of this type beside f32: a block format of 8 bits or more that heddle can write.
 bool is_activation_format(DType type);
 
 /// The rules that ops.def names in its column `result`.

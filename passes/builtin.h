@@ -10,6 +10,7 @@ Pass dce();
 Pass fold_constants();
 Pass fuse_gate_up_swiglu();
 Pass fuse_norm_matmul();
+Pass fuse_quantize();
 Pass fuse_residual();
 Pass fuse_rope_cache();
 Pass group_gate_up();

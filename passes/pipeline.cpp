@@ -12,7 +12,7 @@
 namespace heddle::passes {
 
 void register_builtin_passes(Registry& registry) {
-  for (Pass pass : {choose_layouts(), cse(), dce(), fold_constants(), fuse_gate_up_swiglu(), fuse_norm_matmul(), fuse_residual(),
+  for (Pass pass : {choose_layouts(), cse(), dce(), fold_constants(), fuse_gate_up_swiglu(), fuse_norm_matmul(), fuse_quantize(), fuse_residual(),
                     fuse_rope_cache(), group_gate_up(), group_head_norms(), group_qkv(), group_rest(), norm_scale_through_matmul(),
                     plan_memory(), quantize_activations(), schedule()}) {
     if (registry.find(pass.name)) continue;
@@ -46,8 +46,12 @@ std::vector<Step> default_pipeline(const ir::Target& target) {
   // A GPU's block must know the whole row before it can normalise it; the row's scale passes through the product and is needed only at its
   // end, which saves a barrier in front of every product. (The CPU's workers have no barrier there.) After the fusions, whose patterns it
   // would hide.
-  if (target.name.starts_with("cuda:"))
-    steps.insert(llvm::find_if(steps, [](const Step& step) { return step.pass == "group_rest"; }), {"norm_scale_through_matmul", {}});
+  // Products on its matrix units read their activation from memory, so a norm and the quantize behind it are a kernel; that goes first, since
+  // a scale that has left a norm alone at the top level would be a kernel of its own.
+  if (target.name.starts_with("cuda:")) {
+    const auto rest = steps.insert(llvm::find_if(steps, [](const Step& step) { return step.pass == "group_rest"; }), {"fuse_quantize", {}});
+    steps.insert(rest + 1, {"norm_scale_through_matmul", {}});
+  }
   for (const Pass* pass : Registry::global().all()) {
     const auto place = llvm::find_if(steps, [&](const Step& step) { return step.pass == pass->before; });
     if (place != steps.end()) steps.insert(place, {pass->name, {}});

@@ -1,4 +1,5 @@
-// passes/quantize_activations.cpp: put the activation of every matmul with a block-quantised weight into the target's 8-bit format.
+// passes/quantize_activations.cpp: put the activation of every matmul with a block-quantised weight into the target's 8-bit format, or into
+// the one that the target's kernel for this matmul multiplies (halves for matrix units).
 //   before  %y = matmul @w, %x                                              (@w : q4_K, the target's activations are q8_1)
 //   after   %x.q = quantize %x {format="q8_1"}  %y = matmul @w, %x.q
 // One quantize for each matmul: cse leaves one where several multiply the same activation. Embedding tables are read, not multiplied.
@@ -16,16 +17,17 @@ Outcome quantize(Node& matmul, Context& context) {
   const Value& weight = *matmul.operand("w");
   Value& x = *matmul.operand("x");
   if (x.type.dtype != DType::f32) return no_match();
-  if (!is_block_type(weight.type.dtype)) return declined(matmul, "its weight is {}", name(weight.type.dtype));
-  if (context.target.activations == "f32") return declined(matmul, "the target keeps activations in f32");
-  const DType format = *dtype_named(context.target.activations);
+  const auto wanted = context.questions ? context.questions->activations_of(matmul) : std::nullopt;
+  if (!wanted && !is_block_type(weight.type.dtype)) return declined(matmul, "its weight is {}", name(weight.type.dtype));
+  if (!wanted && context.target.activations == "f32") return declined(matmul, "the target keeps activations in f32");
+  const DType format = *dtype_named(wanted.value_or(context.target.activations));
   if (const int block = info(format).elements; x.type.width() % block != 0)
     return declined(matmul, "its rows of {} are not whole blocks of {} ({})", x.type.width(), block, name(format));
   if (!context.take_change()) return declined(matmul, "the limit on changes is reached");
 
   Node& quantized = matmul.block()->insert_before(
-      matmul, std::make_unique<Node>(Op::quantize, llvm::ArrayRef<Value*>(&x), std::vector<ir::AttrValue>{context.target.activations}));
-  Value* result = quantized.add_result({format, x.type.shape}, x.name + "." + context.target.activations);
+      matmul, std::make_unique<Node>(Op::quantize, llvm::ArrayRef<Value*>(&x), std::vector<ir::AttrValue>{std::string(name(format))}));
+  Value* result = quantized.add_result({format, x.type.shape}, fmt::format("{}.{}", x.name, name(format)));
   matmul.set_operand(unsigned(matmul.info().operand_index("x")), result);
   return fired(matmul);
 }

@@ -6,7 +6,7 @@ namespace heddle::runtime {
 namespace {
 
 /// A step reads all weights once, which costs about as much as computing this many rows. Only chooses between entry points.
-constexpr double rows_per_weight_read = 8;
+double rows_per_weight_read(const plan::PlanT& plan) { return plan.target.starts_with("cuda:") ? 100 : 8; }
 constexpr std::size_t most_sequences = 1024;
 
 /// The entry points that a session uses, by index.
@@ -36,7 +36,7 @@ std::optional<Entries> find_entries(const plan::PlanT& plan) {
 std::size_t choose_chunk(const plan::PlanT& plan, const Entries& entries, std::size_t left) {
   const auto cost = [&](std::size_t entry) {
     const double rows = plan.entries[entry]->rows;
-    return (rows + rows_per_weight_read) / std::min(rows, double(left));
+    return (rows + rows_per_weight_read(plan)) / std::min(rows, double(left));
   };
   std::size_t best = entries.decode;
   for (const std::size_t entry : entries.prefill)

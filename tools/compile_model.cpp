@@ -46,11 +46,14 @@ class Stopwatch {
 
 bool is_cuda(const ir::Target& target) { return target.name.starts_with("cuda:"); }
 
-/// The entry points a target gets. Eight rows of logits serve perplexity; prompts go through steps without a head. On the CPU wide ones:
-/// weights are read and unpacked once a step.
+/// The entry points a target gets. Many rows of logits serve perplexity; prompts go through steps without a head. A GPU's matrix units want
+/// many rows; their kernels are the same for all numbers of rows from 128 on. With activations in f32 they are not used. On the
+/// CPU wide ones too: weights are read and unpacked once a step.
 std::vector<frontends::EntryRequest> entries_for(const ir::Target& target) {
-  if (is_cuda(target)) return {{"decode", 1}, {"decode", 8}, {"prefill", 8}};
-  return {{"decode", 1}, {"decode", 8}, {"prefill", 32}, {"prefill", 128}};
+  if (!is_cuda(target)) return {{"decode", 1}, {"decode", 8}, {"prefill", 32}, {"prefill", 128}};
+  if (target.activations == "f32") return {{"decode", 1}, {"decode", 8}, {"prefill", 8}};
+  return {{"decode", 1},    {"decode", 8},    {"decode", 64},   {"prefill", 8},    {"prefill", 64},
+          {"prefill", 128}, {"prefill", 256}, {"prefill", 512}, {"prefill", 1024}, {"prefill", 2048}};
 }
 
 /// The version of the compiler of kernels; empty for a target that has none.

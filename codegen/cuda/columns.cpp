@@ -27,13 +27,13 @@ std::optional<CannotEmit> check_columns(const Program& program, bool whole_rows)
     }
     const std::string& op = value.instr->op;
     if ((op == "rms_norm" || op == "rms_scale") && !whole_rows) return CannotEmit{op, "it needs whole rows, and a block has some columns"};
-    if (op == "quantize" && value.dtype != DType::q8_16)
+    if (op == "quantize" && value.dtype != DType::q8_16 && value.dtype != DType::f16_128)
       return CannotEmit{op, fmt::format("{} is not a format of this target", name(value.dtype))};
   }
   for (const auto& store : program.program().stores) {
     const std::string& dtype = spec.args[store->index]->dtype;
     const bool to_cache = store->kind != plan::StoreKind::buffer;
-    if (dtype != "f32" && !(to_cache ? dtype == "f16" : dtype == "q8_16")) return CannotEmit{"", fmt::format("it stores {}", dtype)};
+    if (dtype != "f32" && !(to_cache ? dtype == "f16" : dtype == "q8_16" || dtype == "f16_128")) return CannotEmit{"", fmt::format("it stores {}", dtype)};
   }
   return std::nullopt;
 }
@@ -135,6 +135,15 @@ class Columns {
       out_.line("const int i = {} + (stored ? at : 0);", site_.first);
       out_.line("quantize_16(a{} + (({}) * {} + i / 16) * 24, stored, {});", store.index, site_.row, program_.n() / 16,
                 read(program_, "v", x));
+      out_.close();
+      return;
+    }
+    if (value.dtype == DType::f16_128) {  // words of two halves: place 2 * u of a block and the one behind it
+      const unsigned x = value.instr->operands[0];
+      out_.open("for (int at = threadIdx.x; at < {}; at += {}) {{", site_.count / 2, site_.threads);
+      out_.line("const int u = at % 64, i = {} + at / 64 * 128 + u % 4 * 32 + u / 8 * 4 + u / 4 % 2;", site_.first);
+      out_.line("((u32*)a{})[({}) * {} + i / 128 * 64 + u] = pack_f16({}, {});", store.index, site_.row, program_.n() / 2,
+                read(program_, "v", x), read(program_, "v", x, "i + 2"));
       out_.close();
       return;
     }

@@ -2,6 +2,8 @@
 
 #include <fmt/ranges.h>
 
+#include "codegen/cuda/flash.h"
+#include "codegen/cuda/tiles.h"
 #include "codegen/spec.h"
 #include "runtime/plan/layout.h"
 
@@ -81,9 +83,9 @@ namespace {
 Emitted emit_any(const plan::KernelSpecT& spec, const ir::Target& target) {
   switch (spec.loop) {
     case plan::LoopKind::gemm:
-      return emit_gemm(spec, target);
+      return spec.gemm->activations == tile_activations ? emit_tiles(spec, target) : emit_gemm(spec, target);
     case plan::LoopKind::attention:
-      return emit_attention(spec, target);
+      return flash_wanted(spec) ? emit_flash(spec, target) : emit_attention(spec, target);
     case plan::LoopKind::rowwise:
       return emit_rowwise(spec, target);
     case plan::LoopKind::embed:

@@ -23,6 +23,7 @@ struct CudaText {
   std::uint64_t scratch_bytes = 0;
   bool programmatic = false;
   bool asks_ahead = false;  // takes ranges, see ahead.h
+  bool architecture_only = false;  // uses what only the target's own architecture has: compiled for "sm_90a", and no PTX for newer ones
 };
 
 /// The text of a kernel for a target. Equal specs and targets give equal text.
@@ -40,7 +41,8 @@ void set_layouts(plan::KernelSpecT& spec);
 // ---- One file each
 
 using Emitted = std::variant<CudaText, CannotEmit>;
-Emitted emit_gemm(const plan::KernelSpecT& spec, const ir::Target& target);
+Emitted emit_gemm(const plan::KernelSpecT& spec, const ir::Target& target);   // few rows, activations in q8_16 or f32
+Emitted emit_tiles(const plan::KernelSpecT& spec, const ir::Target& target);  // many rows, activations in f16_128
 Emitted emit_attention(const plan::KernelSpecT& spec, const ir::Target& target);
 Emitted emit_rowwise(const plan::KernelSpecT& spec, const ir::Target& target);
 Emitted emit_embed(const plan::KernelSpecT& spec, const ir::Target& target);

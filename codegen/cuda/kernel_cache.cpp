@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstring>
+#include <map>
 #include <thread>
 
 #include "codegen/cuda/ahead.h"
@@ -79,41 +80,43 @@ Result<CompileReport> compile_kernels(plan::PlanT& plan, const ir::Target& targe
   const std::string architecture = plan.target.substr(plan.target.find(':') + 1), version = nvrtc->version();
   if (!nvrtc->supports(architecture)) return error("NVRTC {} cannot compile for {}", version, architecture);
 
+  // Kernels of several entry points may have one text, which is compiled once.
   const KernelCache cache(cache_dir);
   const std::size_t count = plan.kernels.size();
+  std::vector<CudaText> texts;
+  std::vector<std::size_t> first(count);  // kernel with the same text
+  std::map<std::string_view, std::size_t> by_text;
+  texts.reserve(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    HEDDLE_ASSIGN(auto text, emit(*plan.kernels[i]->spec, target));
+    texts.push_back(std::move(text));
+    first[i] = by_text.try_emplace(texts.back().text, i).first->second;
+  }
   struct Outcome {
     std::optional<Error> error;
     std::string remark;
     bool compiled = false;
+    std::optional<Compiled> code;
   };
   std::vector<Outcome> outcomes(count);
   const auto compile_one = [&](std::size_t i) -> Result<void> {
-    plan::KernelT& kernel = *plan.kernels[i];
-    HEDDLE_ASSIGN(CudaText text, emit(*kernel.spec, target));
-    auto found = cache.find(text.text, architecture, version);
+    const CudaText& text = texts[i];
+    const std::string own = architecture + (text.architecture_only ? "a" : "");
+    auto found = cache.find(text.text, own, version);
     if (!found) {
-      HEDDLE_ASSIGN(found, nvrtc->compile(kernel.spec->name, text.text, architecture));
+      HEDDLE_ASSIGN(found, nvrtc->compile(plan.kernels[i]->spec->name, text.text, own));
+      if (text.architecture_only) found->ptx.clear();  // no newer GPU takes it
       outcomes[i].compiled = true;
-      if (auto added = cache.add(text.text, architecture, version, *found); !added.ok()) outcomes[i].remark = added.error().message();
+      if (auto added = cache.add(text.text, own, version, *found); !added.ok()) outcomes[i].remark = added.error().message();
     }
-    auto code = std::make_unique<plan::CudaCodeT>();
-    code->entry = std::move(text.entry), code->text = std::move(text.text);
-    code->ptx = std::move(found->ptx), code->cubin = std::move(found->cubin);
-    code->registers = found->registers, code->shared_bytes = found->shared_bytes, code->spill_bytes = found->spill_bytes;
-    code->grid.assign(text.grid.begin(), text.grid.end());
-    code->block.assign(text.block.begin(), text.block.end());
-    code->grid_per_sm = text.grid_per_sm;
-    code->dynamic_shared_bytes = text.dynamic_shared_bytes;
-    code->scratch_bytes = text.scratch_bytes;
-    code->programmatic = text.programmatic;
-    code->ahead = text.asks_ahead ? ahead_ranges : 0;
-    kernel.cuda = std::move(code);
+    outcomes[i].code = std::move(found);
     return {};
   };
   std::atomic<std::size_t> next{0};
   const auto work = [&] {
     for (std::size_t i; (i = next++) < count;)
-      if (auto done = compile_one(i); !done.ok()) outcomes[i].error = done.take_error();
+      if (first[i] == i)
+        if (auto done = compile_one(i); !done.ok()) outcomes[i].error = done.take_error();
   };
   std::vector<std::thread> team;
   for (int i = 1; i < threads && std::size_t(i) < count; ++i) team.emplace_back(work);
@@ -126,6 +129,22 @@ Result<CompileReport> compile_kernels(plan::PlanT& plan, const ir::Target& targe
     if (outcome.error) return std::move(*outcome.error);
     report.compiled += outcome.compiled;
     if (!outcome.remark.empty()) report.remarks.push_back(std::move(outcome.remark));
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    const CudaText& text = texts[i];
+    const Compiled& compiled = *outcomes[first[i]].code;
+    auto code = std::make_unique<plan::CudaCodeT>();
+    code->entry = text.entry, code->text = text.text;
+    code->ptx = compiled.ptx, code->cubin = compiled.cubin;
+    code->registers = compiled.registers, code->shared_bytes = compiled.shared_bytes, code->spill_bytes = compiled.spill_bytes;
+    code->grid.assign(text.grid.begin(), text.grid.end());
+    code->block.assign(text.block.begin(), text.block.end());
+    code->grid_per_sm = text.grid_per_sm;
+    code->dynamic_shared_bytes = text.dynamic_shared_bytes;
+    code->scratch_bytes = text.scratch_bytes;
+    code->programmatic = text.programmatic;
+    code->ahead = text.asks_ahead ? ahead_ranges : 0;
+    plan.kernels[i]->cuda = std::move(code);
   }
   plan_ahead(plan);
   report.milliseconds = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();

@@ -103,10 +103,11 @@ INLINE void trigger() {}
 
 }  // namespace
 
-std::string prelude(const ir::Target& target) {
+std::string prelude(const ir::Target& target, std::string_view more) {
   std::string out(common.substr(1));
   out += target.has("programmatic_launch") ? programmatic : plain;
   if (target.has("bulk_prefetch")) out += filled(ask_ahead, {{"ranges", std::to_string(ahead_ranges)}});
+  out += more;
   out += end_of_prelude;
   return out;
 }

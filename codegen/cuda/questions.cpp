@@ -3,6 +3,7 @@
 #include <llvm/ADT/STLExtras.h>
 
 #include "codegen/cuda/emit.h"
+#include "codegen/cuda/tiles.h"
 #include "codegen/spec.h"
 
 namespace heddle::codegen::cuda {
@@ -30,5 +31,12 @@ std::optional<Refusal> CudaQuestions::cannot_emit(const ir::Node& group) const {
 }
 
 std::string CudaQuestions::layout_of(DType type) const { return cuda::layout_of(type); }
+
+std::optional<std::string> CudaQuestions::activations_of(const ir::Node& matmul) const {
+  const ir::Type& weight = matmul.operand("w")->type;
+  if (target_.activations == "f32" || matmul.operand("experts")) return std::nullopt;
+  if (matmul.result()->type.rows() % least_tile_rows != 0 || !has_tiles(weight.dtype, weight.width())) return std::nullopt;
+  return std::string(tile_activations);
+}
 
 }  // namespace heddle::codegen::cuda

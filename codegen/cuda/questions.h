@@ -10,6 +10,7 @@ class CudaQuestions : public Questions {
   explicit CudaQuestions(ir::Target target) : target_(std::move(target)) {}
   std::optional<Refusal> cannot_emit(const ir::Node& group) const override;
   std::string layout_of(DType type) const override;
+  std::optional<std::string> activations_of(const ir::Node& matmul) const override;
 
  private:
   ir::Target target_;

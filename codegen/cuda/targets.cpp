@@ -13,15 +13,16 @@ struct Row {
   double memory_gbps;
   bool programmatic_launch;
   bool bulk_prefetch;
+  bool warpgroups;
   int shared_kib;  // a block's most
 };
 constexpr Row rows[] = {
-    {"sm_80", 108, 1400, false, false, 163},  // A100 40 GB
-    {"sm_86", 82, 850, false, false, 99},     // RTX 3090
-    {"sm_89", 128, 920, false, false, 99},    // RTX 4090
-    {"sm_90", 132, 3000, true, true, 227},    // H100
-    {"sm_100", 148, 7000, true, true, 227},   // B200
-    {"sm_120", 170, 1600, true, true, 99},    // RTX 5090
+    {"sm_80", 108, 1400, false, false, false, 163},  // A100 40 GB
+    {"sm_86", 82, 850, false, false, false, 99},     // RTX 3090
+    {"sm_89", 128, 920, false, false, false, 99},    // RTX 4090
+    {"sm_90", 132, 3000, true, true, true, 227},     // H100
+    {"sm_100", 148, 7000, true, true, false, 227},   // B200
+    {"sm_120", 170, 1600, true, true, false, 99},    // RTX 5090
 };
 constexpr std::string_view prefix = "cuda:";
 
@@ -50,6 +51,7 @@ Result<ir::Target> target_named(std::string_view name, std::string_view activati
   target.features = {"async_copy"};
   if (row->programmatic_launch) target.features.push_back("programmatic_launch");
   if (row->bulk_prefetch) target.features.push_back("bulk_prefetch");
+  if (row->warpgroups) target.features.push_back("warpgroups");
   target.workers = row->workers;
   target.launch_us = row->programmatic_launch ? 1.1 : 1.7;
   target.memory_gbps = row->memory_gbps;

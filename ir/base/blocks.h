@@ -52,8 +52,19 @@ struct BlockQ8_16 {  // x = d * q;  d = max|x| / 127 in float, q = x * (127 / ma
   float d, s;
   std::int8_t qs[16];
 };
+/// Element 32 * t + 4 * s + j (t, j < 4, s < 8) is halves[f16_128_place(element)]: in step s of a product of 16 x 16 halves, lane t of four
+/// multiplies the elements 4 * s + {0, 2} and 4 * s + {1, 3} of the weights' 32 that it holds, out of one register each. Rounded to
+/// nearest, halves to even; what is beyond f16 becomes infinite.  heddle's own
+struct BlockF16_128 {
+  f16 halves[128];
+};
+constexpr int f16_128_place(int element) {
+  const int t = element / 32, s = element % 32 / 4, j = element % 4;
+  return 16 * s + 8 * (j & 1) + 2 * t + (j >> 1);
+}
 static_assert(sizeof(BlockQ4_0) == 18 && sizeof(BlockQ8_0) == 34 && sizeof(BlockQ8_1) == 36 && sizeof(BlockQ4_K) == 144 &&
-              sizeof(BlockQ5_K) == 176 && sizeof(BlockQ6_K) == 210 && sizeof(BlockQ8_K) == 292 && sizeof(BlockQ8_16) == 24);
+              sizeof(BlockQ5_K) == 176 && sizeof(BlockQ6_K) == 210 && sizeof(BlockQ8_K) == 292 && sizeof(BlockQ8_16) == 24 &&
+              sizeof(BlockF16_128) == 256);
 
 /// Scale and minimum of sub-block `j` (0..7) out of the 12 packed bytes of q4_K and q5_K.
 struct ScaleMin {

@@ -328,6 +328,20 @@ void quantize_q8_16(const float* in, std::byte* out, std::int64_t blocks) {
   }
 }
 
+void dequantize_f16_128(const std::byte* in, float* out, std::int64_t blocks) {
+  for (std::int64_t b = 0; b < blocks; ++b, out += 128) {
+    const auto block = load<BlockF16_128>(in, b);
+    for (int i = 0; i < 128; ++i) out[i] = to_float(block.halves[f16_128_place(i)]);
+  }
+}
+void quantize_f16_128(const float* in, std::byte* out, std::int64_t blocks) {
+  for (std::int64_t b = 0; b < blocks; ++b, in += 128) {
+    BlockF16_128 block;
+    for (int i = 0; i < 128; ++i) block.halves[f16_128_place(i)] = to_f16(in[i]);
+    store(out, b, block);
+  }
+}
+
 constexpr DTypeInfo dtypes[] = {
 #define HEDDLE_DTYPE(name, elements, bytes, ggml) {#name, elements, bytes, ggml, dequantize_##name, quantize_##name},
 #include "ir/base/dtype.def"

@@ -49,7 +49,7 @@ TEST_P(Compiles, WithoutSpills) {
   if (!(*nvrtc)->supports(architecture)) GTEST_SKIP() << "NVRTC " << (*nvrtc)->version() << " cannot compile for " << architecture;
   const Limits limits = limits_of(*target_named(GetParam()));
   for (const CudaText& text : texts_for(GetParam(), GetParam() == "cuda:sm_90")) {
-    auto compiled = (*nvrtc)->compile(text.entry, text.text, architecture);
+    auto compiled = (*nvrtc)->compile(text.entry, text.text, architecture + (text.architecture_only ? "a" : ""));
     ASSERT_TRUE(compiled.ok()) << compiled.error().message() << "\n" << text.text;
     EXPECT_EQ(compiled->spill_bytes, 0) << text.entry;
     EXPECT_LE(compiled->registers * int(text.block[0]), 65536) << text.entry;

@@ -40,7 +40,7 @@ class Memory {
 
 // ---- Fibers. One launch at a time.
 
-enum class Waits { nothing, block, warp, done };
+enum class Waits { nothing, block, team, warp, done };
 struct Copy {
   char* to;
   const char* from;
@@ -50,7 +50,7 @@ struct Fiber {
   ucontext_t context;
   std::unique_ptr<char[]> stack;  // kept from block to block
   Waits waits = Waits::nothing;
-  unsigned offered = 0;
+  unsigned offered = 0, team = 0;  // threads of the team
   std::vector<std::vector<Copy>> groups;  // of copies under way; the last one is open
 };
 
@@ -71,13 +71,17 @@ struct Scheduler {
   void run_block(unsigned threads, bool backwards);
 };
 Scheduler scheduler;
-alignas(256) char dynamic_shared[256 * 1024];
+alignas(1024) char dynamic_shared[256 * 1024];
 
 void run_fiber() {
   scheduler.kernel(scheduler.parameters);
   scheduler.stop_until(Waits::done);
 }
 void barrier() { scheduler.stop_until(Waits::block); }
+void team_barrier(unsigned threads) {
+  scheduler.current->team = threads;
+  scheduler.stop_until(Waits::team);
+}
 unsigned exchange(unsigned offered, unsigned from) {
   scheduler.current->offered = offered;
   const unsigned warp = scheduler.core.thread.x / 32 * 32;
@@ -117,7 +121,7 @@ void Scheduler::run_block(unsigned threads, bool backwards) {
   const auto all_wait = [&](unsigned begin, unsigned end, Waits what, Waits or_what) {
     return std::all_of(fibers.begin() + begin, fibers.begin() + end, [&](const Fiber& f) { return f.waits == what || f.waits == or_what; });
   };
-  // A warp runs until all its lanes are at a barrier of the block or done, far ahead of the others.
+  // A warp runs until all its lanes are at a barrier of the block or of a team, or done, far ahead of the others.
   while (!all_wait(0, threads, Waits::done, Waits::done)) {
     for (unsigned n = 0; n < threads / 32; ++n) {
       const unsigned warp = (backwards ? threads / 32 - 1 - n : n) * 32;
@@ -133,6 +137,13 @@ void Scheduler::run_block(unsigned threads, bool backwards) {
         for (unsigned i = warp; together && i < warp + 32; ++i) seen[i] = fibers[i].offered, fibers[i].waits = Waits::nothing;
       }
     }
+    bool released = false;
+    for (unsigned i = 0; i < threads; ++i) {
+      if (fibers[i].waits != Waits::team || i % fibers[i].team != 0 || !all_wait(i, i + fibers[i].team, Waits::team, Waits::team)) continue;
+      for (unsigned member = i; member < i + fibers[i].team; ++member) fibers[member].waits = Waits::nothing;
+      released = true;
+    }
+    if (released) continue;
     if (!all_wait(0, threads, Waits::block, Waits::done)) stop("its threads wait for each other");
     for (unsigned i = 0; i < threads; ++i)
       if (fibers[i].waits == Waits::block) fibers[i].waits = Waits::nothing;
@@ -192,7 +203,7 @@ void EmulatedKernels::launch(std::size_t kernel, void** parameters, int mode, in
   scheduler.parameters = parameters;
   scheduler.late_copies = mode & copies_late;
   EmulatorCore& core = scheduler.core;
-  core = {.thread = {}, .block = {}, .threads = {text.block[0], 1, 1}, .blocks = grid, .shared = dynamic_shared, .barrier = barrier, .exchange = exchange,
+  core = {.thread = {}, .block = {}, .threads = {text.block[0], 1, 1}, .blocks = grid, .shared = dynamic_shared, .barrier = barrier, .team_barrier = team_barrier, .exchange = exchange,
           .copy = copy, .end_group = end_group, .groups_left = groups_left, .stop = stop};
   *static_cast<EmulatorCore**>(dlsym(handle_, "emulator_core")) = &core;
   const unsigned blocks = grid.x * grid.y * grid.z;

@@ -11,6 +11,7 @@ struct EmulatorCore {
   EmulatorIndex thread, block, threads, blocks;  // of the running thread: threadIdx, blockIdx, blockDim, gridDim
   char* shared;                                  // dynamic shared memory
   void (*barrier)();
+  void (*team_barrier)(unsigned threads);  // of so many threads of the block, counted from a multiple of it
   /// Meets the other lanes of the warp and returns what lane `from` offered.
   unsigned (*exchange)(unsigned offered, unsigned from);
   void (*copy)(char* to, const char* from, int bytes);

@@ -22,6 +22,8 @@ struct alignas(8) float2 {
 struct alignas(16) float4 {
   float x, y, z, w;
 };
+inline uint2 make_uint2(u32 x, u32 y) { return {x, y}; }
+inline uint4 make_uint4(u32 x, u32 y, u32 z, u32 w) { return {x, y, z, w}; }
 inline float2 make_float2(float x, float y) { return {x, y}; }
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 
@@ -151,3 +153,97 @@ INLINE int max(int a, int b) { return a < b ? b : a; }
 INLINE u32 max(u32 a, u32 b) { return a < b ? b : a; }
 INLINE float max(float a, float b) { return fmaxf(a, b); }
 INLINE float min(float a, float b) { return fminf(a, b); }
+
+// ---- matrix_units.cpp
+
+#define MATRIX_SHARED DYNAMIC_SHARED
+INLINE u32 __byte_perm(u32 a, u32 b, u32 selector) {
+  const u64 bytes = u64(b) << 32 | a;
+  u32 out = 0;
+  for (int i = 0; i < 4; ++i) out |= u32(bytes >> (selector >> 4 * i & 7) * 8 & 255) << 8 * i;
+  return out;
+}
+template <class Op>
+INLINE u32 each_half(Op op) {
+  return bits_as<u16>(_Float16(op(0))) | u32(bits_as<u16>(_Float16(op(16)))) << 16;
+}
+INLINE double half_at(u32 x, int shift) { return double(low_f16(x >> shift)); }
+INLINE u32 add_f16x2(u32 x, u32 y) {
+  return each_half([&](int i) { return half_at(x, i) + half_at(y, i); });
+}
+INLINE u32 multiply_f16x2(u32 x, u32 y) {
+  return each_half([&](int i) { return half_at(x, i) * half_at(y, i); });
+}
+INLINE u32 fma_f16x2(u32 x, u32 y, u32 z) {
+  return each_half([&](int i) { return half_at(x, i) * half_at(y, i) + half_at(z, i); });
+}
+template <int THREADS>
+INLINE void team_barrier(int team) {
+  if (team != int(threadIdx.x) / THREADS) emulator_core->stop("a thread waits for another team");
+  emulator_core->team_barrier(THREADS);
+}
+// What the lanes of every warp show each other.
+static u32 shown[32][32][4];
+template <int N>
+INLINE u32 (&show(const u32 (&x)[N]))[32][4] {
+  auto& mine = shown[threadIdx.x / 32];
+  for (int i = 0; i < N; ++i) mine[threadIdx.x % 32][i] = x[i];
+  __syncwarp();
+  return mine;
+}
+INLINE void load_matrices(u32 (&x)[4], const char* row) {
+  if ((unsigned long long)row % 16) emulator_core->stop("a row of a matrix is not aligned");
+  u32 of_row[4];
+  __builtin_memcpy(of_row, row, 16);
+  const auto& all = show(of_row);
+  const int lane = threadIdx.x % 32;
+  for (int i = 0; i < 4; ++i) x[i] = all[i * 8 + lane / 4][lane % 4];
+  __syncwarp();
+}
+INLINE void load_transposed(u32 (&x)[4], const char* row) {
+  u32 of_row[4];
+  __builtin_memcpy(of_row, row, 16);
+  const auto& all = show(of_row);
+  const int lane = threadIdx.x % 32, column = lane / 4;
+  const auto half = [&](int i, int r) { return all[i * 8 + r][column / 2] >> column % 2 * 16 & 0xffff; };
+  for (int i = 0; i < 4; ++i) x[i] = half(i, lane % 4 * 2) | half(i, lane % 4 * 2 + 1) << 16;
+  __syncwarp();
+}
+INLINE float half_of(const u32 (&registers)[4], int base, int step, int k) {  // k of 16, in registers base and base + step
+  return low_f16(registers[k < 8 ? base : base + step] >> k % 2 * 16);
+}
+INLINE void multiply_16x8x16(float* d, const u32 (&a)[4], u32 b0, u32 b1) {
+  const int lane = threadIdx.x % 32;
+  u32 rows[2][4][4];
+  const auto& of_a = show(a);
+  for (int r = 0; r < 2; ++r)
+    for (int t = 0; t < 4; ++t)
+      for (int i = 0; i < 2; ++i) rows[r][t][i] = of_a[lane / 4 * 4 + t][r + 2 * i];
+  __syncwarp();
+  const u32 b[2] = {b0, b1};
+  const auto& of_b = show(b);
+  for (int i = 0; i < 4; ++i)
+    for (int k = 0; k < 16; ++k)
+      d[i] += half_of(rows[i / 2][k % 8 / 2], 0, 1, k) * half_of(of_b[(lane % 4 * 2 + i % 2) * 4 + k % 8 / 2], 0, 1, k);
+  __syncwarp();
+}
+INLINE void begin_multiply() {}
+INLINE void end_multiply() {}
+template <int N>
+INLINE void multiplies_left() {}
+INLINE void fence_shared() {}
+template <int N>
+INLINE void multiply_rows(float (&d)[N], const u32 (&a)[4], const char* x) {
+  const int lane = threadIdx.x % 32;
+  const auto& of_a = show(a);
+  const unsigned long long at = (unsigned long long)x, base = at & ~127ull;
+  if (base % 1024) emulator_core->stop("a matrix in shared memory is not aligned");
+  for (int i = 0; i < N; ++i) {
+    const int column = i / 4 * 8 + lane % 4 * 2 + i % 2;
+    for (int k = 0; k < 16; ++k) {
+      const unsigned long long piece = (at % 128 / 16 + unsigned(k) / 8) ^ unsigned(column) % 8;
+      d[i] += half_of(of_a[lane / 4 * 4 + k % 8 / 2], i / 2 % 2, 2, k) * low_f16(((const u16*)(base + unsigned(column) * 128 + piece * 16))[k % 8]);
+    }
+  }
+  __syncwarp();
+}

@@ -63,6 +63,27 @@ KernelCase product(const std::string& type, int n, int k, int rows, bool quantiz
   return out;
 }
 
+/// A product on the matrix units; `gated`: two side by side, SwiGLU and the next product's activation behind them.
+KernelCase tiles(const std::string& type, int n, int k, int rows, bool gated = false) {
+  KernelCase out;
+  out.name = fmt::format("tiles_{}_{}x{}_{}rows{}", type, n, k, rows, gated ? "_gated" : "");
+  std::string weights = embed(k) + weight("w", type, n, k), body = embed_group;
+  body += "  %a = group \"quantize\" {\n    %a.in = quantize %x {format=\"f16_128\"}\n    yield %a.in\n  }\n";
+  if (gated) {
+    weights += weight("u", type, n, k) + weight("d", "q8_0", 48, n);
+    body += "  %b = group \"gate_up\" {\n    %g = matmul @w, %a\n    %h = matmul @u, %a\n    %s = silu %g\n    %p = mul %s, %h\n"
+            "    %q = quantize %p {format=\"f16_128\"}\n    yield %q\n  }\n"
+            "  %y = group \"down\" {\n    %m = matmul @d, %b\n    yield %m\n  }\n  ret %y\n";
+  } else {
+    body += "  %y = group \"product\" {\n    %m = matmul @w, %a\n    yield %m\n  }\n  ret %y\n";
+  }
+  out.text = function(rows, weights, "", body);
+  out.steps = decode_steps(rows, 1);
+  out.slots = rows;
+  out.tolerance = 2e-3;  // weights are rounded to f16
+  return out;
+}
+
 struct Layer {
   std::string name;
   int rows = 1, width = 256, heads = 4, kv_heads = 2, head_dim = 64, ffn = 512, dims = 0;
@@ -73,14 +94,27 @@ struct Layer {
   double softcap = 0, scale = 0.125;
   double tolerance = 0;  // 0: by the activations
   bool all = false, slow = false;
+  bool tiles = false;  // products on the matrix units, with kernels of their own for what stands in front of them
 };
 
 /// A layer as the pipeline leaves it: norm, QKV, rope and cache store; attention with the quantize behind it; output with the residual;
 /// norm, gate and up with SwiGLU; down with the residual.
 KernelCase layer(const Layer& l) {
   const int q_width = l.heads * l.head_dim, kv_width = l.kv_heads * l.head_dim, dims = l.dims ? l.dims : l.head_dim;
+  const std::string format = l.tiles ? "f16_128" : "q8_16";
+  /// In tiles the activation comes out of a kernel of its own, which stands in front of the product's.
+  const auto apart = [&](const std::string& x, const std::string& to) {
+    return fmt::format("  %{0} = group \"quantize\" {{\n    %{0}.q = quantize {1} {{format=\"f16_128\"}}\n    yield %{0}.q\n  }}\n", to, x);
+  };
+  const auto norm_apart = [&](const std::string& x, const std::string& gain, const std::string& to) {
+    return fmt::format(
+        "  %{0} = group \"norm\" {{\n    %{0}.n = rms_norm {1}, @{2} {{eps=1e-05}}\n    %{0}.q = quantize %{0}.n {{format=\"f16_128\"}}\n"
+        "    yield %{0}.q\n  }}\n",
+        to, x, gain);
+  };
   const auto product_input = [&](const std::string& x, const std::string& gain, const std::string& to) {
     std::string out;
+    if (l.tiles) return out;
     if (l.deferred) out = fmt::format("    %{0}.s = rms_scale {1} {{eps=1e-05}}\n    %{0}.n = mul {1}, @{2}\n", to, x, gain);
     else out = fmt::format("    %{0}.n = rms_norm {1}, @{2} {{eps=1e-05}}\n", to, x, gain);
     if (l.quantized) out += fmt::format("    %{0} = quantize %{0}.n {{format=\"q8_16\"}}\n", to);
@@ -106,6 +140,7 @@ KernelCase layer(const Layer& l) {
 
   std::string body = embed_group;
   const std::string biased = l.bias ? ".m" : "";
+  if (l.tiles) body += norm_apart("%x", "g1", "a");
   std::string qkv = product_input("%x", "g1", "a");
   for (const char* name : {"q", "k", "v"}) {
     qkv += multiply(std::string(name) + biased, std::string("w") + name, "a", true);
@@ -134,12 +169,17 @@ KernelCase layer(const Layer& l) {
       "window={}, "
       "softcap={}}}\n",
       l.heads, l.kv_heads, l.head_dim, l.scale, l.window, l.softcap);
-  body += l.quantized ? "    %att.q = quantize %att.f {format=\"q8_16\"}\n    yield %att.q\n  }\n" : "    yield %att.f\n  }\n";
-  body += "  %x1 = group \"output\" {\n    %o = matmul @wo, %att\n    %x1.in = add %x, %o\n    yield %x1.in\n  }\n";
+  const bool attention_quantizes = l.quantized && (!l.tiles || l.head_dim % 128 == 0);
+  body += attention_quantizes ? fmt::format("    %att.q = quantize %att.f {{format=\"{}\"}}\n    yield %att.q\n  }}\n", format) : "    yield %att.f\n  }\n";
+  if (l.tiles && !attention_quantizes) body += apart("%att", "att.t");
+  body += fmt::format("  %x1 = group \"output\" {{\n    %o = matmul @wo, %{}\n    %x1.in = add %x, %o\n    yield %x1.in\n  }}\n",
+                      l.tiles && !attention_quantizes ? "att.t" : "att");
+  if (l.tiles) body += norm_apart("%x1", "g2", "b");
   body += "  %act = group \"gate_up_swiglu\" {\n" + product_input("%x1", "g2", "b") + multiply("gate", "wg", "b", true) +
-          multiply("up", "wu", "b", true) + "    %silu = silu %gate\n    %act.in = mul %silu, %up\n    yield %act.in\n  }\n";
+          multiply("up", "wu", "b", true) + "    %silu = silu %gate\n    %act.in = mul %silu, %up\n" +
+          (l.tiles ? "    %act.q = quantize %act.in {format=\"f16_128\"}\n    yield %act.q\n  }\n" : "    yield %act.in\n  }\n");
   body += "  %x2 = group \"down\" {\n";
-  body += l.quantized ? "    %act.q = quantize %act {format=\"q8_16\"}\n    %d = matmul @wd, %act.q\n" : "    %d = matmul @wd, %act\n";
+  body += l.quantized && !l.tiles ? "    %act.q = quantize %act {format=\"q8_16\"}\n    %d = matmul @wd, %act.q\n" : "    %d = matmul @wd, %act\n";
   body += "    %x2.in = add %x1, %d\n    yield %x2.in\n  }\n  ret %x2, %kv1\n";
 
   KernelCase out;
@@ -387,6 +427,90 @@ std::vector<KernelCase> kernel_cases() {
                        .quantized = false,
                        .steps = 250,
                        .scale = 0.353553,
+                       .slow = true}));
+
+  for (const char* type : {"f16", "bf16", "q8_0", "q4_0", "q4_K", "q5_K", "q6_K"}) {
+    out.push_back(tiles(type, 70, 512, 16));
+    out.back().compiled_for_all = true;
+    out.push_back(tiles(type, 130, 256, 64));
+  }
+  out.push_back(tiles("q4_K", 512, 256, 128, true));
+  out.push_back(tiles("q8_0", 128, 128, 32, true));  // fewer blocks of columns than stages
+  out.push_back(tiles("f16", 384, 384, 48, true));
+  out.push_back(tiles("q6_K", 200, 1280, 256));
+  out.push_back(layer({.name = "layer_tiles_32rows", .rows = 32, .all = true, .tiles = true}));
+  out.push_back(layer({.name = "layer_tiles_prompt_128rows", .rows = 128, .heads = 2, .kv_heads = 1, .ffn = 256, .prompt = true, .steps = 200, .all = true, .slow = true, .tiles = true}));
+  out.push_back(layer({.name = "layer_tiles_qwen2",
+                       .rows = 16,
+                       .width = 512,
+                       .heads = 7,
+                       .kv_heads = 1,
+                       .head_dim = 128,
+                       .q = "q8_0",
+                       .k = "q4_K",
+                       .v = "q5_K",
+                       .gate = "q5_K",
+                       .up = "q5_K",
+                       .down = "bf16",
+                       .pairing = "halves",
+                       .factors = true,
+                       .bias = true,
+                       .prompt = true,
+                       .steps = 40,
+                       .tiles = true}));
+  out.push_back(layer({.name = "layer_tiles_head96_partial",
+                       .rows = 16,
+                       .width = 384,
+                       .heads = 4,
+                       .head_dim = 96,
+                       .dims = 64,
+                       .q = "f16",
+                       .k = "bf16",
+                       .v = "f16",
+                       .gate = "q8_0",
+                       .up = "q8_0",
+                       .down = "q8_0",
+                       .cache = "f32",
+                       .pairing = "halves",
+                       .tiles = true}));
+
+  // Attention in tiles of rows: many sequences in a tile, a long one in several steps, windows.
+  out.push_back(layer({.name = "layer_flash_128rows", .rows = 128, .slow = true, .tiles = true}));
+  out.push_back(layer({.name = "layer_flash_prompt_f16",
+                       .rows = 128,
+                       .heads = 2,
+                       .kv_heads = 1,
+                       .head_dim = 128,
+                       .q = "q8_0",
+                       .k = "q8_0",
+                       .v = "q8_0",
+                       .gate = "q8_0",
+                       .up = "q8_0",
+                       .down = "q8_0",
+                       .prompt = true,
+                       .steps = 140,
+                       .all = true,
+                       .tiles = true}));
+  out.push_back(layer({.name = "layer_flash_window_softcap",
+                       .rows = 128,
+                       .width = 128,
+                       .heads = 4,
+                       .kv_heads = 2,
+                       .head_dim = 80,
+                       .ffn = 128,
+                       .q = "f16",
+                       .k = "f16",
+                       .v = "f16",
+                       .gate = "f16",
+                       .up = "f16",
+                       .down = "f16",
+                       .cache = "f32",
+                       .quantized = false,
+                       .prompt = true,
+                       .window = 100,
+                       .steps = 300,
+                       .softcap = 20,
+                       .tolerance = 2e-3,
                        .slow = true}));
 
   const std::string q8 =

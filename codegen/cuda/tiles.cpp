@@ -1,0 +1,284 @@
+// Products of many activation rows on the matrix units, see tiles.h for the structure.
+#include "codegen/cuda/tiles.h"
+
+#include <algorithm>
+#include <set>
+
+#include "codegen/cuda/matrix_units.h"
+#include "codegen/cuda/prelude.h"
+#include "codegen/cuda/tile_epilogue.h"
+
+namespace heddle::codegen::cuda {
+namespace {
+
+/// A format as the loop reads it: `Piece` is 32 neighbouring elements of a row as they lie in memory, `Ready` what is common to the steps
+/// of one; step s makes halves of elements 4 * s + {0, 2} and + {1, 3}. Pieces of blocks are loaded a block of columns ahead; those of
+/// 16-bit weights are large, so a quarter is loaded anew as soon as its steps are done (`reload`).
+constexpr std::string_view block_format = R"(
+struct F_$name {
+  typedef P_$name Piece;
+  struct Ready {
+    Block block;
+    u32 scale[$factors], offset[$factors];
+  };
+  static constexpr bool IN_PLACE = false;
+  INLINE Piece load(const char* const (&p)[4], u32 piece) { return load_$name($planes, piece); }
+  INLINE void reload(Piece&, const char* const (&)[4], u32, int) {}
+  INLINE void prepare(Ready& r, const Piece& piece, u32 number) {
+    r.block = unpack_$name(piece, number % 8);
+    r.scale[0] = pack_f16(r.block.a, r.block.a), r.offset[0] = pack_f16(r.block.c, r.block.c);
+    if ($factors > 1) r.scale[$factors - 1] = pack_f16(r.block.b, r.block.b), r.offset[$factors - 1] = pack_f16(r.block.d, r.block.d);
+  }
+  INLINE void halves(u32& even, u32& odd, const Ready& r, const Piece&, int s) {
+    // 1024 + b is the half 0x6400 + b; bytes with a sign are moved by 128
+    const u32 bytes = $signed ? r.block.w[s] ^ 0x80808080 : r.block.w[s], zero = $signed ? 0xe480e480 : 0xe400e400;
+    const u32 scale = r.scale[s / 4 % $factors], offset = r.offset[s / 4 % $factors];
+    even = add_f16x2(__byte_perm(bytes, 0x64646464, 0x4240), zero), odd = add_f16x2(__byte_perm(bytes, 0x64646464, 0x4341), zero);
+    if ($offset) even = fma_f16x2(even, scale, offset), odd = fma_f16x2(odd, scale, offset);
+    else even = multiply_f16x2(even, scale), odd = multiply_f16x2(odd, scale);
+  }
+};
+)";
+
+constexpr std::string_view half_format = R"(
+struct F_$name {
+  struct Piece { uint4 q[4]; };
+  struct Ready {};
+  static constexpr bool IN_PLACE = true;
+  INLINE Piece load(const char* const (&p)[4], u32 piece) {
+    Piece out;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) out.q[i] = __ldg((const uint4*)p[0] + 4ull * piece + i);
+    return out;
+  }
+  INLINE void reload(Piece& held, const char* const (&p)[4], u32 piece, int i) { held.q[i] = __ldg((const uint4*)p[0] + 4ull * piece + i); }
+  INLINE void prepare(Ready&, const Piece&, u32) {}
+  INLINE void halves(u32& even, u32& odd, const Ready&, const Piece& held, int s) {
+    const u32 x = s % 2 ? held.q[s / 2].z : held.q[s / 2].x, y = s % 2 ? held.q[s / 2].w : held.q[s / 2].y;
+    $convert
+  }
+};
+)";
+constexpr std::string_view from_f16 = "even = __byte_perm(x, y, 0x5410), odd = __byte_perm(x, y, 0x7632);";
+constexpr std::string_view from_bf16 =
+    "even = pack_f16(__uint_as_float(x << 16), __uint_as_float(y << 16));\n"
+    "    odd = pack_f16(__uint_as_float(x & 0xffff0000), __uint_as_float(y & 0xffff0000));";
+
+/// The loop. Rows of activations in a stage: two halves of 64 columns, each TOKENS rows of 128 bytes whose pieces of 16 are exchanged by the
+/// row's number. A slot is written anew only when its products are done: with warpgroups they end one block of columns later.
+constexpr std::string_view loop = R"(
+template <class F>
+INLINE void products(float (&sums)[TOKENS / 2], const char* const (&planes)[4], u32 low, u32 high, const char* x, char* ring, int team) {
+  const int lane = threadIdx.x % 32, thread = threadIdx.x % THREADS;
+  F format;
+  auto fetch = [&](int block) {
+    if (block < BLOCKS) {
+      char* const to = ring + (block - team) / TEAMS % STAGES * STAGE;
+#pragma unroll
+      for (int i = thread; i < TOKENS * 16; i += THREADS) {
+        const int row = i / 16, piece = i % 16;
+        copy16(to + piece / 8 * (TOKENS * 128) + row * 128 + (piece % 8 ^ row % 8) * 16, x + row * (K * 2) + block * 256 + piece * 16);
+      }
+    }
+    end_group();
+  };
+  for (int i = 0; i < STAGES - LAG; ++i) fetch(team + i * TEAMS);
+  const u32 first_piece[2] = {low * (K / 32) + lane % 4, high * (K / 32) + lane % 4};
+  typename F::Piece held[2];
+#pragma unroll
+  for (int r = 0; r < 2; ++r) held[r] = format.load(planes, first_piece[r] + min(team, BLOCKS - 1) * 4);
+#pragma unroll 1
+  for (int block = team; block < BLOCKS; block += TEAMS) {
+    groups_left<STAGES - LAG - 1>();
+    $fence
+    team_barrier<THREADS>(team);
+    fetch(block + (STAGES - LAG) * TEAMS);
+    const u32 ahead = min(block + TEAMS, BLOCKS - 1) * 4;
+    typename F::Ready ready[2];
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      format.prepare(ready[r], held[r], first_piece[r] + block * 4);
+      if (!F::IN_PLACE) held[r] = format.load(planes, first_piece[r] + ahead);
+    }
+    const char* const stage = ring + (block - team) / TEAMS % STAGES * STAGE;
+    $steps
+  }
+  $last
+  groups_left<0>();
+}
+)";
+
+constexpr std::string_view warpgroup_steps = R"(u32 a[2][4];
+#pragma unroll
+    for (int s = 0; s < 8; ++s) {  // halves are made while the products of the step before are under way
+#pragma unroll
+      for (int r = 0; r < 2; ++r) {
+        format.halves(a[s % 2][r], a[s % 2][2 + r], ready[r], held[r], s);
+        if (s % 2) format.reload(held[r], planes, first_piece[r] + ahead, s / 2);
+      }
+      begin_multiply();
+      multiply_rows(sums, a[s % 2], stage + s / 4 * (TOKENS * 128) + s % 4 * 32);
+      end_multiply();
+      multiplies_left<1>();
+    })";
+
+constexpr std::string_view warp_steps = R"(#pragma unroll
+    for (int s = 0; s < 8; ++s) {
+      u32 a[4];
+#pragma unroll
+      for (int r = 0; r < 2; ++r) {
+        format.halves(a[r], a[2 + r], ready[r], held[r], s);
+        if (s % 2) format.reload(held[r], planes, first_piece[r] + ahead, s / 2);
+      }
+#pragma unroll
+      for (int i = 0; i < TOKENS; i += 16) {
+        const int row = i + lane / 16 * 8 + lane % 8, piece = s % 4 * 2 + lane / 8 % 2;
+        u32 b[4];
+        load_matrices(b, stage + s / 4 * (TOKENS * 128) + row * 128 + (piece ^ row % 8) * 16);
+        multiply_16x8x16(sums + i / 2, a, b[0], b[1]);
+        multiply_16x8x16(sums + i / 2 + 4, a, b[2], b[3]);
+      }
+    })";
+
+/// Sums of all teams meet in shared memory, tokens outside.
+constexpr std::string_view meeting = R"(
+__syncthreads();
+float* const results = (float*)shared;  // [TOKENS][PITCH]
+#pragma unroll 1
+for (int t = 0; t < TEAMS; ++t) {
+  if (team == t) {
+#pragma unroll
+    for (int i = 0; i < TOKENS / 2; ++i) {
+      float* const to = results + (i / 4 * 8 + lane % 4 * 2 + i % 2) * PITCH + warp % WARPS * 16 + lane / 4 + i / 2 % 2 * 8;
+      *to = t == 0 ? sums[i] : *to + sums[i];
+    }
+  }
+  __syncthreads();
+}
+)";
+
+class Kernel {
+ public:
+  Kernel(const plan::KernelSpecT& spec, const TilePlan& plan, const ir::Target& target) : spec_(spec), plan_(plan), target_(target) {}
+
+  CudaText emit(std::int64_t rows) {
+    Text out;
+    out.put(header_comment(spec_));
+    out.line("// tiles of {} rows of weights by {} activation rows, of which there are as many as the grid says", plan_.warps * 16, plan_.tokens);
+    out.put(prelude(target_, matrix_prelude(plan_.warpgroups ? plan_.tokens : 0)));
+    out.put(format_prelude(plan_.k, 32));
+    out.line("constexpr int TOKENS = {}, TEAMS = {}, WARPS = {}, THREADS = {}, STAGES = {}, STAGE = {}, LAG = {}, BLOCKS = {}, PITCH = {};",
+             plan_.tokens, plan_.teams, plan_.warps, plan_.warps * 32, plan_.stages, plan_.tokens * 256, plan_.warpgroups ? 2 : 1, plan_.k / 128, plan_.pitch());
+    for (const TilePart& part : plan_.parts) print_format(out, part.formats.front());
+    out.put(loop, {{"fence", plan_.warpgroups ? "fence_shared();" : ""},
+                   {"steps", std::string(plan_.warpgroups ? warpgroup_steps : warp_steps)},
+                   {"last", plan_.warpgroups ? "multiplies_left<0>();" : ""}});
+    out.put(program_prelude);
+    const auto programs = programs_of(spec_);
+    print_ops(out, programs);
+    print_rope_tables(out, programs);
+    const int threads = plan_.teams * plan_.warps * 32;
+    print_kernel(out, threads);
+
+    CudaText text;
+    text.entry = spec_.name;
+    text.text = out.str();
+    text.grid = {std::uint32_t(rows / plan_.tokens), std::uint32_t(plan_.tiles), 1};
+    text.block = {std::uint32_t(threads), 1, 1};
+    text.dynamic_shared_bytes = std::uint32_t(plan_.shared_bytes);
+    text.programmatic = target_.has("programmatic_launch");
+    text.architecture_only = plan_.warpgroups;
+    return text;
+  }
+
+ private:
+  void print_format(Text& out, const Format& format) {
+    if (!formats_.insert(format.name).second) return;
+    if (!format.integers) {
+      out.put(half_format, {{"name", format.name}, {"convert", std::string(format.type == DType::bf16 ? from_bf16 : from_f16)}});
+      return;
+    }
+    std::string planes;
+    for (std::size_t i = 0; i < format.planes.size(); ++i) planes += fmt::format("{}p[{}]", i == 0 ? "" : ", ", i);
+    out.put(format.text);
+    out.put(block_format, {{"name", format.name},
+                           {"factors", format.halves ? "2" : "1"},
+                           {"planes", planes},
+                           {"signed", format.type == DType::q8_0 ? "true" : "false"},
+                           {"offset", format.offset ? "true" : "false"}});
+  }
+
+  void print_kernel(Text& out, int threads) {
+    print_signature(out, spec_, threads, plan_.per_sm, false);
+    out.line("MATRIX_SHARED;");
+    out.line("wait();");
+    out.line("trigger();");
+    out.line("const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, team = warp / WARPS;");
+    out.line("const int tile = blockIdx.y, first_row = blockIdx.x * TOKENS;");
+    out.line("const char* planes[4];");
+    out.line("int first, n, format;  // first column of the tile; columns and format of its part");
+    out.line("int weight_row;        // of this lane");
+    for_each_part(out, [&](const TilePart& part) { print_place(out, part); });
+    out.line("float sums[TOKENS / 2];");
+    out.line("#pragma unroll");
+    out.line("for (int i = 0; i < TOKENS / 2; ++i) sums[i] = 0;");
+    out.line("const u32 low = min(weight_row, n - 1), high = min(weight_row + 8, n - 1);");
+    out.line("const char* const x = a{} + (long long)first_row * (K * 2);", plan_.x);
+    out.line("char* const ring = shared + team * {};", plan_.ring_bytes);
+    const std::vector<std::string> names(formats_.begin(), formats_.end());
+    for (std::size_t i = 0; i < names.size(); ++i)
+      out.line("{}{}products<F_{}>(sums, planes, low, high, x, ring, team);", i == 0 ? "" : "else ",
+               i + 1 < names.size() ? fmt::format("if (format == {}) ", i) : std::string(), names[i]);
+    out.put(meeting);
+    for_each_part(out, [&](const TilePart& part) {
+      print_tile_epilogue(out, spec_, part.epilogue, {plan_.tokens, plan_.teams * plan_.warps, plan_.pitch(), part.share, part.columns, part.spec->n});
+    });
+    out.close();
+  }
+
+  void for_each_part(Text& out, auto&& print) {
+    for (std::size_t i = 0; i < plan_.parts.size(); ++i) {
+      const TilePart& part = plan_.parts[i];
+      if (plan_.parts.size() > 1) {
+        if (i + 1 < plan_.parts.size()) out.open("{}if (tile < {}) {{", i == 0 ? "" : "else ", part.end);
+        else out.open("else {{");
+      }
+      print(part);
+      if (plan_.parts.size() > 1) out.close();
+    }
+  }
+
+  void print_place(Text& out, const TilePart& part) {
+    const auto format = formats_.find(part.formats.front().name);
+    out.line("first = (tile - {}) * {}, n = {}, format = {};", part.begin, part.columns, part.spec->n,
+             std::distance(formats_.begin(), format));
+    const std::size_t segments = part.formats.size();
+    if (segments == 1) out.line("weight_row = first + warp % WARPS * 16 + lane / 4;");
+    else out.line("weight_row = first + warp % {} * 16 + lane / 4;", part.share / 16);
+    for (std::size_t p = 0; p < part.formats.front().planes.size(); ++p) {
+      std::string address;
+      for (std::size_t s = 0; s < segments; ++s) {
+        const std::string plane = fmt::format("a{} + {}", part.spec->segments[s]->weight, part.formats[s].planes[p]);
+        address += s + 1 < segments ? fmt::format("warp % WARPS < {} ? {} : ", (s + 1) * std::size_t(part.share / 16), plane) : plane;
+      }
+      out.line("planes[{}] = {};", p, address);
+    }
+  }
+
+  const plan::KernelSpecT& spec_;
+  const TilePlan& plan_;
+  const ir::Target& target_;
+  std::set<std::string> formats_;
+};
+
+}  // namespace
+
+Emitted emit_tiles(const plan::KernelSpecT& spec, const ir::Target& target) {
+  auto plan = plan_tiles(spec, target);
+  if (auto* refused = std::get_if<CannotEmit>(&plan)) return *refused;
+  const plan::KernelSpecT one = of_one_tile(spec, std::get<TilePlan>(plan).tokens, "tile_");
+  // Parts keep references into the spec that they were planned from: both outlive the kernel's text.
+  return Kernel(one, std::get<TilePlan>(plan), target).emit(spec.rows);
+}
+
+}  // namespace heddle::codegen::cuda

@@ -1,0 +1,136 @@
+#include <algorithm>
+#include <bit>
+#include <optional>
+
+#include "codegen/cuda/matrix_units.h"
+#include "codegen/cuda/targets.h"
+#include "codegen/cuda/tile_epilogue.h"
+#include "codegen/cuda/tiles.h"
+
+namespace heddle::codegen::cuda {
+namespace {
+
+using Refused = std::optional<CannotEmit>;
+
+Refused check_prologue(const plan::KernelSpecT& spec, TilePlan& plan) {
+  const plan::ProgramT& prologue = *spec.prologue;
+  const unsigned activation = spec.gemm->activation;
+  if (!prologue.instrs.empty() || !prologue.stores.empty() || prologue.inputs.size() != 1)
+    return CannotEmit{prologue.instrs.empty() ? "matmul" : prologue.instrs.back()->op,
+                      "in front of a product on the matrix units nothing is computed: its activations come from memory"};
+  plan.x = prologue.inputs[activation]->index;
+  return std::nullopt;
+}
+
+Refused plan_parts(const plan::KernelSpecT& spec, TilePlan& plan) {
+  for (const auto& part : spec.parts) {
+    TilePart out{.spec = part.get(), .epilogue = Program(*part->epilogue, spec, part->n), .formats = {}};
+    std::int64_t together = 1;
+    if (auto refused = check_tile_epilogue(spec, out.epilogue, "matmul", together)) return refused;
+    for (const auto& segment : part->segments) {
+      const plan::ArgT& weight = *spec.args[segment->weight];
+      const DType type = *dtype_named(weight.dtype);
+      if (!has_tiles(type, plan.k)) return CannotEmit{"matmul", fmt::format("rows of {} {} are not multiplied on the matrix units", plan.k, weight.dtype)};
+      auto format = format_of(type, weight.layout, part->n, plan.k);
+      if (!format.ok()) return CannotEmit{"matmul", format.error().message()};
+      if (!out.formats.empty() && out.formats.front().type != type)
+        return CannotEmit{"matmul", fmt::format("weights in {} and {} do not share a tile", out.formats.front().name, format->name)};
+      out.formats.push_back(std::move(*format));
+    }
+    if (int(out.formats.size()) > plan.warps) return CannotEmit{"matmul", fmt::format("{} products do not share a tile", out.formats.size())};
+    out.share = plan.warps * 16 / int(std::bit_ceil(out.formats.size()));
+    if (together > out.share) {
+      const std::string op = out.epilogue.find("rope") ? "rope" : "matmul";
+      return CannotEmit{op, fmt::format("it works on {} columns together, and a tile has {}", together, out.share)};
+    }
+    out.columns = int(out.share / together * together);
+    if (out.epilogue.find("quantize") && out.columns % 32 != 0)
+      return CannotEmit{"quantize", fmt::format("a tile has {} columns, which are not whole pieces of 32", out.columns)};
+    out.begin = plan.tiles;
+    out.end = plan.tiles += (part->n + out.columns - 1) / out.columns;
+    plan.parts.push_back(std::move(out));
+  }
+  return std::nullopt;
+}
+
+/// About the microseconds that a kernel takes, to choose among its plans. One team goes through a block of 128 columns in no less than
+/// `alone`, the time of memory's answer and of making halves; the matrix units take `busy` for it, whoever asks (measured on an H100).
+double about_us(const TilePlan& plan, std::int64_t rows, const ir::Target& target) {
+  const double alone = 0.9 + 0.003 * plan.tokens;
+  const double busy = (0.34 + 0.0052 * plan.tokens) * plan.warps / 8 * (plan.warpgroups ? 1 : 1.6);
+  const std::int64_t blocks = plan.tiles * (rows / plan.tokens), of_one = (blocks + target.workers - 1) / target.workers;
+  const double together = double(std::min<std::int64_t>(plan.per_sm, of_one));
+  const double columns = double((plan.k / 128 + plan.teams - 1) / plan.teams);
+  return double(of_one) / together * columns * std::max(alone, together * plan.teams * busy) + plan.teams;
+}
+
+std::variant<TilePlan, CannotEmit> plan_with(const plan::KernelSpecT& spec, const ir::Target& target, int tokens, int warps, int teams) {
+  TilePlan plan{};
+  plan.k = spec.gemm->k;
+  plan.tokens = tokens, plan.warps = warps, plan.teams = teams;
+  plan.warpgroups = has_warpgroups(target);
+  if (auto refused = check_prologue(spec, plan)) return *refused;
+  if (auto refused = plan_parts(spec, plan)) return *refused;
+  const int room = limits_of(target).shared_bytes;
+  const int stage = tokens * 256, sums = tokens * plan.pitch() * 4, least = plan.warpgroups ? 3 : 2;
+  // Products by warps need more registers than a lane has in two blocks.
+  const int wanted_per_sm = plan.warpgroups && teams == 1 && 2 * (least * stage + 1024) <= room + 1024 ? 2 : 1;
+  plan.per_sm = wanted_per_sm;
+  plan.stages = std::clamp((room / wanted_per_sm - 1024) / (teams * stage), least, tokens >= 128 ? 3 : 6);
+  plan.ring_bytes = plan.stages * stage;
+  plan.shared_bytes = std::max(teams * plan.ring_bytes, sums);
+  if (plan.shared_bytes > room)
+    return CannotEmit{"matmul", fmt::format("a tile of {} rows does not fit into the {} KiB of a block's shared memory", tokens, room / 1024)};
+  return plan;
+}
+
+}  // namespace
+
+bool has_tiles(DType type, std::int64_t k) {
+  switch (type) {
+    case DType::q4_0:
+    case DType::q8_0:
+    case DType::q4_K:
+    case DType::q5_K:
+    case DType::q6_K:
+    case DType::f16:
+    case DType::bf16:
+      return k % 128 == 0;
+    default:
+      return false;
+  }
+}
+
+std::variant<TilePlan, CannotEmit> plan_tiles(const plan::KernelSpecT& spec, const ir::Target& target) {
+  if (spec.rows % least_tile_rows != 0)
+    return CannotEmit{"matmul", fmt::format("{} rows are not whole tiles of {}", spec.rows, least_tile_rows)};
+  // Two teams or two blocks on a multiprocessor: one turns weights into halves while the other multiplies. Four where few rows leave a
+  // team waiting for memory. The first of equals is taken.
+  struct Shape {
+    int warps, teams;
+  };
+  constexpr Shape shapes[] = {{8, 1}, {8, 2}, {4, 4}};
+  std::optional<TilePlan> best;
+  std::optional<CannotEmit> refused;
+  double best_us = 0;
+  for (int tokens = 128; tokens >= least_tile_rows; tokens /= 2) {
+    if (spec.rows % tokens != 0) continue;
+    for (const Shape& shape : shapes) {
+      if (shape.teams > 1 && !has_warpgroups(target)) continue;
+      if (shape.teams > 2 && tokens > 64) continue;  // registers
+      auto made = plan_with(spec, target, tokens, shape.warps, shape.teams);
+      if (auto* why = std::get_if<CannotEmit>(&made)) {
+        if (!refused) refused = std::move(*why);
+        continue;
+      }
+      TilePlan& plan = std::get<TilePlan>(made);
+      const double us = about_us(plan, spec.rows, target);
+      if (best && us >= best_us * 0.99) continue;
+      best = std::move(plan), best_us = us;
+    }
+  }
+  if (!best) return *refused;
+  return std::move(*best);
+}
+
+}  // namespace heddle::codegen::cuda
