@@ -49,7 +49,7 @@ void print(const Profile& profile) {
   fmt::print("  step     {:>9.1f} us, {:.1f} a second, {}: {:.1f} GB/s, {:.1f}% of read\n", profile.step * 1e6, 1 / profile.step,
              human_bytes(std::uint64_t(profile.bytes)), double(profile.bytes) / profile.step / 1e9,
              100 * double(profile.bytes) / profile.step / read);
-  if (flattered) fmt::print("  * all that its calls read fits the last cache, which answers faster than the memory\n");
+  if (flattered) fmt::print("  * what was read between two equal calls fits the last cache, which answers faster than the memory\n");
 }
 
 nlohmann::json json_of(const Profile& profile) {
