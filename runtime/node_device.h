@@ -18,6 +18,12 @@ struct ReadRate {
   std::uint64_t cache_bytes = 0;  // of the last cache before the memory; 0: unknown
 };
 
+/// How kernels are timed.
+struct KernelTiming {
+  std::string text;          // "every call of a step by the clock, ..."
+  bool whole_steps = false;  // else all calls of one kernel in a row, then those of the next
+};
+
 class NodeDevice : public Device {
  public:
   /// Runs a step node by node: waits for each, then calls `after(node)`, which may `read`.
@@ -31,10 +37,9 @@ class NodeDevice : public Device {
   // ---- Time. Nodes run in no useful order, so the cache and the outputs hold nothing of value afterwards.
 
   /// Seconds of one call of every kernel, by its index in the plan: `samples` or more figures for each that `entry` uses, none for others.
-  /// Calls that share a kernel take turns, each with its own weights.
+  /// Each call has its own weights, as in a step.
   virtual Result<std::vector<std::vector<double>>> time_kernels(std::size_t entry, std::span<const StepRow> rows, int samples) = 0;
-  /// How time_kernels measures, in one sentence.
-  virtual std::string how_kernels_are_timed() const = 0;
+  virtual KernelTiming how_kernels_are_timed() const = 0;
 
   /// Seconds of a whole step as `run` does it, `samples` times.
   virtual Result<std::vector<double>> time_step(std::size_t entry, std::span<const StepRow> rows, int samples) = 0;

@@ -49,7 +49,7 @@ void print(const Profile& profile) {
   fmt::print("  step     {:>9.1f} us, {:.1f} a second, {}: {:.1f} GB/s, {:.1f}% of read\n", profile.step * 1e6, 1 / profile.step,
              human_bytes(std::uint64_t(profile.bytes)), double(profile.bytes) / profile.step / 1e9,
              100 * double(profile.bytes) / profile.step / read);
-  if (flattered) fmt::print("  * all that its calls read fits the last cache, which answers faster than the memory\n");
+  if (flattered) fmt::print("  * what was read between two equal calls fits the last cache, which answers faster than the memory\n");
 }
 
 nlohmann::json json_of(const Profile& profile) {
@@ -96,8 +96,7 @@ Result<void> run(const Options& options) {
 
 void add_profile(CLI::App& app, int& exit_code) {
   auto* command = app.add_subcommand("profile", "time, least bytes and rate of every kernel of a step");
-  command->description(
-      "time, least bytes and rate of every kernel of a step\n\n"
+  command->footer(
       "  bytes    what the plan says a call must move at least: weights, inputs, outputs, the cache up to the position\n"
       "  of read  the call's rate against the rate at which this device reads a large buffer, measured in the same run\n\n"
       "Calls of one kernel in different layers take turns, so that no weight stays in a cache unless all of them do (marked *). On CUDA a\n"

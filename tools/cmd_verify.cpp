@@ -160,9 +160,9 @@ Result<bool> run(const Options& options) {
   return good;
 }
 
-std::string description() {
+/// What --help says below the options.
+std::string explanation() {
   std::string out =
-      "compare every value of every node with the reference interpreter\n\n"
       "  kernel       the node's group, computed by the interpreter from the device's own inputs\n"
       "  passes       the same value of the IR before the passes, from the device's values nearest to it\n"
       "  accumulated  the interpreter's own run from the start; it has no tolerance: one 8-bit step rounded otherwise moves all behind "
@@ -181,7 +181,7 @@ std::string description() {
 
 void add_verify(CLI::App& app, int& exit_code) {
   auto* command = app.add_subcommand("verify", "compare every value of every node with the reference interpreter");
-  command->description(description());
+  command->footer(explanation());
   auto options = std::make_shared<Options>();
   command->add_option("model", options->model, "a GGUF file or a plan")->required();
   auto* prompt = command->add_option("-p,--prompt", options->prompt, "the text to feed (default: a few words)");

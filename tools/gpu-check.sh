@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# On a machine with an NVIDIA GPU: the GPU tests, the reference models, compute-sanitizer's four tools on a small model, and a benchmark.
+# On a machine with an NVIDIA GPU: the GPU tests, the reference models, every value of every fixture model against the interpreter,
+# compute-sanitizer's four tools on a small model, a benchmark and a profile.
 #   tools/gpu-check.sh BUILD MODELS      BUILD: a folder with the built programs; MODELS: the reference models (may be missing)
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -13,6 +14,12 @@ step() { echo; echo "== $1"; shift; "$@" || { failed=1; echo "FAILED: $*"; }; }
 nvidia-smi --query-gpu=name,driver_version --format=csv,noheader || exit 1
 for t in "$build"/tests/cuda/test_cuda_gpu "$build"/test_cuda_gpu; do [ -x "$t" ] && step "GPU tests" "$t" --gtest_brief=1; done
 [ -d "$models" ] && step "reference models" python3 tools/acceptance.py "$heddle" "$models" --target cuda:auto
+for model in "$bundled" "$models"/*/*.gguf; do
+  [ -e "$model" ] || continue
+  for options in "--activations q8 --kv f32" "--activations q8 --kv f16" "--activations f32 --kv f32"; do
+    step "verify $(basename "$model") $options" $heddle verify "$model" --target cuda:auto --cache-dir "$cache" --quiet $options
+  done
+done
 if command -v compute-sanitizer >/dev/null; then
   $heddle compile $bundled --target cuda:auto --cache-dir "$cache" >/dev/null
   for tool in memcheck racecheck initcheck synccheck; do
@@ -21,4 +28,5 @@ if command -v compute-sanitizer >/dev/null; then
   done
 fi
 step "benchmark" $heddle bench $bundled --target cuda:auto --cache-dir "$cache" -p 128 -n 128
+step "profile" $heddle profile $bundled --target cuda:auto --cache-dir "$cache"
 exit $failed

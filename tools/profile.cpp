@@ -50,7 +50,7 @@ Result<Profile> profile_step(runtime::NodeDevice& device, const plan::PlanT& pla
     rows[i] = {std::int32_t((i + 1) * 40503 % plan.model->vocabulary), 0, std::int32_t(depth + std::int64_t(i))};
 
   Profile out;
-  out.device = device.description(), out.entry = point.name, out.depth = depth, out.how = device.how_kernels_are_timed();
+  out.device = device.description(), out.entry = point.name, out.depth = depth, out.how = device.how_kernels_are_timed().text;
   HEDDLE_ASSIGN(const std::vector<double> steps, device.time_step(entry, rows, samples));
   out.step = median(steps);
   HEDDLE_ASSIGN(const auto times, device.time_kernels(entry, rows, samples));
@@ -78,6 +78,8 @@ Result<Profile> profile_step(runtime::NodeDevice& device, const plan::PlanT& pla
     out.kernel_sum += kernel.seconds;
     out.trace_names.push_back(kernel.kernel);
   }
+  if (device.how_kernels_are_timed().whole_steps)
+    for (KernelProfile& kernel : kernels) kernel.rotated = std::uint64_t(out.bytes);
   std::ranges::copy_if(kernels, std::back_inserter(out.kernels), [](const KernelProfile& kernel) { return kernel.calls > 0; });
   std::ranges::stable_sort(out.kernels, std::greater<>(), &KernelProfile::total);
   return out;

@@ -18,7 +18,7 @@ struct KernelProfile {
   int calls = 0;              // a step
   double seconds = 0;         // median of one call
   std::int64_t bytes = 0;     // least, of one call
-  std::uint64_t rotated = 0;  // bytes of weights and caches that all calls read: a last cache that holds them flatters
+  std::uint64_t rotated = 0;  // bytes that were read before the same ones were read again: a last cache that holds so many flatters
   double total() const { return seconds * calls; }
   double rate() const { return seconds > 0 ? double(bytes) / seconds : 0; }
 };

@@ -75,7 +75,7 @@ class ReferenceDevice : public runtime::NodeDevice {
   }
 
   Result<std::vector<std::vector<double>>> time_kernels(std::size_t, std::span<const runtime::StepRow>, int) override { return no_time(); }
-  std::string how_kernels_are_timed() const override { return "not"; }
+  runtime::KernelTiming how_kernels_are_timed() const override { return {"not", false}; }
   Result<std::vector<double>> time_step(std::size_t, std::span<const runtime::StepRow>, int) override { return no_time(); }
   Result<std::vector<runtime::NodeSpan>> trace_step(std::size_t, std::span<const runtime::StepRow>) override { return no_time(); }
   Result<runtime::ReadRate> read_rate() override { return no_time(); }

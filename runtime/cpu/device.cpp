@@ -133,8 +133,8 @@ class CpuDevice : public NodeDevice {
     return std::vector<std::byte>(from, from + bytes_of_ref(index, ref));
   }
 
-  std::string how_kernels_are_timed() const override {
-    return "every call of a step by the clock, all threads waiting for each other before and after it";
+  KernelTiming how_kernels_are_timed() const override {
+    return {"every call of a step by the clock, all threads waiting for each other before and after it", true};
   }
 
   Result<std::vector<std::vector<double>>> time_kernels(std::size_t index, std::span<const StepRow> rows, int samples) override {

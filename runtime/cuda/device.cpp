@@ -53,7 +53,7 @@ class DeviceImpl final : public CudaDevice {
   Result<void> run_nodes(std::size_t entry, std::span<const StepRow> rows, const std::function<Result<void>(std::size_t)>& after) override;
   Result<std::vector<std::byte>> read(std::size_t entry, const plan::RefT& ref) override;
   Result<std::vector<std::vector<double>>> time_kernels(std::size_t entry, std::span<const StepRow> rows, int samples) override;
-  std::string how_kernels_are_timed() const override;
+  KernelTiming how_kernels_are_timed() const override;
   Result<std::vector<double>> time_step(std::size_t entry, std::span<const StepRow> rows, int samples) override;
   Result<std::vector<NodeSpan>> trace_step(std::size_t entry, std::span<const StepRow> rows) override;
   Result<ReadRate> read_rate() override;
@@ -414,9 +414,10 @@ Result<std::vector<std::vector<double>>> DeviceImpl::time_kernels(std::size_t en
   return out;
 }
 
-std::string DeviceImpl::how_kernels_are_timed() const {
-  return fmt::format("between two events, 64 or more calls in a row in one graph with {} edges, the layers' weights in turn",
-                     options_.plain_edges ? "plain" : "a step's");
+KernelTiming DeviceImpl::how_kernels_are_timed() const {
+  return {fmt::format("between two events, 64 or more calls in a row in one graph with {} edges, the layers' weights in turn",
+                      options_.plain_edges ? "plain" : "a step's"),
+          false};
 }
 
 Result<std::vector<double>> DeviceImpl::time_step(std::size_t entry, std::span<const StepRow> rows, int samples) {
