@@ -58,8 +58,7 @@ HWY_INLINE void store_sums(const Float* sums, float* out) {
     const Float a = hn::Add(hn::InterleaveLower(d, sums[0], sums[1]), hn::InterleaveUpper(d, sums[0], sums[1]));
     const Float b = hn::Add(hn::InterleaveLower(d, sums[2], sums[3]), hn::InterleaveUpper(d, sums[2], sums[3]));
     const auto a64 = hn::BitCast(d64, a), b64 = hn::BitCast(d64, b);
-    const Float four =
-        hn::Add(hn::BitCast(d, hn::InterleaveLower(d64, a64, b64)), hn::BitCast(d, hn::InterleaveUpper(d64, a64, b64)));
+    const Float four = hn::Add(hn::BitCast(d, hn::InterleaveLower(d64, a64, b64)), hn::BitCast(d, hn::InterleaveUpper(d64, a64, b64)));
     alignas(64) float blocks[lanes];
     hn::Store(four, d, blocks);
     for (int h = 0; h < 4; ++h) {

@@ -109,11 +109,12 @@ class CpuDevice : public Device {
       positions = std::max(positions, std::int64_t(rows[r].position) + 1);
     }
     ropes_.grow(std::min(capacity_.context, (positions + 255) / 256 * 256));
+    if (++step_ == 0) step_ = 1;
     pool_.run([&](int member) {
       for (const Node& node : entry.nodes) {
         if (node.wait) pool_.barrier();
         node.kernel->run({pool_, member, pool_.size(), used, scratch_.data() + scratch_bytes_ * std::size_t(member),
-                          shared_.data() + node.shared_offset});
+                          shared_.data() + node.shared_offset, step_});
       }
     });
     return {};
@@ -213,6 +214,7 @@ class CpuDevice : public Device {
   RopeTables ropes_;
   Region arena_, scratch_, shared_;
   std::size_t scratch_bytes_ = 0;  // of a member
+  std::uint32_t step_ = 0;
   std::vector<Region> states_;
   std::vector<Entry> entries_;
 };
