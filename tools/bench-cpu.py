@@ -81,7 +81,7 @@ def llama_rates(python, model, threads, tests):
     done = subprocess.run([python, "-c", LLAMA, model, str(threads), json.dumps(tests)], capture_output=True, text=True)
     lines = [line for line in done.stdout.splitlines() if line.startswith("RATES ")]
     if done.returncode or not lines:
-        sys.exit(f"llama.cpp: {done.stderr.strip()[-2000:]}")
+        sys.exit(f"llama.cpp: exit status {done.returncode} {done.stderr.strip()[-2000:]}")
     return json.loads(lines[0][6:])
 
 

@@ -48,29 +48,35 @@ HWY_INLINE void prefetch_row(const Element* row, std::int64_t n) {
   for (std::int64_t i = 0; i < n; i += std::int64_t(64 / sizeof(Element))) hwy::Prefetch(row + i);
 }
 
-/// Lane h: the sum of vector h.
+/// out[h]: the sum of vector h. Writes whole fours.
 template <int heads>
 HWY_INLINE void store_sums(const Float* sums, float* out) {
+#if HWY_TARGET == HWY_SCALAR
+  for (int h = 0; h < heads; ++h) out[h] = hn::GetLane(sums[h]);
+#else
   const Floats d;
-#if HWY_TARGET != HWY_SCALAR
-  if constexpr (heads == 4) {  // within blocks of four lanes all at once, then across the blocks
-    const hn::Repartition<std::uint64_t, Floats> d64;
-    const Float a = hn::Add(hn::InterleaveLower(d, sums[0], sums[1]), hn::InterleaveUpper(d, sums[0], sums[1]));
-    const Float b = hn::Add(hn::InterleaveLower(d, sums[2], sums[3]), hn::InterleaveUpper(d, sums[2], sums[3]));
-    const auto a64 = hn::BitCast(d64, a), b64 = hn::BitCast(d64, b);
-    const Float four =
-        hn::Add(hn::BitCast(d, hn::InterleaveLower(d64, a64, b64)), hn::BitCast(d, hn::InterleaveUpper(d64, a64, b64)));
-    alignas(64) float blocks[lanes];
-    hn::Store(four, d, blocks);
-    for (int h = 0; h < 4; ++h) {
-      out[h] = blocks[h];
-      for (std::int64_t block = 4; block < lanes; block += 4) out[h] += blocks[block + h];
+  const hn::Repartition<std::uint64_t, Floats> d64;
+  HEDDLE_UNROLL
+  for (int h = 0; h < heads; h += 4) {  // within blocks of four lanes, then across the blocks
+    const Float a = sums[h], b = sums[std::min(h + 1, heads - 1)], c = sums[std::min(h + 2, heads - 1)],
+                e = sums[std::min(h + 3, heads - 1)];
+    const auto ab = hn::BitCast(d64, hn::Add(hn::InterleaveLower(d, a, b), hn::InterleaveUpper(d, a, b)));
+    const auto ce = hn::BitCast(d64, hn::Add(hn::InterleaveLower(d, c, e), hn::InterleaveUpper(d, c, e)));
+    const Float four = hn::Add(hn::BitCast(d, hn::InterleaveLower(d64, ab, ce)), hn::BitCast(d, hn::InterleaveUpper(d64, ab, ce)));
+    if constexpr (lanes == 4) {
+      hn::StoreU(four, d, out + h);
+    } else {
+      const hn::Half<Floats> half;
+      const auto eight = hn::Add(hn::LowerHalf(half, four), hn::UpperHalf(half, four));
+      if constexpr (lanes == 8) {
+        hn::StoreU(eight, half, out + h);
+      } else {
+        const hn::Half<decltype(half)> quarter;
+        hn::StoreU(hn::Add(hn::LowerHalf(quarter, eight), hn::UpperHalf(quarter, eight)), quarter, out + h);
+      }
     }
-    return;
   }
 #endif
-  HEDDLE_UNROLL
-  for (int h = 0; h < heads; ++h) out[h] = hn::GetLane(hn::SumOfLanes(d, sums[h]));
 }
 
 /// out[h * attention_pass + p] = queries[h] . keys[p], for `heads` heads.
@@ -89,7 +95,7 @@ void score_heads(const float* HWY_RESTRICT queries, const typename Plain::Elemen
       HEDDLE_UNROLL
       for (int h = 0; h < heads; ++h) sums[h] = hn::MulAdd(k, hn::LoadU(Floats(), queries + h * n + i), sums[h]);
     }
-    float scores[heads];
+    float scores[(heads + 3) / 4 * 4];
     store_sums<heads>(sums, scores);
     for (; i < n; ++i)
       for (int h = 0; h < heads; ++h) scores[h] += Plain::load_one(key + i) * queries[h * n + i];
@@ -128,7 +134,7 @@ HWY_INLINE void add_values(const float* HWY_RESTRICT weights, const typename Pla
 template <class Plain, int heads>
 void add_values_of_heads(const float* HWY_RESTRICT weights, const typename Plain::Element* HWY_RESTRICT values, std::int64_t n,
                          std::int64_t count, const PartialSum* sums) {
-  constexpr int most = many_registers ? 4 : 2;
+  constexpr int most = !many_registers ? 1 : heads <= 4 ? 4 : 2;  // as many sums as there are registers for
   std::int64_t i = 0;
   for (; i + most * lanes <= n; i += most * lanes) add_values<Plain, heads, most>(weights, values, n, i, count, sums);
   for (; i + lanes <= n; i += lanes) add_values<Plain, heads, 1>(weights, values, n, i, count, sums);
@@ -141,10 +147,20 @@ void add_values_of_heads(const float* HWY_RESTRICT weights, const typename Plain
   }
 }
 
-void scale_scores(float* scores, std::int64_t count, float scale, float softcap) {
-  for (std::int64_t p = 0; p < count; ++p) scores[p] *= scale;
+/// Scores times the scale, capped; returns the largest. The row has room for whole vectors.
+float scale_scores(float* scores, std::int64_t count, float scale, float softcap) {
+  const Floats d;
   if (softcap > 0)
-    for (std::int64_t p = 0; p < count; ++p) scores[p] = softcap * std::tanh(scores[p] / softcap);
+    for (std::int64_t p = 0; p < count; ++p) scores[p] = softcap * std::tanh(scores[p] * scale / softcap);
+  const Float factor = hn::Set(d, softcap > 0 ? 1 : scale);
+  std::fill(scores + count, scores + (count + 15) / 16 * 16, scores[count - 1]);
+  Float largest = hn::Set(d, -INFINITY);
+  for (std::int64_t p = 0; p < count; p += lanes) {
+    const Float score = hn::Mul(hn::LoadU(d, scores + p), factor);
+    largest = hn::Max(score, largest);
+    hn::StoreU(score, d, scores + p);
+  }
+  return hn::GetLane(hn::MaxOfLanes(d, largest));
 }
 
 /// scores[0..count) become exp(score - largest); returns their sum.
@@ -168,18 +184,38 @@ void run_pass(const AttentionPass& pass, float* scores, PartialSum* sums) {
   const std::int64_t heads = pass.heads, n = pass.head_dim, count = pass.end - pass.begin;
   const auto* const keys = reinterpret_cast<const Element*>(pass.keys) + pass.begin * n;
   const auto* const values = reinterpret_cast<const Element*>(pass.values) + pass.begin * n;
-  const auto by_heads = [&](const auto& run) HWY_ATTR {  // run.operator()<heads>(first head)
-    std::int64_t h = 0;
-    for (; h + 4 <= heads; h += 4) run.template operator()<4>(h);
-    for (; h + 2 <= heads; h += 2) run.template operator()<2>(h);
-    for (; h < heads; ++h) run.template operator()<1>(h);
+  const auto by_heads = [&](const auto& run) HWY_ATTR {  // run.operator()<heads>(first head): every row is read once for up to 8
+    for (std::int64_t h = 0; h < heads; h += 8) switch (std::min<std::int64_t>(heads - h, 8)) {
+        case 1:
+          run.template operator()<1>(h);
+          break;
+        case 2:
+          run.template operator()<2>(h);
+          break;
+        case 3:
+          run.template operator()<3>(h);
+          break;
+        case 4:
+          run.template operator()<4>(h);
+          break;
+        case 5:
+          run.template operator()<5>(h);
+          break;
+        case 6:
+          run.template operator()<6>(h);
+          break;
+        case 7:
+          run.template operator()<7>(h);
+          break;
+        default:
+          run.template operator()<8>(h);
+      }
   };
   by_heads([&]<int some>(std::int64_t h)
                HWY_ATTR { score_heads<Plain, some>(pass.queries + h * n, keys, n, count, scores + h * attention_pass); });
   for (std::int64_t h = 0; h < heads; ++h) {
     float* const row = scores + h * attention_pass;
-    scale_scores(row, count, pass.scale, pass.softcap);
-    sums[h].largest = *std::max_element(row, row + count);
+    sums[h].largest = scale_scores(row, count, pass.scale, pass.softcap);
     sums[h].weight = exponentials(row, count, sums[h].largest);
   }
   by_heads([&]<int some>(std::int64_t h)

@@ -32,7 +32,7 @@ void run_attention_pass(const AttentionPass& pass, float* scratch, PartialSum* s
 /// Several rows of a step times the query heads of one key head, at most attention_lanes together: one vector lane each.
 inline constexpr std::int64_t attention_lanes = 32;
 struct AttentionTile {
-  const float* queries[attention_lanes];          // [head_dim] each
+  const float* queries[attention_lanes];            // [head_dim] each
   alignas(64) std::int32_t begin[attention_lanes];  // of the positions that a lane attends to
   alignas(64) std::int32_t end[attention_lanes];    // above begin
   std::int64_t lanes;

@@ -113,7 +113,8 @@ void softmax_block(const AttentionTile& tile, std::int64_t first, std::int64_t c
     }
     hn::Store(most, d, largest + lane);
     hn::Store(total, d, weight + lane);
-    for (std::int64_t i = 0; i < tile.head_dim; ++i) hn::Store(hn::Mul(hn::Load(d, sums + i * all + lane), scale), d, sums + i * all + lane);
+    for (std::int64_t i = 0; i < tile.head_dim; ++i)
+      hn::Store(hn::Mul(hn::Load(d, sums + i * all + lane), scale), d, sums + i * all + lane);
   }
 }
 
@@ -124,12 +125,12 @@ void run_attention_tile(const AttentionTile& given, float* scratch, float* out) 
     tile.queries[lane] = tile.queries[0];
     tile.begin[lane] = tile.begin[0], tile.end[lane] = tile.end[0];
   }
-  float* const queries = scratch;            // [n, all], times the scale
-  float* const sums = queries + n * all;     // [n, all]
-  float* const scores = sums + n * all;      // [block, all]
+  float* const queries = scratch;         // [n, all], times the scale
+  float* const sums = queries + n * all;  // [n, all]
+  float* const scores = sums + n * all;   // [block, all]
   float* const largest = scores + block * all;
   float* const weight = largest + all;
-  float* const converted = weight + all;     // [block, n]
+  float* const converted = weight + all;  // [block, n]
   for (std::int64_t i = 0; i < n; ++i)
     for (std::int64_t lane = 0; lane < all; ++lane) queries[i * all + lane] = tile.queries[lane][i] * tile.scale;
   std::fill_n(sums, n * all, 0.0f);
@@ -163,9 +164,7 @@ void run_attention_tile(const AttentionTile& tile, float* scratch, float* out) {
   HWY_DYNAMIC_DISPATCH(run_attention_tile)(tile, scratch, out);
 }
 
-std::int64_t attention_tile_scratch_floats(std::int64_t head_dim) {
-  return attention_lanes * (2 * head_dim + 64 + 2) + 64 * head_dim;
-}
+std::int64_t attention_tile_scratch_floats(std::int64_t head_dim) { return attention_lanes * (2 * head_dim + 64 + 2) + 64 * head_dim; }
 
 }  // namespace heddle::runtime::cpu
 #endif

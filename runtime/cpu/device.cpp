@@ -198,13 +198,14 @@ class CpuDevice : public NodeDevice {
       positions = std::max(positions, std::int64_t(rows[r].position) + 1);
     }
     ropes_.grow(std::min(capacity_.context, (positions + 255) / 256 * 256));
+    if (++step_ == 0) step_ = 1;
     return used;
   }
 
   /// The share of team member `member` in a node.
   void run_node(const Node& node, int member, std::int64_t used) {
     node.kernel->run({pool_, member, pool_.size(), used, scratch_.data() + scratch_bytes_ * std::size_t(member),
-                      shared_.data() + node.shared_offset});
+                      shared_.data() + node.shared_offset, step_});
   }
 
   std::size_t bytes_of_ref(std::size_t index, const plan::RefT& ref) const {
@@ -310,6 +311,7 @@ class CpuDevice : public NodeDevice {
   RopeTables ropes_;
   Region arena_, scratch_, shared_;
   std::size_t scratch_bytes_ = 0;  // of a member
+  std::uint32_t step_ = 0;
   std::vector<Region> states_;
   std::vector<Entry> entries_;
 };

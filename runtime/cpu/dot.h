@@ -11,7 +11,7 @@ namespace heddle::runtime::cpu {
 struct alignas(64) Q8Group {
   std::int8_t q[256];
   float d[8];
-  float s[8];  // d * (sum of 32 q), before rounding
+  float s[8];                    // d * (sum of 32 q), before rounding
   std::int32_t n32[8], n16[16];  // minus the sums of 32 q, of 16 q
 };
 inline std::int64_t q8_groups(std::int64_t k) { return (k + 255) / 256; }
@@ -21,8 +21,8 @@ inline std::int64_t q8_rows(std::int64_t rows) { return rows < 4 ? rows : (rows 
 void unpack_q8_1(const std::byte* row, std::int64_t k, Q8Group* out, std::int64_t stride);
 
 /// out[r * out_stride + c] = sum over k of weight row c times activation row r, for c < 16 * panels, r < rows. Weights in panels
-/// (runtime/plan/panels.h); group g of activation row r is x[g * x_stride + r], with x_stride at least q8_rows(rows). A result depends on its
-/// two rows only.
+/// (runtime/plan/panels.h); group g of activation row r is x[g * x_stride + r], with x_stride at least q8_rows(rows). A result depends on
+/// its two rows only.
 void dot_panels(DType weight, const std::byte* w, std::int64_t panels, std::int64_t k, const Q8Group* x, std::int64_t x_stride,
                 std::int64_t rows, float* out, std::int64_t out_stride);
 

@@ -54,34 +54,55 @@ struct PlainBF16 {
   }
 };
 
-template <class Plain, int rows>
-HWY_INLINE void dot_plain(const std::byte* HWY_RESTRICT weight, std::int64_t k, const float* HWY_RESTRICT x, std::int64_t x_stride,
-                          float* out, std::int64_t out_stride) {
+/// `columns` weight rows with `rows` activation rows. The sum of a pair of rows is made the same way whatever `columns` is: in two parts
+/// where a few rows leave additions waiting for one another, else in one.
+template <class Plain, int columns, int rows>
+HWY_INLINE void dot_plain(const std::byte* HWY_RESTRICT weight, std::int64_t row_bytes, std::int64_t k, const float* HWY_RESTRICT x,
+                          std::int64_t x_stride, float* out, std::int64_t out_stride) {
   using Element = typename Plain::Element;
-  const auto* w = reinterpret_cast<const Element*>(weight);
-  Sums<rows> sums;
+  constexpr int chains = rows >= 4 ? 1 : 2;
+  const auto element = [&](int c, std::int64_t i) { return reinterpret_cast<const Element*>(weight + c * row_bytes) + i; };
+  Float sums[chains][columns][rows];
+  HEDDLE_UNROLL
+  for (int chain = 0; chain < chains; ++chain) HEDDLE_UNROLL
+  for (int c = 0; c < columns; ++c) HEDDLE_UNROLL
+  for (int r = 0; r < rows; ++r) sums[chain][c][r] = hn::Zero(Floats());
   std::int64_t i = 0;
-  for (; i + 2 * float_lanes <= k; i += 2 * float_lanes) {
-    if constexpr (rows == 1) prefetch_ahead(reinterpret_cast<const std::byte*>(w + i), 2 * float_lanes * sizeof(Element));
-    const Float w0 = Plain::load(w + i), w1 = Plain::load(w + i + float_lanes);
+  for (; i + chains * float_lanes <= k; i += chains * float_lanes) {
+    if constexpr (rows == 1) prefetch_ahead(reinterpret_cast<const std::byte*>(element(0, i)), chains * float_lanes * sizeof(Element));
     HEDDLE_UNROLL
-    for (int r = 0; r < rows; ++r) {
-      sums.even[r] = hn::MulAdd(w0, hn::LoadU(Floats(), x + r * x_stride + i), sums.even[r]);
-      sums.odd[r] = hn::MulAdd(w1, hn::LoadU(Floats(), x + r * x_stride + i + float_lanes), sums.odd[r]);
+    for (int chain = 0; chain < chains; ++chain) {
+      const std::int64_t at = i + chain * float_lanes;
+      Float w[columns];
+      HEDDLE_UNROLL
+      for (int c = 0; c < columns; ++c) w[c] = Plain::load(element(c, at));
+      HEDDLE_UNROLL
+      for (int r = 0; r < rows; ++r) {
+        const Float v = hn::LoadU(Floats(), x + r * x_stride + at);
+        HEDDLE_UNROLL
+        for (int c = 0; c < columns; ++c) sums[chain][c][r] = hn::MulAdd(w[c], v, sums[chain][c][r]);
+      }
     }
   }
   for (; i < k; i += float_lanes) {  // at most two vectors, the last one padded with zeros
     const std::int64_t count = std::min(k - i, float_lanes);
-    Element padded_w[float_lanes] = {};
-    std::memcpy(padded_w, w + i, std::size_t(count) * sizeof(Element));
     HEDDLE_UNROLL
-    for (int r = 0; r < rows; ++r) {
-      float padded_x[float_lanes] = {};
-      std::memcpy(padded_x, x + r * x_stride + i, std::size_t(count) * sizeof(float));
-      sums.even[r] = hn::MulAdd(Plain::load(padded_w), hn::LoadU(Floats(), padded_x), sums.even[r]);
+    for (int c = 0; c < columns; ++c) {
+      Element padded_w[float_lanes] = {};
+      std::memcpy(padded_w, element(c, i), std::size_t(count) * sizeof(Element));
+      HEDDLE_UNROLL
+      for (int r = 0; r < rows; ++r) {
+        float padded_x[float_lanes] = {};
+        std::memcpy(padded_x, x + r * x_stride + i, std::size_t(count) * sizeof(float));
+        sums[0][c][r] = hn::MulAdd(Plain::load(padded_w), hn::LoadU(Floats(), padded_x), sums[0][c][r]);
+      }
     }
   }
-  sums.store(out, out_stride);
+  HEDDLE_UNROLL
+  for (int c = 0; c < columns; ++c) HEDDLE_UNROLL
+  for (int r = 0; r < rows; ++r)
+    out[r * out_stride + c] =
+        hn::GetLane(hn::SumOfLanes(Floats(), chains == 1 ? sums[0][c][r] : hn::Add(sums[0][c][r], sums[chains - 1][c][r])));
 }
 
 #if HWY_TARGET != HWY_SCALAR
@@ -150,8 +171,22 @@ void dot_f32(DType weight, const std::byte* w, std::int64_t columns, std::int64_
     block.template operator()<1>();
   };
   const auto plain = [&](auto type) HWY_ATTR {
-    each_row([&]<int size>(const std::byte* from, const float* at, float* to)
-                 HWY_ATTR { dot_plain<decltype(type), size>(from, k, at, x_stride, to, out_stride); });
+    std::int64_t r = 0;
+    const auto block = [&]<int size>() HWY_ATTR {
+      constexpr int together = size < 4 ? 1 : HWY_TARGET == HWY_AVX3_DL || HWY_TARGET == HWY_AVX3 ? 4 : 2;  // as registers allow
+      for (; r + size <= rows; r += size) {
+        std::int64_t c = 0;
+        for (; c + together <= columns; c += together)
+          dot_plain<decltype(type), together, size>(w + c * row_bytes, row_bytes, k, x + r * x_stride, x_stride, out + r * out_stride + c,
+                                                    out_stride);
+        for (; c < columns; ++c)
+          dot_plain<decltype(type), 1, size>(w + c * row_bytes, row_bytes, k, x + r * x_stride, x_stride, out + r * out_stride + c,
+                                             out_stride);
+      }
+    };
+    block.template operator()<4>();
+    block.template operator()<2>();
+    block.template operator()<1>();
   };
   if (weight == DType::f32) return plain(PlainF32());
   if (weight == DType::f16) return plain(PlainF16());

@@ -5,11 +5,13 @@
 //      (a weight is read from memory once), then the epilogue row by row.
 // Weights in panels are multiplied with integers where the activation is q8_1; everything else with floats.
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <numeric>
 
 #include "runtime/cpu/dot.h"
 #include "runtime/cpu/program.h"
+#include "runtime/cpu/work_ranges.h"
 #include "runtime/plan/panels.h"
 
 namespace heddle::runtime::cpu {
@@ -24,6 +26,8 @@ std::vector<unsigned> row_scalars_of(const plan::KernelSpecT& spec) {
         numbers.push_back(input->index);
   return numbers;
 }
+
+constexpr std::size_t most_segments = 16;  // of a part
 
 class Gemm : public Kernel {
  public:
@@ -46,8 +50,8 @@ class Gemm : public Kernel {
     const Share share = alone ? Share{0, 1} : share_of(team.rows, team.member, team.size);
     for (std::int64_t row = share.begin; row < share.end; ++row) prepare_row(row, rows, team);
     if (!alone) team.pool.barrier();
-    const Share items{starts_[std::size_t(team.member)], starts_[std::size_t(team.member) + 1]};
-    for (std::int64_t i = items.begin; i < items.end; ++i) compute(items_[std::size_t(i)], rows, team);
+    work_.begin(team.member, team.step);
+    for (std::int64_t i; (i = work_.take(team.member, team.step)) >= 0;) compute(items_[std::size_t(i)], rows, team);
   }
 
  private:
@@ -85,10 +89,11 @@ class Gemm : public Kernel {
 
   void add_part(const plan::PartT& part, const Binding& binding) {
     // Enough items to share out evenly, large enough that programs cost little beside the products.
-    const std::int64_t wanted = std::clamp<std::int64_t>(part.n / 64, 16, 128);
+    const std::int64_t wanted = std::max(std::clamp<std::int64_t>(part.n / 64, 16, 128), part.n / (WorkRanges::most_items / 16));
     const bool panels = std::ranges::any_of(part.segments, [&](const auto& segment) { return binding.args[segment->weight].panels; });
     const std::int64_t granule = panels ? std::lcm(part.granule, plan::panel_rows) : part.granule;
     const std::int64_t columns = std::min(part.n, (wanted + granule - 1) / granule * granule);
+    HEDDLE_CHECK(part.segments.size() <= most_segments, "{} products in a part", part.segments.size());
     Part out{{}, Program(*part.epilogue, part.n, columns, binding, {}, row_scalars_), columns};
     for (const auto& segment : part.segments) {
       const Argument& weight = binding.args[segment->weight];
@@ -143,6 +148,12 @@ class Gemm : public Kernel {
       const std::int64_t until = cost.back() / threads * member + cost.back() % threads * member / threads;
       starts_.push_back(std::ranges::lower_bound(cost, until) - cost.begin());
     }
+    work_ = WorkRanges(starts_);
+  }
+
+  const std::byte* weights_of(const Segment& segment, const Item& item) const {
+    if (segment.panels) return segment.data + item.column / plan::panel_rows * plan::panel_bytes(segment.dtype, k_);
+    return segment.data + item.column * segment.row_bytes;
   }
 
   void prepare_row(std::int64_t row, const Rows& rows, const Team& team) const {
@@ -161,14 +172,10 @@ class Gemm : public Kernel {
 
   void multiply(const Segment& segment, const Item& item, const Rows& rows, const Team& team, float* out) const {
     const std::int64_t stride = padded(item.columns);
-    if (segment.integer) {
-      const std::byte* const weights = segment.data + item.column / plan::panel_rows * plan::panel_bytes(segment.dtype, k_);
+    const std::byte* const weights = weights_of(segment, item);
+    if (segment.integer)
       return dot_panels(segment.dtype, weights, stride / plan::panel_rows, k_, rows.integers, q8_rows(team.rows), team.rows, out, stride);
-    }
-    if (!segment.panels) {
-      const std::byte* const weights = segment.data + item.column * segment.row_bytes;
-      return dot_f32(segment.dtype, weights, item.columns, k_, rows.floats, k_, team.rows, out, stride);
-    }
+    if (!segment.panels) return dot_f32(segment.dtype, weights, item.columns, k_, rows.floats, k_, team.rows, out, stride);
     // Panels with an activation they were not made for: slow and right.
     for (std::int64_t c = 0; c < item.columns; ++c) {
       plan::row_from_panels(segment.dtype, segment.data, item.column + c, k_, team.scratch + blocks_);
@@ -182,11 +189,12 @@ class Gemm : public Kernel {
     const std::int64_t stride = padded(item.columns), per_segment = team.rows * stride;
     for (std::size_t s = 0; s < part.segments.size(); ++s)
       multiply(part.segments[s], item, rows, team, accumulators + std::int64_t(s) * per_segment);
-    std::vector<const float*> loops(part.segments.size());
+    std::array<const float*, most_segments> loops;
     for (std::int64_t row = 0; row < team.rows; ++row) {
-      for (std::size_t s = 0; s < loops.size(); ++s) loops[s] = accumulators + std::int64_t(s) * per_segment + row * stride;
+      for (std::size_t s = 0; s < part.segments.size(); ++s) loops[s] = accumulators + std::int64_t(s) * per_segment + row * stride;
       const float* const row_scalars = rows.row_scalars + std::size_t(row) * row_scalars_.size();
-      part.epilogue.run({row, item.column, item.columns, loops, row_scalars}, team.scratch + program_);
+      part.epilogue.run({row, item.column, item.columns, std::span(loops).first(part.segments.size()), row_scalars},
+                        team.scratch + program_);
     }
   }
 
@@ -198,6 +206,7 @@ class Gemm : public Kernel {
   std::vector<Part> parts_;
   std::vector<Item> items_;
   std::vector<std::int64_t> starts_;  // of every member's items, and the end
+  WorkRanges work_;
   bool wants_integers_ = false, wants_floats_ = false;
   const float* floats_in_place_ = nullptr;
   std::size_t row_blocks_ = 0;                               // bytes of a row taken out of panels

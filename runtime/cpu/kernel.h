@@ -42,9 +42,10 @@ struct Team {
   ThreadPool& pool;
   int member;
   int size;
-  std::int64_t rows;   // rows of this step that are computed; the rest is idle
-  std::byte* scratch;  // of this member alone, aligned to 64 bytes
-  std::byte* shared;   // of the team
+  std::int64_t rows;       // rows of this step that are computed; the rest is idle
+  std::byte* scratch;      // of this member alone, aligned to 64 bytes
+  std::byte* shared;       // of the team
+  std::uint32_t step = 1;  // a number that the kernel's next run does not have; never 0
 };
 
 class Kernel {

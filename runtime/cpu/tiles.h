@@ -33,8 +33,8 @@ class Session {
   Session& operator=(const Session&) = delete;
 };
 
-/// out[16][16] = activations (16 rows of signed bytes, `stride` bytes apart) times weights (rows of 16 words of 4 signed bytes). `set`: which
-/// of two sets of registers.
+/// out[16][16] = activations (16 rows of signed bytes, `stride` bytes apart) times weights (rows of 16 words of 4 signed bytes). `set`:
+/// which of two sets of registers.
 template <int set>
 inline void multiply(const std::int8_t* activations, std::int64_t stride, const std::uint8_t* weights, std::int32_t* out) {
   const std::int64_t line = 64;

@@ -11,6 +11,7 @@
 #include "ir/base/thread_pool.h"
 #include "kernel_case.h"
 #include "runtime/cpu/memory.h"
+#include "runtime/plan/panels.h"
 #include "runtime/plan/plan_file.h"
 #include "tests/support/paths.h"
 #include "tests/support/tiny_plan.h"
@@ -117,6 +118,7 @@ class CpuDevice : public ::testing::Test {
     std::ofstream out(plan->files[0]->path, std::ios::binary);
     out.write(reinterpret_cast<const char*>(file.data()), std::streamsize(file.size()));
   }
+  void expect_reference_on_every_thread_count();
   std::string load_error(Device& device, Capacity capacity = {1, 16}) {
     auto loaded = device.load(plan, capacity, {});
     return loaded.ok() ? "" : loaded.error().message();
@@ -135,7 +137,7 @@ struct StepOf {
 const std::vector<StepOf> steps = {{2, {{7, 0, 0}, {8, 1, 0}, {}, {9, 0, 1}}}, {0, {{11, 0, 2}}},    {1, {{12, 1, 1}, {13, 0, 3}}},
                                    {2, {{40, 1, 2}, {47, 1, 3}, {}, {}}},      {1, {{}, {2, 1, 4}}}, {0, {{0, 1, 5}}}};
 
-TEST_F(CpuDevice, AgreesWithTheReferenceOnEveryThreadCount) {
+void CpuDevice::expect_reference_on_every_thread_count() {
   ASSERT_TRUE(plan::check(*plan).ok()) << plan::check(*plan).error().message();
   std::vector<std::vector<float>> first;
   for (const int threads : {1, 2, 3, 4}) {
@@ -163,6 +165,23 @@ TEST_F(CpuDevice, AgreesWithTheReferenceOnEveryThreadCount) {
     }
     EXPECT_EQ(checked, 5u);
   }
+}
+
+TEST_F(CpuDevice, AgreesWithTheReferenceOnEveryThreadCount) { expect_reference_on_every_thread_count(); }
+
+TEST_F(CpuDevice, AgreesWithTheReferenceWithWeightsInPanels) {
+  std::vector<bool> panels;
+  for (const auto& weight : plan->weights) {
+    panels.push_back(weight->shape.size() == 2 && plan::has_panels(*dtype_named(weight->dtype)));
+    if (panels.back()) weight->layout = "panels";
+  }
+  EXPECT_GE(std::ranges::count(panels, true), 4);
+  for (const auto& entry : plan->entries)
+    for (const auto& node : entry->nodes)
+      for (std::size_t i = 0; i < node->args.size(); ++i)
+        if (node->args[i]->where == plan::Where::weight && panels[node->args[i]->index])
+          plan->kernels[node->kernel]->spec->args[i]->layout = "panels";
+  expect_reference_on_every_thread_count();
 }
 
 TEST_F(CpuDevice, MissingEdgesDoNotLetNodesOverlap) {

@@ -118,7 +118,8 @@ double peak_read() {
 }
 
 double peak_products() {
-  static const double rate = runtime::cpu::tiles::usable() ? measure_tiles() : best_rate([] { return HWY_DYNAMIC_DISPATCH(multiply)(1 << 20); });
+  static const double rate =
+      runtime::cpu::tiles::usable() ? measure_tiles() : best_rate([] { return HWY_DYNAMIC_DISPATCH(multiply)(1 << 20); });
   return rate;
 }
 

@@ -56,6 +56,16 @@ TEST_F(Commands, OneSharedQuantizePerNormAndFiveKernelsALayer) {
   EXPECT_EQ(count(" = quantize "), 4 * 4 + 1);  // a layer: for Q, K, V; for the output; for gate, up; for down. And the head's
 }
 
+TEST_F(Commands, LogitsDoNotDependOnTheNumberOfThreads) {
+  std::string ids = "1";
+  for (int i = 2; i < 180; ++i) ids += "," + std::to_string(i * 7);  // a wide step, narrow ones, and the last token's own
+  std::vector<std::string> found;
+  for (const char* threads : {"1", "2", "3", "4"})
+    found.push_back(good({"logits", bundled_model(), "--target", "cpu", "--ids", ids, "--json", "-t", threads}));
+  for (const std::string& logits : found) EXPECT_EQ(logits, found[0]);
+  EXPECT_EQ(json::parse(found[0])["logits"].size(), 2048u);
+}
+
 TEST_F(Commands, TheFusedPlanAndTheUnfusedOneGiveTheSameLogits) {
   auto logits = [&](std::vector<std::string> more) {
     std::vector<std::string> arguments = {"logits", bundled_model(), "--ids", "46,77,346,788,258", "--json", "--reference"};

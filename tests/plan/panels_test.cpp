@@ -114,9 +114,8 @@ TEST_P(Panels, RangesFromSeveralThreadsEqualTheWhole) {
   to_panels(GetParam(), in.data(), 0, rows, columns, wanted.data());
   std::vector<std::thread> threads;
   for (const auto& [begin, end] : {std::pair<std::int64_t, std::int64_t>{0, 5}, {5, 30}, {30, 30}, {30, 45}})
-    threads.emplace_back([&, begin = begin, end = end] {
-      to_panels(GetParam(), in.data() + begin * row_bytes, begin, end - begin, columns, out.data());
-    });
+    threads.emplace_back(
+        [&, begin = begin, end = end] { to_panels(GetParam(), in.data() + begin * row_bytes, begin, end - begin, columns, out.data()); });
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(out, wanted);
 }
