@@ -90,21 +90,23 @@ INLINE Block unpack_q4_0(const P_q4_0& p, int) {
 }
 )";
 
-/// $together lanes copy their blocks in common, neighbouring lanes neighbouring 16 bytes: a lane that copied both halves of its own block
-/// would ask for every sector twice. In a stage first and last halves lie apart, the last ones shifted by four lanes, so that neither the
-/// copies nor the reads of eight lanes meet in a bank.
+/// $together lanes copy their blocks in common, neighbouring lanes neighbouring 16 bytes: where the halves of a sector of 32 bytes are copied
+/// apart, or to places apart, the sector is asked for twice. Of every eight lanes four read their last half first, so that they do not meet
+/// in a bank.
 constexpr std::string_view q8_0_text = R"(
 struct P_q8_0 { int4 q, r; u32 d; };
 INLINE void copy_q8_0(char* to, int lane, const char* p0, const char* p1, u32 b) {
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
-    const int chunk = lane % $together + i * $together, of = lane - lane % $together + chunk / 2;
-    copy16(to + (chunk % 2 ? 512 + 16 * (of ^ 4) : 16 * of), p0 + 32ll * (b - lane % $together) + 16 * chunk);
+    const int chunk = lane % $together + i * $together;
+    copy16(to + 32 * (lane - lane % $together) + 16 * chunk, p0 + 32ll * (b - lane % $together) + 16 * chunk);
   }
   $factors
 }
 INLINE P_q8_0 get_q8_0(const char* from, int lane) {
-  return {*(const int4*)(from + 16 * lane), *(const int4*)(from + 512 + 16 * (lane ^ 4)), *(const u16*)(from + 1024 + 2 * lane)};
+  const bool turned = lane & 4;
+  const int4 x = *(const int4*)(from + 32 * lane + (turned ? 16 : 0)), y = *(const int4*)(from + 32 * lane + (turned ? 0 : 16));
+  return {turned ? y : x, turned ? x : y, *(const u16*)(from + 1024 + 2 * lane)};
 }
 INLINE P_q8_0 load_q8_0(const char* p0, const char* p1, u32 b) {
   return {__ldg((const int4*)p0 + 2ll * b), __ldg((const int4*)p0 + 2ll * b + 1), __ldg((const u16*)p1 + b)};

@@ -1,6 +1,7 @@
-// One token for each row from its logits, by runtime/sampling.h's definition: one block for each row. Tokens are compared by one number,
-// the logit's order above and the complement of the id below, so that larger is better and no two are equal. With top_k up to 512 the best
-// are gathered and put in order in shared memory; otherwise the cuts are found by bisection over that number.
+// One token for each row from its logits, by runtime/sampling.h's definition. Tokens are compared by one number, the logit's order above and
+// the complement of the id below, so that larger is better and no two are equal. Some blocks for each row look at all logits, each warp at a
+// run of ids; the last of them to finish draws. With top_k up to 512 it gathers the best, out of the runs whose best one is good enough, and
+// puts them in order in shared memory; otherwise the cuts are found by bisection over that number.
 #include "codegen/cuda/sample.h"
 
 #include "codegen/cuda/emit.h"
@@ -181,31 +182,56 @@ struct Row {
 )";
 
 constexpr std::string_view body = R"(
-const int row = blockIdx.x, t = threadIdx.x;
+const int row = blockIdx.y, t = threadIdx.x;
 __shared__ u64 at[32], sums[32], list[LIST], weights[MOST_LISTED];
 __shared__ int listed, drawn;
 wait();
 trigger();
 if (__ldcg(a$slots + row) < 0) return;
+const float* const given = (const float*)a$logits + (long long)row * V;
+u64* const bests = (u64*)(scratch + COUNTERS) + (long long)row * LIST;  // of the runs
+int* const bads = (int*)(scratch + COUNTERS + ROWS * LIST * 8) + row * BLOCKS;
+float* const changed = (float*)(scratch + COUNTERS + ROWS * LIST * 8 + ROWS * BLOCKS * 4) + (long long)row * V;
+
+// each warp of the grid has runs of ids of its own: their best tokens; a logit that is not finite stops the row
+const int lane = t % 32;
+int bad = V;
+u64 best = 0;
+for (int of = 0; of < LIST / (BLOCKS * WARPS); ++of) {
+  const int run = (blockIdx.x * WARPS + t / 32) * (LIST / (BLOCKS * WARPS)) + of;
+  best = 0;
+#pragma unroll 4
+  for (int n = lane; n < RUN; n += 32) {
+    const int i = run * RUN + n;
+    if (i >= V) break;
+    const float x = __ldcg(given + i);
+    if ((__float_as_uint(x) & 0x7f800000) == 0x7f800000 && i < bad) bad = i;
+    best = greater(best, rank_of(x, i));
+  }
+  for (int i = 16; i > 0; i /= 2) best = greater(best, shuffle(best, i));
+  if (lane == 0) bests[run] = best;
+}
+bad = V - (int)best_of_all((u64)(V - bad), at);
+if (t == 0) bads[blockIdx.x] = bad;
+
+// the last block does the rest
+__shared__ bool last;
+__threadfence();
+__syncthreads();
+int* const counter = (int*)scratch + row;
+if (t == 0) last = atomicAdd(counter, 1) == BLOCKS - 1;
+__syncthreads();
+if (!last) return;
+__threadfence();
+if (t == 0) *counter = 0;
 SampleRow* const knobs = control->rows + row;
 const float temperature = knobs->temperature, top_p = knobs->top_p, min_p = knobs->min_p, penalty = knobs->repeat_penalty;
 const int top_k = knobs->top_k, last_n = knobs->repeat_last_n, history_count = knobs->history_count;
 int* const history = control->history + (long long)row * control->history_capacity;
-const float* const given = (const float*)a$logits + (long long)row * V;
-float* const changed = (float*)(scratch) + (long long)row * V;
 const bool penalises = penalty != 1 && last_n != 0;
 const int position = __ldcg(a$positions + row) + 1;
-
-// a logit that is not finite stops the row
-int bad = V;
-u64 best = 0;
-#pragma unroll 4
-for (int i = t; i < V; i += THREADS) {
-  const float x = __ldcg(given + i);
-  if ((__float_as_uint(x) & 0x7f800000) == 0x7f800000 && i < bad) bad = i;
-  if (penalises) changed[i] = x;
-  best = greater(best, rank_of(x, i));
-}
+best = __ldcg(bests + t);
+bad = t < BLOCKS ? __ldcg(bads + t) : V;
 bad = V - (int)best_of_all((u64)(V - bad), at);
 int token = bad, status = 0;
 if (bad < V) {
@@ -213,6 +239,8 @@ if (bad < V) {
   status = bits & 0x007fffff ? 3 : bits >> 31 ? 5 : 4;
 } else {
   if (penalises) {
+    for (int i = t; i < V; i += THREADS) changed[i] = __ldcg(given + i);
+    __syncthreads();
     const int first = last_n > 0 && last_n < history_count ? history_count - last_n : 0;
     for (int i = first + t; i < history_count; i += THREADS) {
       const int id = history[i];
@@ -221,8 +249,15 @@ if (bad < V) {
       changed[id] = y < -largest ? -largest : y > largest ? largest : y;
     }
     __syncthreads();
+    // thread t's run again: its best token may have changed
     best = 0;
-    for (int i = t; i < V; i += THREADS) best = greater(best, rank_of(changed[i], i));
+    for (int warp_run = t / 32 * 32; warp_run < t / 32 * 32 + 32; ++warp_run) {
+      u64 of_run = 0;
+      for (int n = lane; n < RUN; n += 32)
+        if (const int i = warp_run * RUN + n; i < V) of_run = greater(of_run, rank_of(changed[i], i));
+      for (int i = 16; i > 0; i /= 2) of_run = greater(of_run, shuffle(of_run, i));
+      if (warp_run == t) best = of_run;
+    }
   }
   const float* const logits = penalises ? changed : given;
   const u64 mine = best;
@@ -236,7 +271,7 @@ if (bad < V) {
     const double share = top_p > 0 ? top_p : 0, least = min_p > 0 ? (min_p < 1 ? (double)min_p : 1.0) * 1099511627776.0 : 0;
     bool in_list = k <= MOST_LISTED;
     if (in_list) {
-      // At least k tokens are no worse than the k-th of the threads' best ones, and mostly few more.
+      // At least k tokens are no worse than the k-th of the runs' best ones, and they lie in k runs.
       list[t] = mine;
       if (t == 0) listed = 0;
       sort_list(list);
@@ -244,11 +279,16 @@ if (bad < V) {
       __syncthreads();
       list[t] = 0;
       __syncthreads();
-      for (int i = t; i < V; i += THREADS) {
-        const u64 rank = rank_of(logits[i], i);
-        if (rank < bound) continue;
-        const int place = atomicAdd(&listed, 1);
-        if (place < LIST) list[place] = rank;
+      for (int of = 0; of < 32; ++of) {
+        if (!__shfl_sync(~0u, (int)(mine >= bound && mine != 0), of)) continue;
+        for (int n = lane; n < RUN; n += 32) {
+          const int i = (t / 32 * 32 + of) * RUN + n;
+          if (i >= V) break;
+          const u64 rank = rank_of(logits[i], i);
+          if (rank < bound) continue;
+          const int place = atomicAdd(&listed, 1);
+          if (place < LIST) list[place] = rank;
+        }
       }
       __syncthreads();
       in_list = listed <= LIST;
@@ -323,11 +363,16 @@ fence_system();
 
 Emitted emit_sample(const plan::KernelSpecT& spec, const ir::Target& target) {
   const plan::SampleLoopT& loop = *spec.sample;
-  const std::int64_t vocabulary = spec.args[loop.logits]->shape.back();
+  const std::int64_t vocabulary = spec.args[loop.logits]->shape.back(), rows = spec.rows;
+  // As many runs as the list has places; one for each warp of a large vocabulary's blocks.
+  constexpr std::int64_t runs = 1024;
+  const std::int64_t blocks = vocabulary >= 32768 ? runs / 32 : vocabulary >= 8192 ? 8 : 1;
+  const std::int64_t counters = (rows * 4 + 255) / 256 * 256;
   Text out;
   out.put(header_comment(spec));
   out.put(prelude(target));
-  out.line("constexpr int V = {};", vocabulary);
+  out.line("constexpr int V = {}, ROWS = {}, BLOCKS = {}, RUN = {}, COUNTERS = {};", vocabulary, rows, blocks, (vocabulary + runs - 1) / runs,
+           counters);
   out.put(device_functions);
   print_signature(out, spec, 1024, 1, true);
   out.put(body, {{"logits", std::to_string(loop.logits)},
@@ -339,9 +384,9 @@ Emitted emit_sample(const plan::KernelSpecT& spec, const ir::Target& target) {
   CudaText text;
   text.entry = spec.name;
   text.text = out.str();
-  text.grid = {std::uint32_t(spec.rows), 1, 1};
+  text.grid = {std::uint32_t(blocks), std::uint32_t(rows), 1};
   text.block = {1024, 1, 1};
-  text.scratch_bytes = std::uint64_t(spec.rows * vocabulary) * 4;
+  text.scratch_bytes = std::uint64_t(counters + rows * (runs * 8 + blocks * 4 + vocabulary * 4));
   text.programmatic = target.has("programmatic_launch");
   return text;
 }

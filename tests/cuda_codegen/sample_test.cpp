@@ -33,7 +33,7 @@ class Sampler {
     knobs.resize(std::size_t(rows));
     history.assign(std::size_t(rows * capacity), -7);
     ring.resize(std::size_t(rows * ring_capacity));
-    scratch_.resize(std::size_t(rows * vocabulary));
+    scratch_.resize(std::size_t(text->scratch_bytes / sizeof(double)));
   }
   void set(int row, const SamplingOptions& options, const std::vector<std::int32_t>& seen = {}, int remaining = 100) {
     knobs[std::size_t(row)] = {.temperature = options.temperature,
@@ -71,7 +71,7 @@ class Sampler {
   int rows_, vocabulary_;
   plan::KernelSpecT spec_;
   std::unique_ptr<EmulatedKernels> kernels_;
-  std::vector<float> scratch_;
+  std::vector<double> scratch_;
 };
 
 void fill(std::span<float> logits, std::mt19937& random, bool equal_ones) {
