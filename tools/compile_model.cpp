@@ -52,8 +52,10 @@ bool is_cuda(const ir::Target& target) { return target.name.starts_with("cuda:")
 std::vector<frontends::EntryRequest> entries_for(const ir::Target& target) {
   if (!is_cuda(target)) return {{"decode", 1}, {"decode", 8}, {"prefill", 32}, {"prefill", 128}};
   if (target.activations == "f32") return {{"decode", 1}, {"decode", 8}, {"prefill", 8}};
-  return {{"decode", 1},    {"decode", 8},    {"decode", 64},   {"prefill", 8},    {"prefill", 64},
-          {"prefill", 128}, {"prefill", 256}, {"prefill", 512}, {"prefill", 1024}, {"prefill", 2048}};
+  std::vector<frontends::EntryRequest> out;
+  for (const int rows : {1, 8, 16, 32, 64}) out.push_back({"decode", rows});
+  for (const int rows : {8, 16, 32, 64, 128, 256, 512, 1024, 2048}) out.push_back({"prefill", rows});
+  return out;
 }
 
 /// The version of the compiler of kernels; empty for a target that has none.

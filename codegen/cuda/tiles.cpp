@@ -199,7 +199,8 @@ class Kernel {
       return;
     }
     std::string planes;
-    for (std::size_t i = 0; i < format.planes.size(); ++i) planes += fmt::format("{}p[{}]", i == 0 ? "" : ", ", i);
+    for (std::size_t i = 0; i < format.planes.size(); ++i)
+      planes += i > 0 && equal_planes(format) ? fmt::format(", p[0] + {}", format.planes[i]) : fmt::format("{}p[{}]", i == 0 ? "" : ", ", i);
     out.put(format.text);
     out.put(block_format, {{"name", format.name},
                            {"factors", format.halves ? "2" : "1"},
@@ -216,8 +217,8 @@ class Kernel {
     out.line("const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, team = warp / WARPS;");
     out.line("const int tile = blockIdx.y, first_row = blockIdx.x * TOKENS;");
     out.line("const char* planes[4];");
-    out.line("int first, n, format;  // first column of the tile; columns and format of its part");
-    out.line("int weight_row;        // of this lane");
+    out.line("int n, format;   // columns and format of the tile's part");
+    out.line("int weight_row;  // of this lane");
     for_each_part(out, [&](const TilePart& part) { print_place(out, part); });
     out.line("float sums[TOKENS / 2];");
     out.line("#pragma unroll");
@@ -231,6 +232,7 @@ class Kernel {
                i + 1 < names.size() ? fmt::format("if (format == {}) ", i) : std::string(), names[i]);
     out.put(meeting);
     for_each_part(out, [&](const TilePart& part) {
+      print_first(out, part);  // anew: registers are short in the loop
       print_tile_epilogue(out, spec_, part.epilogue, {plan_.tokens, plan_.teams * plan_.warps, plan_.pitch(), part.share, part.columns, part.spec->n});
     });
     out.close();
@@ -239,23 +241,34 @@ class Kernel {
   void for_each_part(Text& out, auto&& print) {
     for (std::size_t i = 0; i < plan_.parts.size(); ++i) {
       const TilePart& part = plan_.parts[i];
-      if (plan_.parts.size() > 1) {
-        if (i + 1 < plan_.parts.size()) out.open("{}if (tile < {}) {{", i == 0 ? "" : "else ", part.end);
-        else out.open("else {{");
-      }
+      if (plan_.parts.size() == 1) out.open("{{");
+      else if (i + 1 < plan_.parts.size()) out.open("{}if (tile < {}) {{", i == 0 ? "" : "else ", part.end);
+      else out.open("else {{");
       print(part);
-      if (plan_.parts.size() > 1) out.close();
+      out.close();
     }
+  }
+
+  /// Whether all weights of this type have their planes at the same offsets: an address is a pair of registers.
+  bool equal_planes(const Format& format) const {
+    return std::ranges::all_of(plan_.parts, [&](const TilePart& part) {
+      return part.formats.front().type != format.type || part.formats.front().planes == format.planes;
+    });
+  }
+
+  void print_first(Text& out, const TilePart& part) {
+    out.line("const int first = (tile - {}) * {};  // column of the tile", part.begin, part.columns);
   }
 
   void print_place(Text& out, const TilePart& part) {
     const auto format = formats_.find(part.formats.front().name);
-    out.line("first = (tile - {}) * {}, n = {}, format = {};", part.begin, part.columns, part.spec->n,
-             std::distance(formats_.begin(), format));
+    print_first(out, part);
+    out.line("n = {}, format = {};", part.spec->n, std::distance(formats_.begin(), format));
     const std::size_t segments = part.formats.size();
     if (segments == 1) out.line("weight_row = first + warp % WARPS * 16 + lane / 4;");
     else out.line("weight_row = first + warp % {} * 16 + lane / 4;", part.share / 16);
-    for (std::size_t p = 0; p < part.formats.front().planes.size(); ++p) {
+    const std::size_t planes = equal_planes(part.formats.front()) ? 1 : part.formats.front().planes.size();
+    for (std::size_t p = 0; p < planes; ++p) {
       std::string address;
       for (std::size_t s = 0; s < segments; ++s) {
         const std::string plane = fmt::format("a{} + {}", part.spec->segments[s]->weight, part.formats[s].planes[p]);

@@ -7,7 +7,7 @@
 #include "codegen/cuda/formats.h"
 #include "codegen/cuda/program.h"
 
-/// Products of many activation rows on the matrix units. A block computes a tile: 64 or 128 rows of weights by `tokens` activation rows. Each warp
+/// Products of many activation rows on the matrix units. A block computes a tile: 64 to 256 rows of weights by `tokens` activation rows. Each warp
 /// has 16 rows of weights: every lane loads 32 neighbouring elements of two rows straight from memory, a block of 128 columns ahead, turns
 /// four of each into halves in every step, and multiplies them with the tokens' activations (f16_128) in shared memory, which all threads
 /// copy there, a few blocks of 128 columns ahead. The sums go through shared memory to the epilogue, one warp a token, lanes along columns.
@@ -27,7 +27,7 @@ struct TilePart {
 struct TilePlan {
   std::int64_t k;
   int tokens;      // of a tile
-  int warps;       // of a team, 4 or 8: 16 rows of weights for each
+  int warps;       // of a team, 4, 8 or 16: 16 rows of weights for each
   int teams;       // which share the blocks of 128 columns of a tile's products and add up their sums
   int stages;      // of a team's ring of activations, 128 columns each
   int per_sm;      // blocks that a multiprocessor should hold

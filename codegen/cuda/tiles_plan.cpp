@@ -53,11 +53,20 @@ Refused plan_parts(const plan::KernelSpecT& spec, TilePlan& plan) {
   return std::nullopt;
 }
 
-/// About the microseconds that a kernel takes, to choose among its plans. One team goes through a block of 128 columns in no less than
-/// `alone`, the time of memory's answer and of making halves; the matrix units take `busy` for it, whoever asks (measured on an H100).
+/// About the microseconds that a kernel takes, to choose among its plans; the figures were measured on an H100. One team goes through a
+/// block of 128 columns in no less than `alone`: the time of memory's answer and of making halves. All teams of a multiprocessor together
+/// need for it the time in which the activations and the weights come out of the second-level cache, or that of the matrix units.
 double about_us(const TilePlan& plan, std::int64_t rows, const ir::Target& target) {
-  const double alone = 0.9 + 0.003 * plan.tokens;
-  const double busy = (0.34 + 0.0052 * plan.tokens) * plan.warps / 8 * (plan.warpgroups ? 1 : 1.6);
+  constexpr double cache_bytes_per_us = 39e3, flops_per_us = 5.3e6, flops_per_us_by_warps = 2.6e6;  // of a multiprocessor
+  double weight_bytes = 0;
+  for (const TilePart& part : plan.parts) {
+    const DTypeInfo& type = info(part.formats.front().type);
+    weight_bytes = std::max(weight_bytes, double(type.bytes) / type.elements);
+  }
+  const double weight_rows = plan.warps * 16, tokens = plan.tokens;
+  const double alone = 0.9 + 0.003 * tokens;
+  const double busy = std::max((tokens * 2 + weight_rows * weight_bytes) * 128 / cache_bytes_per_us,
+                               tokens * weight_rows * 128 * 2 / (plan.warpgroups ? flops_per_us : flops_per_us_by_warps));
   const std::int64_t blocks = plan.tiles * (rows / plan.tokens), of_one = (blocks + target.workers - 1) / target.workers;
   const double together = double(std::min<std::int64_t>(plan.per_sm, of_one));
   const double columns = double((plan.k / 128 + plan.teams - 1) / plan.teams);
@@ -73,8 +82,7 @@ std::variant<TilePlan, CannotEmit> plan_with(const plan::KernelSpecT& spec, cons
   if (auto refused = plan_parts(spec, plan)) return *refused;
   const int room = limits_of(target).shared_bytes;
   const int stage = tokens * 256, sums = tokens * plan.pitch() * 4, least = plan.warpgroups ? 3 : 2;
-  // Products by warps need more registers than a lane has in two blocks.
-  const int wanted_per_sm = plan.warpgroups && teams == 1 && 2 * (least * stage + 1024) <= room + 1024 ? 2 : 1;
+  const int wanted_per_sm = plan.warpgroups && warps * teams == 8 && 2 * (least * stage + 1024) <= room + 1024 ? 2 : 1;
   plan.per_sm = wanted_per_sm;
   plan.stages = std::clamp((room / wanted_per_sm - 1024) / (teams * stage), least, tokens >= 128 ? 3 : 6);
   plan.ring_bytes = plan.stages * stage;
@@ -104,19 +112,19 @@ bool has_tiles(DType type, std::int64_t k) {
 std::variant<TilePlan, CannotEmit> plan_tiles(const plan::KernelSpecT& spec, const ir::Target& target) {
   if (spec.rows % least_tile_rows != 0)
     return CannotEmit{"matmul", fmt::format("{} rows are not whole tiles of {}", spec.rows, least_tile_rows)};
-  // Two teams or two blocks on a multiprocessor: one turns weights into halves while the other multiplies. Four where few rows leave a
-  // team waiting for memory. The first of equals is taken.
+  // Two teams or two blocks on a multiprocessor: one turns weights into halves while the other multiplies; or a team of twice the size,
+  // which reads the activations half as often. Four teams where few rows leave each waiting for memory. The first of equals is taken.
   struct Shape {
     int warps, teams;
   };
-  constexpr Shape shapes[] = {{8, 1}, {8, 2}, {4, 4}};
+  constexpr Shape shapes[] = {{8, 1}, {16, 1}, {8, 2}, {4, 4}};
   std::optional<TilePlan> best;
   std::optional<CannotEmit> refused;
   double best_us = 0;
   for (int tokens = 128; tokens >= least_tile_rows; tokens /= 2) {
     if (spec.rows % tokens != 0) continue;
     for (const Shape& shape : shapes) {
-      if (shape.teams > 1 && !has_warpgroups(target)) continue;
+      if (shape.warps * shape.teams > 8 && !has_warpgroups(target)) continue;  // products by warps need more registers
       if (shape.teams > 2 && tokens > 64) continue;  // registers
       auto made = plan_with(spec, target, tokens, shape.warps, shape.teams);
       if (auto* why = std::get_if<CannotEmit>(&made)) {

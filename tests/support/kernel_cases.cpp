@@ -439,7 +439,7 @@ std::vector<KernelCase> kernel_cases() {
   out.push_back(tiles("f16", 384, 384, 48, true));
   out.push_back(tiles("q6_K", 200, 1280, 256));
   out.push_back(layer({.name = "layer_tiles_32rows", .rows = 32, .all = true, .tiles = true}));
-  out.push_back(layer({.name = "layer_tiles_prompt_128rows", .rows = 128, .heads = 2, .kv_heads = 1, .ffn = 256, .prompt = true, .steps = 200, .all = true, .slow = true, .tiles = true}));
+  out.push_back(layer({.name = "layer_tiles_prompt_128rows", .rows = 128, .prompt = true, .steps = 200, .all = true, .slow = true, .tiles = true}));
   out.push_back(layer({.name = "layer_tiles_qwen2",
                        .rows = 16,
                        .width = 512,

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Prompts and decoding of many sequences on the GPU here, for each model file given: tokens per second, medians of 5, and of the 8B shape the
+# time to the first token of 1000 (weights resident). Figures and what they mean: codegen/cuda/PERFORMANCE.md.
+#   tools/bench-prefill.sh HEDDLE MODEL.gguf...
+set -uo pipefail
+heddle=$1; shift
+cache=$(mktemp -d); trap 'rm -rf "$cache"' EXIT
+nvidia-smi --query-gpu=name,driver_version,clocks.max.sm --format=csv,noheader
+for model in "$@"; do
+  echo; echo "== $(basename "$model")"
+  run() { "$heddle" bench "$model" --target cuda:auto --cache-dir "$cache" -r 5 "$@" | grep '^| .* ±'; }
+  run -p 512,1000,2048 -n 0
+  run -p 512 -n 0 -d 8192
+  run -p 0 -n 64 -s 16,32,64
+done
