@@ -66,8 +66,8 @@ TEST(Tuning, TheNewerChoiceStands) {
 }
 
 TEST(Tuning, WhatIsShippedIsForItsTarget) {
-  EXPECT_EQ(shipped_tuning(*codegen::cuda::target_named("cuda:sm_90")).target, "cuda:sm_90");
-  EXPECT_TRUE(shipped_tuning(*codegen::cuda::target_named("cuda:sm_80")).kernels.empty());
+  EXPECT_EQ(codegen::cuda::shipped_tuning(*codegen::cuda::target_named("cuda:sm_90")).target, "cuda:sm_90");
+  EXPECT_TRUE(codegen::cuda::shipped_tuning(*codegen::cuda::target_named("cuda:sm_80")).kernels.empty());
 }
 
 /// A knob changes the text of its kernel, and of no other.
@@ -90,7 +90,7 @@ TEST(Tuning, AppliesToTheKernelOfThatName) {
     for (std::size_t i = 0; i < prepared->plan.kernels.size(); ++i)
       if (prepared->plan.kernels[i]->spec->loop == plan::LoopKind::gemm) tuned = i;
     ASSERT_LT(tuned, before.size());
-    EXPECT_FALSE(candidates(*prepared->plan.kernels[tuned]->spec).empty());
+    EXPECT_FALSE(codegen::cuda::candidates(*prepared->plan.kernels[tuned]->spec).empty());
     Tuning tuning;
     tuning.kernels = {{prepared->plan.kernels[tuned]->spec->name, {knob("warps", 8)}, 2, 1}};
     apply(tuning, prepared->plan);
