@@ -167,9 +167,12 @@ std::string explanation() {
       "  passes       the same value of the IR before the passes, from the device's values nearest to it\n"
       "  accumulated  the interpreter's own run from the start; it has no tolerance: one 8-bit step rounded otherwise moves all behind "
       "it\n\n"
-      "Errors are in parts of an element's magnitude plus the mean magnitude of its row; of 8-bit values in parts of the block's largest.\n"
+      "Errors are in parts of an element's magnitude plus the mean magnitude of its row; of values in blocks in parts of the block's "
+      "largest.\n"
       "Where 8-bit rounding inside a kernel is too close to call, both ways are allowed. Tolerances:\n";
-  for (const Tolerance& row : tolerances()) out += fmt::format("  {:<6} {:<8} {}\n", name(row.type), row.limit, row.reason);
+  for (const Tolerance& row : tolerances()) out += fmt::format("  {:<8} {:<8} {}\n", name(row.type), row.limit, row.reason);
+  out += fmt::format("  and {} on top where a kernel multiplies halves: matrix units round weights, activations or keys to 11 bits\n",
+                     halves_tolerance);
   out +=
       "\nOn CUDA the graph, the graph with plain edges and the graph that draws its tokens are then run against kernel by kernel: every "
       "bit\n"

@@ -34,6 +34,7 @@ class ReferenceDevice : public runtime::NodeDevice {
     HEDDLE_ASSIGN(const ir::Function* function, function_of(entry));
     std::map<std::string, Cache*> caches;
     for (auto& [name, cache] : caches_) caches[name] = &cache;
+    interpreter_->live_rows = live_rows_of(rows);
     HEDDLE_ASSIGN(outputs_, interpreter_->run(*function, arguments_of(rows), caches));
     return {};
   }
@@ -47,6 +48,7 @@ class ReferenceDevice : public runtime::NodeDevice {
   Result<void> run_nodes(std::size_t entry, std::span<const runtime::StepRow> rows,
                          const std::function<Result<void>(std::size_t)>& after) override {
     HEDDLE_ASSIGN(const ir::Function* function, function_of(entry));
+    interpreter_->live_rows = live_rows_of(rows);
     inputs_.clear();
     const auto arguments = arguments_of(rows);
     for (const auto& port : plan_->entries[entry]->inputs) inputs_.push_back(bytes_of(arguments.at(port->name)));
@@ -87,6 +89,12 @@ class ReferenceDevice : public runtime::NodeDevice {
     const ir::Function* function = module_->function(plan_->entries[entry]->name);
     if (!function) return error("the plan's IR has no function {}", plan_->entries[entry]->name);
     return function;
+  }
+
+  /// Rows up to the last that is not idle.
+  static std::int64_t live_rows_of(std::span<const runtime::StepRow> rows) {
+    while (!rows.empty() && rows.back().slot < 0) rows = rows.first(rows.size() - 1);
+    return std::int64_t(rows.size());
   }
 
   static std::map<std::string, Tensor> arguments_of(std::span<const runtime::StepRow> rows) {

@@ -58,10 +58,12 @@ class EntryVerifier {
     for (std::size_t i = 0; i + 1 < body.size(); ++i) {
       NodeCheck& node = report_.nodes.emplace_back();
       node.node = i;
-      node.kernel = plan.kernels[plan.entries[entry]->nodes[i]->kernel]->spec->name;
+      const plan::KernelSpecT& spec = *plan.kernels[plan.entries[entry]->nodes[i]->kernel]->spec;
+      const bool halves = multiplies_halves(spec, plan.target);
+      node.kernel = spec.name;
       node.label = body[i].str("label");
       for (const Value* value : body[i].results())
-        node.values.push_back({value->name, value->type.dtype, tolerance_of(value->type.dtype), 0, {}, 0});
+        node.values.push_back({value->name, value->type.dtype, tolerance_of(value->type.dtype, halves), 0, {}, 0});
       for (unsigned r = 0; r < body[i].results().size(); ++r) results_[body[i].body()->terminator()->operand(r)] = body[i].result(r);
     }
     for (const Value* argument : function.arguments())
@@ -92,6 +94,8 @@ class EntryVerifier {
       if (row.slot >= 0) filled_ = std::int64_t(row.position) + 1;
     }
     const std::map<std::string, Tensor> arguments = {{"tokens", integers(tokens)}, {"slot", integers(slots)}, {"pos", integers(positions)}};
+    const auto last = std::find(live_.rbegin(), live_.rend(), true);
+    interpreter_.live_rows = reference_interpreter_.live_rows = live_.rend() - last;
     HEDDLE_TRY(run_own(arguments));
     held_.clear();
     for (const Value* argument : function_.arguments()) {
@@ -177,10 +181,10 @@ class EntryVerifier {
     for (unsigned i = 0; i < results.size(); ++i) {
       const Value& value = *results[i];
       ValueCheck& check = report_.nodes[index].values[i];
-      HEDDLE_TRY(compare_with(index, value, taken[i], body, value, check.kernel, "kernel"));
+      HEDDLE_TRY(compare_with(index, value, taken[i], body, value, check.tolerance, check.kernel, "kernel"));
       if (const Value* same = original_of(value)) {
         if (!check.passes) check.passes = 0;
-        HEDDLE_TRY(compare_with(index, value, taken[i], *original, *same, *check.passes, "passes"));
+        HEDDLE_TRY(compare_with(index, value, taken[i], *original, *same, check.tolerance, *check.passes, "passes"));
       }
       check.accumulated = std::max(check.accumulated, worst_of(value, taken[i], own_wanted(value), filled_).error);
     }
@@ -285,9 +289,8 @@ class EntryVerifier {
     return compare(value.type.dtype, width, held.cache->data, wanted, live);
   }
 
-  Result<void> compare_with(std::size_t node, const Value& value, const Held& held, Slice& slice, const Value& as, double& error,
-                            std::string_view judge) {
-    const double tolerance = tolerance_of(value.type.dtype);
+  Result<void> compare_with(std::size_t node, const Value& value, const Held& held, Slice& slice, const Value& as, double tolerance,
+                            double& error, std::string_view judge) {
     Worst worst = worst_of(value, held, slice.of(as), context_);
     if (worst.error > tolerance) {
       HEDDLE_ASSIGN(const bool found, slice.find_slack());

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "codegen/cuda/flash.h"
+
 namespace heddle::tools {
 namespace {
 
@@ -15,6 +17,7 @@ constexpr Tolerance table[] = {
     {DType::q8_0, 8.8e-3, "likewise"},
     {DType::q8_K, 8.8e-3, "one step of 127"},
     {DType::q8_16, 8.8e-3, "one step of 127"},
+    {DType::f16_128, 1.1e-3, "as f16"},
 };
 
 double difference(float a, float b) {
@@ -32,9 +35,15 @@ double ratio(double difference, double scale) {
 
 std::span<const Tolerance> tolerances() { return table; }
 
-double tolerance_of(DType type) {
+bool multiplies_halves(const plan::KernelSpecT& spec, const std::string& target) {
+  if (!target.starts_with("cuda:")) return false;
+  if (spec.gemm) return spec.gemm->activations == "f16_128";
+  return spec.attention && (spec.args[spec.attention->kv]->dtype == "f16" || codegen::cuda::flash_wanted(spec));
+}
+
+double tolerance_of(DType type, bool halves) {
   const auto* found = std::ranges::find(table, type, &Tolerance::type);
-  return found == std::end(table) ? 0 : found->limit;
+  return found == std::end(table) ? 0 : found->limit + (halves ? halves_tolerance : 0);
 }
 
 Worst compare(DType type, std::int64_t width, std::span<const float> got, const Wanted& wanted, const std::vector<bool>& live) {

@@ -5,19 +5,25 @@
 #include <vector>
 
 #include "ir/interp/interpreter.h"
+#include "runtime/plan/plan_generated.h"
 
 namespace heddle::tools {
 
 /// How far a value may be from the interpreter's, by its type. The error of an element is measured against
 ///   float types   its own magnitude plus the mean magnitude of its row: a single large element hides nothing
-///   8-bit types   the largest magnitude of its block
+///   block types   the largest magnitude of its block
 struct Tolerance {
   DType type;
   double limit;
   std::string_view reason;
 };
 std::span<const Tolerance> tolerances();
-double tolerance_of(DType type);
+
+/// What a kernel that multiplies halves on the matrix units may be off on top: it rounds what the IR says in float32.
+inline constexpr double halves_tolerance = 4e-3;
+bool multiplies_halves(const plan::KernelSpecT& spec, const std::string& target);
+
+double tolerance_of(DType type, bool halves = false);
 
 /// The relative amount by which what is rounded to 8 bits may be off (ir::interp::Nudge).
 inline constexpr double rounding_nudge = 4e-6;

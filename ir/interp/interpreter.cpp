@@ -27,6 +27,11 @@ float round_to(DType type, float x) {
   return x;
 }
 
+std::int64_t step_rows(const Node& node) {
+  const Node* group = node.enclosing_group();
+  return (group ? group : &node)->block()->function()->rows;
+}
+
 /// What quantize sees with a nudge.
 std::vector<float> nudged(const float* x, std::int64_t n, std::int64_t block, const Nudge& nudge) {
   std::vector<float> out(x, x + n);
@@ -52,9 +57,9 @@ double inverse_rms(const float* x, std::int64_t n, double eps) {
   return 1 / std::sqrt(sum / double(n) + eps);
 }
 
-void matmul(const Type& weight, const float* w, const View& x, const Tensor* experts, Tensor& out) {
+void matmul(const Type& weight, const float* w, const View& x, const Tensor* experts, std::int64_t rows, Tensor& out) {
   const std::int64_t n = out.type.width(), k = x.width();
-  for (std::int64_t r = 0; r < out.type.rows(); ++r) {
+  for (std::int64_t r = 0; r < rows; ++r) {
     const float* matrix = w + (experts ? experts->i[r] * weight.shape[1] * weight.shape[2] : 0);
     const float* row = x.row(r);
     for (std::int64_t i = 0; i < n; ++i) {
@@ -65,11 +70,11 @@ void matmul(const Type& weight, const float* w, const View& x, const Tensor* exp
   }
 }
 
-void rope(const Node& node, const View& x, const Tensor& pos, const float* factors, Tensor& out) {
+void rope(const Node& node, const View& x, const Tensor& pos, const float* factors, std::int64_t rows, Tensor& out) {
   const std::int64_t n = x.width(), head_dim = node.i64("head_dim"), dims = node.i64("dims");
   const bool halves = node.str("pairing") == "halves";
   std::copy(x.data, x.data + out.f.size(), out.f.begin());
-  for (std::int64_t r = 0; r < out.type.rows(); ++r)
+  for (std::int64_t r = 0; r < rows; ++r)
     for (std::int64_t i = 0; i < dims / 2; ++i) {
       double angle = pos.i[r] * std::pow(node.f32("theta"), -2.0 * double(i) / double(dims));
       if (factors) angle /= factors[i];
@@ -272,7 +277,9 @@ Result<void> Interpreter::execute(const Node& node, Frame& frame) {
 Result<Tensor> Interpreter::compute(const Node& node, const Frame& frame) {
   Tensor out{node.result()->type, {}, {}};
   out.f.resize(out.type.elements());
-  const std::int64_t rows = out.type.rows(), n = out.type.width();
+  const std::int64_t n = out.type.width();
+  std::int64_t rows = out.type.rows();
+  if (live_rows >= 0 && rows == step_rows(node)) rows = std::min(rows, live_rows);
   switch (node.op()) {
     case Op::constant:
       out.f[0] = float(node.f32("value"));
@@ -280,10 +287,10 @@ Result<Tensor> Interpreter::compute(const Node& node, const Frame& frame) {
     case Op::embed: {
       HEDDLE_ASSIGN(View table, floats(*node.operand("table"), frame));
       const Tensor& tokens = frame.tensor(node.operand("tokens"));
-      for (std::size_t r = 0; r < tokens.i.size(); ++r) {
+      for (std::int64_t r = 0; r < rows; ++r) {
         if (tokens.i[r] < 0 || tokens.i[r] >= table.rows())
           return error("token {} is outside the vocabulary of {}", tokens.i[r], table.rows());
-        std::copy_n(table.row(tokens.i[r]), n, out.f.begin() + std::ptrdiff_t(r) * n);
+        std::copy_n(table.row(tokens.i[r]), n, out.f.begin() + r * n);
       }
       break;
     }
@@ -291,16 +298,16 @@ Result<Tensor> Interpreter::compute(const Node& node, const Frame& frame) {
       HEDDLE_ASSIGN(View w, floats(*node.operand("w"), frame));
       HEDDLE_ASSIGN(View x, floats(*node.operand("x"), frame));
       Value* experts = node.operand("experts");
-      matmul(*w.type, w.data, x, experts ? &frame.tensor(experts) : nullptr, out);
+      matmul(*w.type, w.data, x, experts ? &frame.tensor(experts) : nullptr, rows, out);
       break;
     }
     case Op::quantize: {
       HEDDLE_ASSIGN(View x, floats(*node.operand("x"), frame));
       const DTypeInfo& format = heddle::info(out.type.dtype);
-      const std::int64_t blocks = std::int64_t(out.f.size()) / format.elements;
+      const std::int64_t blocks = rows * n / format.elements;
       std::vector<std::byte> packed(blocks * format.bytes);
       if (nudge.by == 0) format.quantize(x.data, packed.data(), blocks);
-      else format.quantize(nudged(x.data, std::int64_t(out.f.size()), format.elements, nudge).data(), packed.data(), blocks);
+      else format.quantize(nudged(x.data, rows * n, format.elements, nudge).data(), packed.data(), blocks);
       format.dequantize(packed.data(), out.f.data(), blocks);
       break;
     }
@@ -326,7 +333,7 @@ Result<Tensor> Interpreter::compute(const Node& node, const Frame& frame) {
         HEDDLE_ASSIGN(View view, floats(*value, frame));
         factors = view.data;
       }
-      rope(node, x, frame.tensor(node.operand("pos")), factors, out);
+      rope(node, x, frame.tensor(node.operand("pos")), factors, rows, out);
       break;
     }
     case Op::attention: {

@@ -70,6 +70,9 @@ class Interpreter {
 
   Nudge nudge;
 
+  /// Rows of a step that are computed, from the first on; the rest of what has a row for each stays zero. -1: all.
+  std::int64_t live_rows = -1;
+
  private:
   struct Frame;
   Result<const std::vector<float>*> weight(const Value& value);

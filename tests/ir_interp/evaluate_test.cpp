@@ -92,6 +92,30 @@ func @f decode rows=1 (%x: f32[1, 2], %slot: i32[1], %pos: i32[1], %kv: state f3
   EXPECT_THAT(before.data, ElementsAre(0, 0, 0, 0, 0, 0, 0, 0));
 }
 
+TEST(Evaluate, OnlyLiveRowsAreComputed) {
+  const auto module = parsed(R"(heddle-ir 1
+func @f decode rows=3 (%x: f32[3, 16]) {
+  %y = group "y" {
+    %s = rms_scale %x {eps=0}
+    %z = mul %x, %s
+    %y.in = quantize %z {format="q8_16"}
+    yield %y.in
+  }
+  ret %y
+}
+)");
+  const Function& f = *module->functions()[0];
+  const Tensor x{{DType::f32, {3, 16}}, std::vector<float>(48, 2), {}};
+  Interpreter interpreter = without_weights();
+  interpreter.live_rows = 2;
+  const auto found = interpreter.evaluate(f, {named(f, "y")}, {{{named(f, "x"), &x}}, {}});
+  ASSERT_TRUE(found.ok());
+  const auto& y = found->tensors.at(named(f, "y")).f;
+  EXPECT_NEAR(y[0], 1, 1e-6);
+  EXPECT_NEAR(y[31], 1, 1e-6);
+  EXPECT_EQ(std::vector<float>(y.begin() + 32, y.end()), std::vector<float>(16));
+}
+
 TEST(Evaluate, ANudgeTurnsTheRoundingOfItsClassOnly) {
   const auto module = parsed(R"(heddle-ir 1
 func @f decode rows=1 (%x: f32[1, 16]) {

@@ -63,5 +63,19 @@ TEST(Tolerances, EveryTypeThatANodeWritesHasOneAndAReason) {
   for (const Tolerance& row : tolerances()) EXPECT_FALSE(row.reason.empty());
 }
 
+TEST(Tolerances, KernelsThatMultiplyHalvesMayBeFurtherOff) {
+  EXPECT_EQ(tolerance_of(DType::f32, true), tolerance_of(DType::f32) + halves_tolerance);
+  plan::KernelSpecT spec;
+  spec.rows = 64;
+  spec.gemm = std::make_unique<plan::GemmLoopT>();
+  spec.gemm->activations = "f16_128";
+  EXPECT_TRUE(multiplies_halves(spec, "cuda:sm_90"));
+  EXPECT_FALSE(multiplies_halves(spec, "cpu"));
+  spec.gemm->activations = "q8_16";
+  EXPECT_FALSE(multiplies_halves(spec, "cuda:sm_90"));
+  spec.gemm = nullptr;
+  EXPECT_FALSE(multiplies_halves(spec, "cuda:sm_90"));
+}
+
 }  // namespace
 }  // namespace heddle::tools
