@@ -103,12 +103,10 @@ def cache_bytes(program, model, depth, cache):
         return 0
     done = subprocess.run([program, "inspect", model, "--target", "cpu", "--kv", "f16", "--memory", "--cache-dir", cache], capture_output=True, text=True)
     for line in done.stdout.splitlines():
-        words = line.replace(",", "").split()
-        if "cache" in words and "position" in line:
-            for i, word in enumerate(words[:-1]):
-                if words[i + 1] in ("B", "kB", "MB"):
-                    return float(word) * {"B": 1, "kB": 1e3, "MB": 1e6}[words[i + 1]] * depth
-    return 0
+        words = line.split()  # cache 134217728 bytes for 4096 positions
+        if words[:1] == ["cache"] and words[-1] == "positions":
+            return int(words[1]) / int(words[4]) * depth
+    sys.exit(f"heddle inspect --memory says nothing of a cache: {done.stderr.strip()}")
 
 
 def main():
