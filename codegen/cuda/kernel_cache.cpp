@@ -7,7 +7,6 @@
 #include <cstring>
 #include <thread>
 
-#include "codegen/cuda/ahead.h"
 #include "ir/base/mapped_file.h"
 
 namespace heddle::codegen::cuda {
@@ -106,7 +105,6 @@ Result<CompileReport> compile_kernels(plan::PlanT& plan, const ir::Target& targe
     code->dynamic_shared_bytes = text.dynamic_shared_bytes;
     code->scratch_bytes = text.scratch_bytes;
     code->programmatic = text.programmatic;
-    code->ahead = text.asks_ahead ? ahead_ranges : 0;
     kernel.cuda = std::move(code);
     return {};
   };
@@ -127,7 +125,6 @@ Result<CompileReport> compile_kernels(plan::PlanT& plan, const ir::Target& targe
     report.compiled += outcome.compiled;
     if (!outcome.remark.empty()) report.remarks.push_back(std::move(outcome.remark));
   }
-  plan_ahead(plan);
   report.milliseconds = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
   return report;
 }

@@ -56,19 +56,12 @@ template <int N>
 INLINE void groups_left() {
   emulator_core->groups_left(N);
 }
-struct Ahead {
-  const char* from[HEDDLE_AHEAD_RANGES];
-  u64 bytes[HEDDLE_AHEAD_RANGES];
-};
-INLINE void ask_ahead(const Ahead& ahead) {
-  for (u64 bytes : ahead.bytes)
-    if (bytes) emulator_core->stop("nothing is asked for ahead here");
-}
 INLINE void wait() {}
 INLINE void trigger() {}
 INLINE void fence_system() {}
 INLINE void __threadfence() {}
 INLINE void __syncthreads() { emulator_core->barrier(); }
+INLINE void team_barrier(int, int) { emulator_core->barrier(); }
 INLINE void __syncwarp() { emulator_core->exchange(0, 0); }
 template <class To, class From>
 INLINE To bits_as(From from) {
