@@ -49,15 +49,15 @@ Shape shape_of(const plan::KernelSpecT& spec, const ir::Target& target) {
   // What a lane holds: queries and sums, the keys and values of a round.
   const std::int64_t held = 2 * shape.group * shape.chunks * shape.elements;
   shape.mma = size == 2 && mma_fits(loop.head_dim, shape.group);
-  shape.stages = loop.head_dim <= 64 ? 3 : 2;
+  shape.stages = 2;
   shape.warps = 8, shape.unroll = 4;
-  if (shape.mma) shape.unroll = 1;
+  if (shape.mma) shape.warps = loop.head_dim <= 64 ? 16 : 12, shape.unroll = 1;
   else if (held > 64) shape.unroll = 2;
   if (!shape.mma && held > 128) shape.warps = 4, shape.unroll = 1;
   // One block for each multiprocessor at most: its registers fill half of one, and a second wave would begin behind the first. A split
   // costs the time of about two rounds, for what the blocks tell each other.
   shape.splits = int(std::clamp<std::int64_t>(target.workers / (shape.groups * spec.rows), 1, 64));
-  shape.least = shape.mma ? int(32768 / loop.head_dim) : std::max(64, 2 * shape.round());
+  shape.least = shape.mma ? 2 * shape.round() : std::max(64, 2 * shape.round());
   return shape;
 }
 
@@ -324,8 +324,7 @@ Emitted emit_attention(const plan::KernelSpecT& spec, const ir::Target& target) 
   const auto programs = programs_of(spec);
   print_ops(out, programs);
   print_rope_tables(out, programs);
-  print_signature(out, spec, shape.warps * 32, 1, true, target.has("bulk_prefetch"));
-  if (target.has("bulk_prefetch")) out.line("ask_ahead(ahead);");
+  print_signature(out, spec, shape.warps * 32, 1, true);
   out.line("DYNAMIC_SHARED;");
   out.line("constexpr int HEADS = {}, HEAD_DIM = {}, GROUPS = {}, KV_HEADS = {}, SHARED = {};", shape.group, loop.head_dim, shape.groups,
            loop.kv_heads, loop.heads / loop.kv_heads);
@@ -360,7 +359,6 @@ Emitted emit_attention(const plan::KernelSpecT& spec, const ir::Target& target) 
   text.dynamic_shared_bytes = std::uint32_t(shared);
   text.scratch_bytes = std::uint64_t(counters + spec.rows * shape.groups * shape.splits * shape.group * (loop.head_dim + 2) * 4);
   text.programmatic = target.has("programmatic_launch");
-  text.asks_ahead = target.has("bulk_prefetch");
   return text;
 }
 

@@ -10,7 +10,9 @@ namespace heddle::codegen::cuda {
 // key g, two mma's rows. Of the values a lane reads elements v * 64 + g * 8 + 0..7 of its four keys; element e is column g of the e-th
 // tile.
 //
-// Each lane copies what it reads itself into a ring in shared memory. Positions that no row of this step writes are copied before the wait.
+// The warp's ring in shared memory is filled by its lanes, eight of them 128 neighbouring bytes of a value: a sector of 32 bytes whose
+// halves were copied to places apart would be asked for twice. A value's pieces are turned round by its place, so that reads do not meet in
+// a bank. Positions that no row of this step writes are copied before the wait.
 const std::string_view mma_body = R"(
 constexpr int KEYS16 = 16, U = HEAD_DIM / 32, V = HEAD_DIM / 64, STAGE = 2 * KEYS16 * HEAD_DIM * 2;
 const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, j = lane % 4;
@@ -31,8 +33,9 @@ if (split >= splits) {
 const int begin = begin_all + split * share, end = min(begin + share, begin_all + length);
 const long long base = ((long long)max(slot, 0) * KV_HEADS + group * HEADS / SHARED) * a$kv.capacity * (HEAD_DIM * 2);
 const char* const keys = a$kv.keys + base + j * 16;
-const char* const values = a$kv.values + base + g * 16;
-char* const ring = shared + RING + warp * (STAGES * STAGE) + lane * 16;
+const char* const values = a$kv.values + base + lane % 8 * 16;
+char* const ring = shared + RING + warp * (STAGES * STAGE);
+const int mine = lane * 16, copied = (lane / 8 * 8 + (lane % 8 ^ 2 * (lane / 8))) * 16, read = (j * 8 + (g ^ 2 * j)) * 16;
 
 int next = begin + warp * KEYS16, next_slot = 0;
 auto fetch = [&]() {
@@ -41,12 +44,12 @@ auto fetch = [&]() {
 #pragma unroll
     for (int t = 0; t < 2; ++t)
 #pragma unroll
-      for (int u = 0; u < U; ++u) copy16(to + (t * U + u) * 512, keys + (long long)min(next + t * 8 + g, end - 1) * (HEAD_DIM * 2) + u * 64);
+      for (int u = 0; u < U; ++u) copy16(to + (t * U + u) * 512 + mine, keys + (long long)min(next + t * 8 + g, end - 1) * (HEAD_DIM * 2) + u * 64);
 #pragma unroll
     for (int r = 0; r < 4; ++r)
 #pragma unroll
       for (int v = 0; v < V; ++v)
-        copy16(to + (2 * U + r * V + v) * 512, values + (long long)min(next + 2 * j + r % 2 + r / 2 * 8, end - 1) * (HEAD_DIM * 2) + v * 128);
+        copy16(to + (2 * U + r * V + v) * 512 + copied, values + (long long)min(next + 2 * (lane / 8) + r % 2 + r / 2 * 8, end - 1) * (HEAD_DIM * 2) + v * 128);
     next += ROUND;
     if (++next_slot == STAGES) next_slot = 0;
   }
@@ -81,6 +84,7 @@ int at = 0;
 #pragma unroll 1
 for (int first = begin + warp * KEYS16; first < end; first += ROUND) {
   groups_left<STAGES - 1>();
+  __syncwarp();
   const char* const from = ring + at * STAGE;
   if (++at == STAGES) at = 0;
   float score[2][2];
@@ -89,7 +93,7 @@ for (int first = begin + warp * KEYS16; first < end; first += ROUND) {
     float c[4] = {};
 #pragma unroll
     for (int u = 0; u < U; ++u) {
-      const uint4 k = *(const uint4*)(from + (t * U + u) * 512);
+      const uint4 k = *(const uint4*)(from + (t * U + u) * 512 + mine);
       mma_f16(c, q[u][0], k.x, k.y);
       mma_f16(c, q[u][1], k.z, k.w);
     }
@@ -120,7 +124,7 @@ for (int first = begin + warp * KEYS16; first < end; first += ROUND) {
   for (int v = 0; v < V; ++v) {
     uint4 x[4];
 #pragma unroll
-    for (int r = 0; r < 4; ++r) x[r] = *(const uint4*)(from + (2 * U + r * V + v) * 512);
+    for (int r = 0; r < 4; ++r) x[r] = *(const uint4*)(from + (2 * U + r * V + v) * 512 + read);
 #pragma unroll
     for (int e = 0; e < 8; ++e) {
 #pragma unroll
@@ -130,6 +134,7 @@ for (int first = begin + warp * KEYS16; first < end; first += ROUND) {
       mma_f16(out[v][e], p, __byte_perm(a, b, order), __byte_perm(c, d, order));
     }
   }
+  __syncwarp();
   fetch();
 }
 

@@ -47,7 +47,7 @@ std::string header_comment(const plan::KernelSpecT& spec) {
   return out.str();
 }
 
-void print_signature(Text& out, const plan::KernelSpecT& spec, int threads, int blocks_per_sm, bool scratch, bool asks_ahead) {
+void print_signature(Text& out, const plan::KernelSpecT& spec, int threads, int blocks_per_sm, bool scratch) {
   std::string parameters;
   for (std::size_t i = 0; i < spec.args.size(); ++i) {
     if (i > 0) parameters += ", ";
@@ -67,7 +67,6 @@ void print_signature(Text& out, const plan::KernelSpecT& spec, int threads, int 
   }
   if (scratch) parameters += ", char* scratch";
   if (spec.sample) parameters += ", const SampleControl* control";
-  if (asks_ahead) parameters += ", const Ahead ahead";
   out.open("extern \"C\" __global__ void __launch_bounds__({}, {}) {}({}) {{", threads, blocks_per_sm, spec.name, parameters);
 }
 

@@ -13,7 +13,7 @@ namespace heddle::codegen::cuda {
 
 /// A kernel as CUDA C++, with how it is launched. Parameters: one for each argument of the spec (weights, buffers: addresses; states: keys,
 /// values, capacity by value; tokens, slots, positions: addresses of int), then the scratch memory if `scratch_bytes` is above 0, then, of
-/// a sampler, the address of runtime/cuda/sample_control.h's SampleControl, then, if it `asks_ahead`, the ranges of a node's `ahead`.
+/// a sampler, the address of runtime/cuda/sample_control.h's SampleControl.
 struct CudaText {
   std::string entry;  // the C symbol
   std::string text;   // self-contained: no includes
@@ -22,7 +22,6 @@ struct CudaText {
   std::uint32_t dynamic_shared_bytes = 0;
   std::uint64_t scratch_bytes = 0;
   bool programmatic = false;
-  bool asks_ahead = false;  // takes ranges, see ahead.h
   bool architecture_only = false;  // uses what only the target's own architecture has: compiled for "sm_90a", and no PTX for newer ones
 };
 
@@ -49,7 +48,7 @@ Emitted emit_embed(const plan::KernelSpecT& spec, const ir::Target& target);
 Emitted emit_sample(const plan::KernelSpecT& spec, const ir::Target& target);
 
 /// The kernel's head: `extern "C" __global__ ... name(parameters) {`; ends inside the body.
-void print_signature(Text& out, const plan::KernelSpecT& spec, int threads, int blocks_per_sm, bool scratch, bool asks_ahead = false);
+void print_signature(Text& out, const plan::KernelSpecT& spec, int threads, int blocks_per_sm, bool scratch);
 /// The comment that repeats the spec.
 std::string header_comment(const plan::KernelSpecT& spec);
 /// Programs of a spec, prologue first.

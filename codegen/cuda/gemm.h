@@ -6,11 +6,15 @@
 
 #include "codegen/cuda/emit.h"
 #include "codegen/cuda/formats.h"
+#include "codegen/cuda/formats_mma.h"
 #include "codegen/cuda/program.h"
 
 /// How a product is laid out over a GPU: one block on each multiprocessor; units of output rows dealt round-robin over all warps of the
 /// grid; each lane copies its own pieces of the weights into a ring of its warp, which is filled before the kernel waits for its
 /// predecessors and runs on across units. The block prepares the activation rows in shared memory once.
+///
+/// With three to eight activation rows, integer weights are multiplied on tensor cores: the weights are the 16 rows of a tile, the
+/// activations its columns. Warps then take tiles, several warps of a block as a team one tile, each a part of the columns of the matrix.
 namespace heddle::codegen::cuda {
 
 /// A part's epilogue in units: a unit is one row of each segment, or two rows that a rope turns together.
@@ -33,7 +37,9 @@ struct GemmClass {
   int pieces = 1;                   // rounds of `lanes` pieces that a row takes
   bool tail = false;                // the last round is not full
   std::vector<int> stage_offsets;   // of the streams
-  std::int64_t begin = 0, end = 0;  // in warp units
+  std::int64_t begin = 0, end = 0;  // in warp units; on tensor cores in tiles
+  TileFormat tile;                  // on tensor cores
+  int tile_units() const { return 16 / streams; }
   int teams() const { return 32 / lanes; }
 };
 
@@ -43,8 +49,12 @@ struct GemmPlan {
   int warps, stages;
   int stage_bytes = 0;
   bool bytes = false, floats = false;  // forms of the activation in shared memory
+  bool mma = false;                    // on tensor cores
+  int blocks = 8, slices = 1;          // of 32 columns in a stage of a tile; warps of a team
+  std::int64_t x_row = 0;              // bytes from row to row in the planes of the activation as bytes
+  std::int64_t tile_stages() const { return (k / 32 + blocks - 1) / blocks; }  // of a row of tiles
   int x_piece = 4;
-  int first_at, last_at, ds_at, x_at, partials_at, ring_at, shared_bytes;  // offsets in shared memory
+  int first_at, last_at, ds_at, x_at, partials_at, ring_at, factors_at, shared_bytes;  // offsets in shared memory
   std::optional<Program> prologue;
   std::vector<unsigned> reductions;  // values of the prologue that need sums over whole rows
   std::vector<GemmPart> parts;

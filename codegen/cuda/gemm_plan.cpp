@@ -88,7 +88,8 @@ void plan_classes(GemmPlan& plan) {
                   .pair = pair,
                   .streams = pair * int(part.formats.size()),
                   .elements = part.formats.front().elements,
-                  .stage_offsets = {}};
+                  .stage_offsets = {},
+                  .tile = {}};
       same = plan.classes.insert(plan.classes.end(), c);
     }
     same->parts.push_back(i);
@@ -135,6 +136,47 @@ void choose_lanes(GemmPlan& plan, const ir::Target& target) {
   }
 }
 
+/// Whether tensor cores can do it: integer weights in tiles of 16 whole rows, streams of a unit in one format.
+bool tiles_fit(GemmPlan& plan) {
+  if (plan.floats || !plan.bytes || plan.chunk < 3) return false;
+  for (GemmClass& c : plan.classes) {
+    if (c.streams > 2) return false;
+    for (unsigned p : c.parts) {
+      const GemmPart& part = plan.parts[p];
+      if (part.units % c.tile_units() != 0) return false;
+      for (const Format& format : part.formats)
+        if (format.type != part.formats.front().type) return false;
+    }
+    auto tile = tile_format_of(plan.parts[c.parts.front()].formats.front(), plan.k, plan.blocks);
+    if (!tile) return false;
+    c.tile = std::move(*tile);
+  }
+  return true;
+}
+
+/// Warps that share a tile: as many as make the longest team's work shortest; a tile's end costs about a stage.
+void choose_slices(GemmPlan& plan, const ir::Target& target) {
+  std::int64_t next = 0;
+  plan.stage_bytes = 0;
+  for (GemmClass& c : plan.classes) {
+    c.begin = next;
+    for (unsigned p : c.parts) {
+      plan.parts[p].begin = next;
+      next += plan.parts[p].units / c.tile_units();
+      plan.parts[p].end = next;
+    }
+    c.end = next;
+    plan.stage_bytes = std::max(plan.stage_bytes, c.tile.stage_bytes);
+  }
+  std::int64_t best = 0;
+  for (int slices = 1; slices <= plan.warps && slices <= plan.tile_stages(); slices *= 2) {
+    const std::int64_t teams = std::int64_t(target.workers) * (plan.warps / slices);
+    const std::int64_t work = (next + teams - 1) / teams * ((plan.tile_stages() + slices - 1) / slices + 1);
+    if (slices > 1 && work >= best) continue;
+    best = work, plan.slices = slices;
+  }
+}
+
 /// Stages of the ring: about 64 KiB for a block, two at least, and no more than a warp will ever fill: a larger ring keeps the next kernel
 /// from starting.
 int wanted_stages(const GemmPlan& plan, const ir::Target& target) {
@@ -155,10 +197,13 @@ void lay_out(GemmPlan& plan) {
     end += int((bytes + 15) / 16 * 16);
     return at;
   };
-  const std::int64_t half = plan.bytes ? plan.chunk * plan.k / 2 : 0;
+  // Rows of tiles lie apart by a bank's width more, and there are always eight.
+  plan.x_row = plan.k / 2 + (plan.mma ? 16 : 0);
+  const std::int64_t half = plan.bytes ? (plan.mma ? 8 : plan.chunk) * plan.x_row : 0;
   plan.first_at = take(half), plan.last_at = take(half), plan.ds_at = take(half);
   plan.x_at = take(plan.floats ? plan.chunk * plan.k * 4 : 0);
   plan.partials_at = take(std::int64_t(plan.reductions.size()) * plan.warps * 4);
+  plan.factors_at = take(plan.mma ? plan.warps * 1024 : 0);
   plan.ring_at = end;
   plan.shared_bytes = end + plan.warps * plan.stages * plan.stage_bytes;
 }
@@ -180,6 +225,7 @@ std::variant<GemmPlan, CannotEmit> plan_gemm(const plan::KernelSpecT& spec, cons
   plan_classes(plan);
   plan.x_piece = plan.parts.front().formats.front().elements;
 
+  const int lane_stage_bytes = plan.stage_bytes;
   int streams = 1;
   for (const GemmClass& c : plan.classes) streams = std::max(streams, c.streams);
   // Activation rows at once: up to 8, fewer where shared memory has no room for them. Each pass reads the weights anew.
@@ -187,6 +233,17 @@ std::variant<GemmPlan, CannotEmit> plan_gemm(const plan::KernelSpecT& spec, cons
   for (int passes = (plan.rows + 7) / 8; passes <= plan.rows; ++passes) {
     plan.chunk = (plan.rows + passes - 1) / passes;
     plan.padded = int(std::bit_ceil(unsigned(plan.chunk)));
+    for (const auto& [warps, blocks] : {std::pair{16, 8}, {8, 8}, {8, 4}}) {
+      plan.warps = warps, plan.blocks = blocks;
+      plan.mma = tiles_fit(plan);
+      if (!plan.mma) break;
+      choose_slices(plan, target);
+      plan.stages = blocks == 8 ? 2 : 3;
+      lay_out(plan);
+      if (plan.shared_bytes <= room) return plan;
+    }
+    plan.mma = false;
+    plan.stage_bytes = lane_stage_bytes;
     // 32 warps have 64 registers a lane, 16 have 128. Float products of blocks unpack 32 numbers.
     const bool unpacks = plan.floats && plan.x_piece == 32;
     const int most_warps = plan.chunk * streams <= (unpacks ? 2 : 4) ? 32 : 16;

@@ -73,9 +73,9 @@ class Prologue {
     late_.line("const u64 ds = __ldcg(from), low = __ldcg(from + 1), high = __ldcg(from + 2);");
     if (plan_.bytes) {
       late_.line("u64* const to = (u64*)(shared + (block % 2 ? {} : {}) + copied * {} + block / 2 * 16);", plan_.last_at, plan_.first_at,
-                 plan_.k / 2);
+                 plan_.x_row);
       late_.line("to[0] = low, to[1] = high;");
-      late_.line("*(u64*)(shared + {} + copied * {} + block * 8) = ds;", plan_.ds_at, plan_.k / 2);
+      late_.line("*(u64*)(shared + {} + copied * {} + block * 8) = ds;", plan_.ds_at, plan_.x_row);
     }
     if (plan_.floats) {
       late_.line("const float d = __uint_as_float((u32)ds);");
@@ -236,8 +236,8 @@ class Prologue {
         open_if(late_, there);
         late_.line("const int block = column / 16;");
         late_.line("*(int*)(shared + (block % 2 ? {} : {}) + m * {} + block / 2 * 16 + column % 16) = packed;", plan_.last_at,
-                   plan_.first_at, plan_.k / 2);
-        late_.line("if (lane % 4 == 0) *(float2*)(shared + {} + m * {} + block * 8) = ds;", plan_.ds_at, plan_.k / 2);
+                   plan_.first_at, plan_.x_row);
+        late_.line("if (lane % 4 == 0) *(float2*)(shared + {} + m * {} + block * 8) = ds;", plan_.ds_at, plan_.x_row);
         close_if(late_, there);
       }
       if (plan_.floats) {

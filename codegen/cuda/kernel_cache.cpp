@@ -8,7 +8,6 @@
 #include <map>
 #include <thread>
 
-#include "codegen/cuda/ahead.h"
 #include "ir/base/mapped_file.h"
 
 namespace heddle::codegen::cuda {
@@ -143,10 +142,8 @@ Result<CompileReport> compile_kernels(plan::PlanT& plan, const ir::Target& targe
     code->dynamic_shared_bytes = text.dynamic_shared_bytes;
     code->scratch_bytes = text.scratch_bytes;
     code->programmatic = text.programmatic;
-    code->ahead = text.asks_ahead ? ahead_ranges : 0;
     plan.kernels[i]->cuda = std::move(code);
   }
-  plan_ahead(plan);
   report.milliseconds = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
   return report;
 }

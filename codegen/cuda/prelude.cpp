@@ -1,8 +1,5 @@
 #include "codegen/cuda/prelude.h"
 
-#include "codegen/cuda/ahead.h"
-#include "codegen/cuda/text.h"
-
 namespace heddle::codegen::cuda {
 namespace {
 
@@ -71,24 +68,10 @@ INLINE void mma_s8(int (&c)[4], u32 a0, u32 a1, u32 b) {
       : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
       : "r"(a0), "r"(a1), "r"(b));
 }
+// warps of a team meet; ids from 1
+INLINE void team_barrier(int id, int threads) { asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory"); }
 INLINE u32 word(const uint4& x, int i) { return i == 0 ? x.x : i == 1 ? x.y : i == 2 ? x.z : x.w; }
 INLINE void fence_system() { asm volatile("fence.acq_rel.sys;" ::: "memory"); }
-)";
-
-// A kernel's blocks share out the ranges, first bytes first.
-constexpr std::string_view ask_ahead = R"(
-struct Ahead { const char* from[$ranges]; u64 bytes[$ranges]; };
-INLINE void ask_ahead(const Ahead& ahead) {
-  constexpr u32 CHUNK = 2048;
-  if (threadIdx.x >= 32) return;
-  const u32 blocks = gridDim.x * gridDim.y * gridDim.z, block = blockIdx.x + gridDim.x * (blockIdx.y + gridDim.y * blockIdx.z);
-#pragma unroll
-  for (int r = 0; r < $ranges; ++r)
-    for (u64 at = (block + (u64)threadIdx.x * blocks) * CHUNK; at < ahead.bytes[r]; at += 32ull * blocks * CHUNK) {
-      const u64 left = ahead.bytes[r] - at;
-      asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(ahead.from[r] + at), "r"(left < CHUNK ? (u32)left : CHUNK) : "memory");
-    }
-}
 )";
 
 constexpr std::string_view programmatic = R"(
@@ -106,7 +89,6 @@ INLINE void trigger() {}
 std::string prelude(const ir::Target& target, std::string_view more) {
   std::string out(common.substr(1));
   out += target.has("programmatic_launch") ? programmatic : plain;
-  if (target.has("bulk_prefetch")) out += filled(ask_ahead, {{"ranges", std::to_string(ahead_ranges)}});
   out += more;
   out += end_of_prelude;
   return out;

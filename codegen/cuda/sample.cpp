@@ -1,7 +1,7 @@
-// One token for each row from its logits, by runtime/sampling.h's definition. Tokens are compared by one number, the logit's order above and
-// the complement of the id below, so that larger is better and no two are equal. Some blocks for each row look at all logits, each warp at a
-// run of ids; the last of them to finish draws. With top_k up to 512 it gathers the best, out of the runs whose best one is good enough, and
-// puts them in order in shared memory; otherwise the cuts are found by bisection over that number.
+// One token for each row from its logits, by runtime/sampling.h's definition. Tokens are compared by one number, the logit's order above
+// and the complement of the id below, so that larger is better and no two are equal. Some blocks for each row look at all logits, each warp
+// at a run of ids; the last of them to finish draws. With top_k up to 512 it gathers the best, out of the runs whose best one is good
+// enough, and puts them in order in shared memory; otherwise the cuts are found by bisection over that number.
 #include "codegen/cuda/sample.h"
 
 #include "codegen/cuda/emit.h"
@@ -371,8 +371,8 @@ Emitted emit_sample(const plan::KernelSpecT& spec, const ir::Target& target) {
   Text out;
   out.put(header_comment(spec));
   out.put(prelude(target));
-  out.line("constexpr int V = {}, ROWS = {}, BLOCKS = {}, RUN = {}, COUNTERS = {};", vocabulary, rows, blocks, (vocabulary + runs - 1) / runs,
-           counters);
+  out.line("constexpr int V = {}, ROWS = {}, BLOCKS = {}, RUN = {}, COUNTERS = {};", vocabulary, rows, blocks,
+           (vocabulary + runs - 1) / runs, counters);
   out.put(device_functions);
   print_signature(out, spec, 1024, 1, true);
   out.put(body, {{"logits", std::to_string(loop.logits)},

@@ -227,14 +227,6 @@ Parameters DeviceImpl::parameters(std::size_t e, std::size_t index) const {
   }
   if (kernel.cuda->scratch_bytes > 0) out.add(scratch_.get() + memory.node_scratch[index]);
   if (kernel.spec->loop == plan::LoopKind::sample) out.add(scratch_.get() + memory.control);
-  if (kernel.cuda->ahead > 0) {  // addresses, then counts
-    std::vector<std::uint64_t> ranges(2 * kernel.cuda->ahead);
-    for (std::size_t i = 0; i < node.ahead.size(); ++i) {
-      ranges[i] = weights_.get() + layout_.weights[node.ahead[i]->index] + node.ahead[i]->offset;
-      ranges[kernel.cuda->ahead + i] = node.ahead[i]->bytes;
-    }
-    out.add(ranges);
-  }
   return out;
 }
 

@@ -1,7 +1,6 @@
 #include <algorithm>
 
 #include "runtime/plan/check_parts.h"
-#include "runtime/plan/layout.h"
 
 /// Entry points: ports, nodes, edges, arena ranges.
 namespace heddle::plan {
@@ -114,26 +113,6 @@ Result<void> check_overlaps(const NodeT& node, const KernelSpecT& spec, const Pl
   return {};
 }
 
-/// Bytes of weights that a node asks the cache for.
-Result<void> check_ahead(const NodeT& node, const PlanT& plan, const Place& place) {
-  const KernelT& kernel = *plan.kernels[node.kernel];
-  if (const std::size_t most = kernel.cuda ? kernel.cuda->ahead : 0; node.ahead.size() > most)
-    return fail(place, "asks for {} ranges ahead, kernel {} takes {}", node.ahead.size(), node.kernel, most);
-  return check_each(node.ahead, &place, "ahead", [&](const RefT& ref, const Place& at) -> Result<void> {
-    if (ref.where != Where::weight) return fail(at, "lies in '{}', wanted a weight", EnumNameWhere(ref.where));
-    if (ref.index >= plan.weights.size()) return fail(at, "weight {}, there are {}", ref.index, plan.weights.size());
-    const WeightT& weight = *plan.weights[ref.index];
-    std::int64_t elements = 1;
-    for (const std::int64_t size : weight.shape) elements *= size;
-    HEDDLE_ASSIGN(const std::int64_t bytes,
-                  stored_bytes(weight.layout, *dtype_named(weight.dtype), elements / weight.shape.back(), weight.shape.back()));
-    if (ref.offset % 16 != 0 || ref.bytes % 16 != 0) return fail(at, "bytes {} + {}, wanted multiples of 16", ref.offset, ref.bytes);
-    if (ref.offset > std::uint64_t(bytes) || ref.bytes > std::uint64_t(bytes) - ref.offset)
-      return fail(at, "bytes {} + {}, the weight has {}", ref.offset, ref.bytes, bytes);
-    return {};
-  });
-}
-
 /// `before`: nodes of the entry point that stand before this one.
 Result<void> check_node(const NodeT& node, const EntryPointT& entry, const PlanT& plan, std::size_t before, const Place& place) {
   if (node.kernel >= plan.kernels.size()) return fail(place, "kernel is {}, there are {}", node.kernel, plan.kernels.size());
@@ -146,7 +125,6 @@ Result<void> check_node(const NodeT& node, const EntryPointT& entry, const PlanT
     return check_ref(ref, *spec.args[std::size_t(at.index)], entry, plan, at);
   }));
   HEDDLE_TRY(check_overlaps(node, spec, place));
-  HEDDLE_TRY(check_ahead(node, plan, place));
   for (const std::uint32_t first : node.after)
     if (first >= before) return fail(place, "runs after node {}, wanted an earlier one", first);
   return {};

@@ -197,8 +197,6 @@ Result<void> check_launch(const CudaCodeT& cuda, const Place& place) {
     return fail(place, "dynamic_shared_bytes is {}, at most {} are possible", cuda.dynamic_shared_bytes, most_shared);
   constexpr std::uint32_t most_per_sm = 1 << 16;  // times any number of multiprocessors this is still a grid
   if (cuda.grid_per_sm > most_per_sm) return fail(place, "grid_per_sm is {}, at most {} are possible", cuda.grid_per_sm, most_per_sm);
-  constexpr std::uint32_t most_ahead = 64;
-  if (cuda.ahead > most_ahead) return fail(place, "ahead is {}, at most {} are possible", cuda.ahead, most_ahead);
   constexpr std::uint64_t most_scratch = std::uint64_t(1) << 32;
   if (cuda.scratch_bytes > most_scratch)
     return fail(place, "scratch_bytes is {}, at most {} are possible", cuda.scratch_bytes, most_scratch);

@@ -7,7 +7,6 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "codegen/cuda/ahead.h"
 #include "codegen/cuda/prelude.h"
 #include "ir/base/mapped_file.h"
 #include "tests/support/cuda_emulator_core.h"
@@ -155,8 +154,7 @@ void Scheduler::run_block(unsigned threads, bool backwards) {
 Result<std::unique_ptr<EmulatedKernels>> EmulatedKernels::build(const std::vector<CudaText>& texts,
                                                                 const std::vector<const plan::KernelSpecT*>& specs) {
   const TempDir folder;
-  std::string source = fmt::format("#define HEDDLE_AHEAD_RANGES {}\n#include \"{}\"\n", codegen::cuda::ahead_ranges,
-                                   source_path("tests/support/cuda_emulator_prelude.h"));
+  std::string source = fmt::format("#include \"{}\"\n", source_path("tests/support/cuda_emulator_prelude.h"));
   for (std::size_t i = 0; i < texts.size(); ++i) {
     const std::string& text = texts[i].text;
     const std::size_t begin = text.find(codegen::cuda::end_of_prelude);
@@ -172,7 +170,6 @@ Result<std::unique_ptr<EmulatedKernels>> EmulatedKernels::build(const std::vecto
                                                            : "int*");
     if (texts[i].scratch_bytes > 0) types.push_back("char*");
     if (specs[i]->sample) types.push_back(fmt::format("const kernel_{}::SampleControl*", i));
-    if (texts[i].asks_ahead) types.push_back("Ahead");
     std::string arguments;
     for (std::size_t n = 0; n < types.size(); ++n) arguments += fmt::format("{}*({}*)p[{}]", n == 0 ? "" : ", ", types[n], n);
     source += fmt::format("extern \"C\" void call_{0}(void** p) {{ kernel_{0}::{1}({2}); }}\n", i, texts[i].entry, arguments);
@@ -280,8 +277,6 @@ Result<std::vector<std::vector<float>>> emulate(const KernelCase& test, const Pr
       }
       addresses.back() = scratch[n].begin();
       if (kernels.text(node.kernel).scratch_bytes > 0) parameters.push_back(&addresses.back());
-      std::uint64_t ahead[2 * codegen::cuda::ahead_ranges] = {};
-      parameters.push_back(ahead);
       kernels.launch(node.kernel, parameters.data(), mode);
     }
     const auto* first = reinterpret_cast<const float*>(outputs.front().begin());

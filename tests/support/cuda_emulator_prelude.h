@@ -58,19 +58,12 @@ template <int N>
 INLINE void groups_left() {
   emulator_core->groups_left(N);
 }
-struct Ahead {
-  const char* from[HEDDLE_AHEAD_RANGES];
-  u64 bytes[HEDDLE_AHEAD_RANGES];
-};
-INLINE void ask_ahead(const Ahead& ahead) {
-  for (u64 bytes : ahead.bytes)
-    if (bytes) emulator_core->stop("nothing is asked for ahead here");
-}
 INLINE void wait() {}
 INLINE void trigger() {}
 INLINE void fence_system() {}
 INLINE void __threadfence() {}
 INLINE void __syncthreads() { emulator_core->barrier(); }
+INLINE void team_barrier(int, int) { emulator_core->barrier(); }
 INLINE void __syncwarp() { emulator_core->exchange(0, 0); }
 template <class To, class From>
 INLINE To bits_as(From from) {
@@ -157,12 +150,6 @@ INLINE float min(float a, float b) { return fminf(a, b); }
 // ---- matrix_units.cpp
 
 #define MATRIX_SHARED DYNAMIC_SHARED
-INLINE u32 __byte_perm(u32 a, u32 b, u32 selector) {
-  const u64 bytes = u64(b) << 32 | a;
-  u32 out = 0;
-  for (int i = 0; i < 4; ++i) out |= u32(bytes >> (selector >> 4 * i & 7) * 8 & 255) << 8 * i;
-  return out;
-}
 template <class Op>
 INLINE u32 each_half(Op op) {
   return bits_as<u16>(_Float16(op(0))) | u32(bits_as<u16>(_Float16(op(16)))) << 16;

@@ -231,6 +231,14 @@ std::vector<KernelCase> kernel_cases() {
     out.push_back(product(type, 33, 768, 8, is_block(type)));
     out.push_back(embedding(type, 512, 2));
   }
+  // On tensor cores: whole tiles of 16 rows.
+  for (const char* type : {"q8_0", "q4_0", "q4_K", "q5_K", "q6_K"}) out.push_back(product(type, 48, 768, 8, true));
+  out.push_back(product("q8_0", 32, 896, 8, true));   // half a stage at the end of a row
+  out.push_back(product("q4_0", 16, 192, 3, true));   // two blocks' factors in a copy
+  out.push_back(product("q4_K", 2128, 256, 5, true));  // more tiles than teams
+  out.back().slow = true;
+  out.push_back(product("q6_K", 16, 14336, 8, true));  // stages of 4 blocks
+  out.push_back(product("q4_K", 32, 512, 13, true));   // in chunks
   for (int rows : {2, 3, 4, 5, 7}) {
     out.push_back(product("q4_K", 40, 1536, rows, true));
     out.back().slow = rows == 2 || rows == 4 || rows == 7;
