@@ -119,6 +119,11 @@ INLINE float min(float a, float b) { return fminf(a, b); }
 // ---- matrix_units.cpp
 
 #define MATRIX_SHARED DYNAMIC_SHARED
+struct int2 {
+  int x, y;
+};
+INLINE int thread_again() { return int(threadIdx.x); }
+INLINE int2 block_again() { return {int(blockIdx.x), int(blockIdx.y)}; }
 INLINE u32 __byte_perm(u32 a, u32 b, u32 selector) {
   const u64 bytes = u64(b) << 32 | a;
   u32 out = 0;
