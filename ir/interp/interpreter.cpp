@@ -2,11 +2,13 @@
 
 #include <cmath>
 #include <limits>
+#include <thread>
 #include <unordered_map>
 #include <unordered_set>
 
 #include "ir/base/half.h"
 #include "ir/base/scalar_ops.h"
+#include "ir/base/thread_pool.h"
 
 namespace heddle::ir::interp {
 
@@ -57,17 +59,35 @@ double inverse_rms(const float* x, std::int64_t n, double eps) {
   return 1 / std::sqrt(sum / double(n) + eps);
 }
 
+/// Sums of `count` neighbouring outputs side by side: each is added up in the order of k, whatever runs beside it.
+template <int count>
+void dot(const float* matrix, const float* row, std::int64_t k, float* out) {
+  double sums[count] = {};
+  for (std::int64_t j = 0; j < k; ++j)
+    for (int i = 0; i < count; ++i) sums[i] += double(matrix[i * k + j]) * row[j];
+  for (int i = 0; i < count; ++i) out[i] = float(sums[i]);
+}
+
 void matmul(const Type& weight, const float* w, const View& x, const Tensor* experts, std::int64_t rows, Tensor& out) {
-  const std::int64_t n = out.type.width(), k = x.width();
-  for (std::int64_t r = 0; r < rows; ++r) {
-    const float* matrix = w + (experts ? experts->i[r] * weight.shape[1] * weight.shape[2] : 0);
-    const float* row = x.row(r);
-    for (std::int64_t i = 0; i < n; ++i) {
-      double sum = 0;
-      for (std::int64_t j = 0; j < k; ++j) sum += double(matrix[i * k + j]) * row[j];
-      out.f[r * n + i] = float(sum);
+  constexpr int together = 8;
+  const std::int64_t n = out.type.width(), k = x.width(), groups = (n + together - 1) / together;
+  const auto run = [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t group = begin; group < end; ++group) {
+      const std::int64_t r = group / groups, first = group % groups * together;
+      const float* matrix = w + (experts ? experts->i[r] * weight.shape[1] * weight.shape[2] : 0) + first * k;
+      float* to = out.f.data() + r * n + first;
+      if (first + together <= n) dot<together>(matrix, x.row(r), k, to);
+      else
+        for (std::int64_t i = first; i < n; ++i) dot<1>(matrix + (i - first) * k, x.row(r), k, to + (i - first));
     }
-  }
+  };
+  constexpr std::int64_t worth_a_thread = 1 << 23;  // multiplications, some milliseconds
+  const std::int64_t all = rows * groups;
+  const std::int64_t threads = std::clamp<std::int64_t>(rows * n * k / worth_a_thread, 1, usable_processors());
+  std::vector<std::thread> team;
+  for (std::int64_t i = 1; i < threads; ++i) team.emplace_back(run, all * i / threads, all * (i + 1) / threads);
+  run(0, all / threads);
+  for (std::thread& member : team) member.join();
 }
 
 void rope(const Node& node, const View& x, const Tensor& pos, const float* factors, std::int64_t rows, Tensor& out) {
