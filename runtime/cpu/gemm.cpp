@@ -1,7 +1,8 @@
 // Matrix products over one activation, with programs before and after.
 //   1. prologue: every row's program; its result becomes rows for the integer or the float products. With one row every member does it
 //      for itself, which is cheaper than waiting; with more the rows are shared out.
-//   2. work items: granules of the parts' columns, cut without regard to the team. For each the accumulators of all segments and rows
+//   2. work items: granules of the parts' columns; a column's result does not depend on the cut. For each the accumulators of all segments
+//   and rows
 //      (a weight is read from memory once), then the epilogue row by row.
 // Weights in panels are multiplied with integers where the activation is q8_1; everything else with floats.
 #include <algorithm>
@@ -89,7 +90,8 @@ class Gemm : public Kernel {
 
   void add_part(const plan::PartT& part, const Binding& binding) {
     // Enough items to share out evenly, large enough that programs cost little beside the products.
-    const std::int64_t wanted = std::max(std::clamp<std::int64_t>(part.n / 64, 16, 128), part.n / (WorkRanges::most_items / 16));
+    const std::int64_t items = std::max(8, 4 * binding.threads);
+    const std::int64_t wanted = std::max(std::clamp<std::int64_t>(part.n / items, 16, 256), part.n / (WorkRanges::most_items / 16));
     const bool panels = std::ranges::any_of(part.segments, [&](const auto& segment) { return binding.args[segment->weight].panels; });
     const std::int64_t granule = panels ? std::lcm(part.granule, plan::panel_rows) : part.granule;
     const std::int64_t columns = std::min(part.n, (wanted + granule - 1) / granule * granule);
