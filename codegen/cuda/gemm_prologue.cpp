@@ -67,21 +67,35 @@ class Prologue {
 
   void copy_blocks() {
     const unsigned arg = program_[activation_].input->index;
-    late_.open("for (int i = threadIdx.x; i < {}; i += {}) {{", plan_.chunk * plan_.k / 16, plan_.warps * 32);
+    // Several blocks of a thread are on their way together.
+    const std::int64_t threads = plan_.warps * 32, blocks = plan_.chunk * plan_.k / 16, rounds = (blocks + threads - 1) / threads;
+    const std::int64_t together = std::min<std::int64_t>(rounds, plan_.warps > 16 ? 4 : 8);
+    late_.open("for (int from = threadIdx.x; from < {}; from += {}) {{", blocks, together * threads);
+    late_.line("u64 ds[{0}], low[{0}], high[{0}];", together);
+    late_.line("#pragma unroll");
+    late_.open("for (int n = 0; n < {}; ++n) {{", together);
+    late_.line("const int i = min(from + n * {}, {});", threads, blocks - 1);
     late_.line("const int copied = i / {}, block = i % {};", plan_.k / 16, plan_.k / 16);
-    late_.line("const u64* const from = (const u64*)a{} + ({} * {} + block) * 3;", arg, row_expression("copied"), plan_.k / 16);
-    late_.line("const u64 ds = __ldcg(from), low = __ldcg(from + 1), high = __ldcg(from + 2);");
+    late_.line("const u64* const at = (const u64*)a{} + ({} * {} + block) * 3;", arg, row_expression("copied"), plan_.k / 16);
+    late_.line("ds[n] = __ldcg(at), low[n] = __ldcg(at + 1), high[n] = __ldcg(at + 2);");
+    late_.close();
+    late_.line("#pragma unroll");
+    late_.open("for (int n = 0; n < {}; ++n) {{", together);
+    late_.line("const int i = from + n * {};", threads);
+    late_.line("if (i >= {}) break;", blocks);
+    late_.line("const int copied = i / {}, block = i % {};", plan_.k / 16, plan_.k / 16);
     if (plan_.bytes) {
       late_.line("u64* const to = (u64*)(shared + (block % 2 ? {} : {}) + copied * {} + block / 2 * 16);", plan_.last_at, plan_.first_at,
                  plan_.x_row);
-      late_.line("to[0] = low, to[1] = high;");
-      late_.line("*(u64*)(shared + {} + copied * {} + block * 8) = ds;", plan_.ds_at, plan_.x_row);
+      late_.line("to[0] = low[n], to[1] = high[n];");
+      late_.line("*(u64*)(shared + {} + copied * {} + block * 8) = ds[n];", plan_.ds_at, plan_.x_row);
     }
     if (plan_.floats) {
-      late_.line("const float d = __uint_as_float((u32)ds);");
+      late_.line("const float d = __uint_as_float((u32)ds[n]);");
       late_.line("float* const x = (float*)(shared + {}) + copied * {};", plan_.x_at, plan_.k);
-      late_.line("for (int j = 0; j < 16; ++j) x[x_index(block * 16 + j)] = d * (float)(signed char)((j < 8 ? low : high) >> j % 8 * 8);");
+      late_.line("for (int j = 0; j < 16; ++j) x[x_index(block * 16 + j)] = d * (float)(signed char)((j < 8 ? low[n] : high[n]) >> j % 8 * 8);");
     }
+    late_.close();
     late_.close();
   }
 

@@ -1,4 +1,4 @@
-// Programs without a loop: one block for each row.
+// Programs without a loop: one block for each row, or several where no value needs a sum over the row.
 #include <algorithm>
 
 #include "codegen/cuda/columns.h"
@@ -12,6 +12,8 @@ Emitted emit_rowwise(const plan::KernelSpecT& spec, const ir::Target& target) {
   if (auto refused = check_columns(program, true)) return *refused;
   const std::int64_t n = program.n();
   const int threads = int(std::min<std::int64_t>(1024, (n + 31) / 32 * 32));
+  const bool sums = std::ranges::any_of(program.program().instrs, [](const auto& i) { return i->op == "rms_norm" || i->op == "rms_scale"; });
+  const std::int64_t blocks = sums || n % threads != 0 ? 1 : n / threads;
 
   Text out;
   out.put(header_comment(spec));
@@ -27,13 +29,13 @@ Emitted emit_rowwise(const plan::KernelSpecT& spec, const ir::Target& target) {
   out.line("const int row = blockIdx.x;");
   if (spec.slots_arg >= 0) out.line("const int slot = __ldcg(a{} + row);", spec.slots_arg);
   if (spec.positions_arg >= 0) out.line("const int position = __ldcg(a{} + row);", spec.positions_arg);
-  print_columns(out, program, {.threads = threads, .row = "row", .loop = {}, .first = "0", .count = n});
+  print_columns(out, program, {.threads = threads, .row = "row", .loop = {}, .first = fmt::format("int(blockIdx.y) * {}", n / blocks), .count = n / blocks});
   out.close();
 
   CudaText text;
   text.entry = spec.name;
   text.text = out.str();
-  text.grid = {std::uint32_t(spec.rows), 1, 1};
+  text.grid = {std::uint32_t(spec.rows), std::uint32_t(blocks), 1};
   text.block = {std::uint32_t(threads), 1, 1};
   text.programmatic = target.has("programmatic_launch");
   return text;
