@@ -57,6 +57,7 @@ Shape shape_of(const plan::KernelSpecT& spec, const ir::Target& target) {
   // One block for each multiprocessor at most: its registers fill half of one, and a second wave would begin behind the first. A split
   // costs the time of about two rounds, for what the blocks tell each other.
   shape.splits = int(std::clamp<std::int64_t>(target.workers / (shape.groups * spec.rows), 1, 64));
+  while (shape.mma && shape.warps > 4 && shape.shared_bytes() > limits_of(target).shared_bytes) shape.warps -= 4;
   shape.least = shape.mma ? 2 * shape.round() : std::max(64, 2 * shape.round());
   return shape;
 }

@@ -19,9 +19,13 @@ const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, j = la
 const int split = blockIdx.x, group = blockIdx.y, row = blockIdx.z;
 const int slot = __ldcg(a$slots + row), position = __ldcg(a$positions + row);  // no kernel of this step writes them
 int old = position;  // positions before it were there before this step
-if (ROWS > 1)
-  for (int r = 0; r < ROWS; ++r)
-    if (__ldcg(a$slots + r) == slot) old = min(old, __ldcg(a$positions + r));
+if (ROWS > 1) {
+  for (int r = lane; r < ROWS; r += 32) {
+    const int of = __ldcg(a$slots + r), at = __ldcg(a$positions + r);
+    if (of == slot) old = min(old, at);
+  }
+  for (int i = 16; i > 0; i /= 2) old = min(old, __shfl_xor_sync(~0u, old, i));
+}
 // the positions of this block
 const int begin_all = $begin, length = slot < 0 ? 0 : position + 1 - begin_all;
 const int share = max(LEAST, ((length + SPLITS - 1) / SPLITS + ROUND - 1) / ROUND * ROUND);

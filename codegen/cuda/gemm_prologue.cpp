@@ -67,21 +67,35 @@ class Prologue {
 
   void copy_blocks() {
     const unsigned arg = program_[activation_].input->index;
-    late_.open("for (int i = threadIdx.x; i < {}; i += {}) {{", plan_.chunk * plan_.k / 16, plan_.warps * 32);
+    // Several blocks of a thread are on their way together.
+    const std::int64_t threads = plan_.warps * 32, blocks = plan_.chunk * plan_.k / 16, rounds = (blocks + threads - 1) / threads;
+    const std::int64_t together = std::min<std::int64_t>(rounds, plan_.warps > 16 ? 4 : 8);
+    late_.open("for (int from = threadIdx.x; from < {}; from += {}) {{", blocks, together * threads);
+    late_.line("u64 ds[{0}], low[{0}], high[{0}];", together);
+    late_.line("#pragma unroll");
+    late_.open("for (int n = 0; n < {}; ++n) {{", together);
+    late_.line("const int i = min(from + n * {}, {});", threads, blocks - 1);
     late_.line("const int copied = i / {}, block = i % {};", plan_.k / 16, plan_.k / 16);
-    late_.line("const u64* const from = (const u64*)a{} + ({} * {} + block) * 3;", arg, row_expression("copied"), plan_.k / 16);
-    late_.line("const u64 ds = __ldcg(from), low = __ldcg(from + 1), high = __ldcg(from + 2);");
+    late_.line("const u64* const at = (const u64*)a{} + ({} * {} + block) * 3;", arg, row_expression("copied"), plan_.k / 16);
+    late_.line("ds[n] = __ldcg(at), low[n] = __ldcg(at + 1), high[n] = __ldcg(at + 2);");
+    late_.close();
+    late_.line("#pragma unroll");
+    late_.open("for (int n = 0; n < {}; ++n) {{", together);
+    late_.line("const int i = from + n * {};", threads);
+    late_.line("if (i >= {}) break;", blocks);
+    late_.line("const int copied = i / {}, block = i % {};", plan_.k / 16, plan_.k / 16);
     if (plan_.bytes) {
       late_.line("u64* const to = (u64*)(shared + (block % 2 ? {} : {}) + copied * {} + block / 2 * 16);", plan_.last_at, plan_.first_at,
                  plan_.x_row);
-      late_.line("to[0] = low, to[1] = high;");
-      late_.line("*(u64*)(shared + {} + copied * {} + block * 8) = ds;", plan_.ds_at, plan_.x_row);
+      late_.line("to[0] = low[n], to[1] = high[n];");
+      late_.line("*(u64*)(shared + {} + copied * {} + block * 8) = ds[n];", plan_.ds_at, plan_.x_row);
     }
     if (plan_.floats) {
-      late_.line("const float d = __uint_as_float((u32)ds);");
+      late_.line("const float d = __uint_as_float((u32)ds[n]);");
       late_.line("float* const x = (float*)(shared + {}) + copied * {};", plan_.x_at, plan_.k);
-      late_.line("for (int j = 0; j < 16; ++j) x[x_index(block * 16 + j)] = d * (float)(signed char)((j < 8 ? low : high) >> j % 8 * 8);");
+      late_.line("for (int j = 0; j < 16; ++j) x[x_index(block * 16 + j)] = d * (float)(signed char)((j < 8 ? low[n] : high[n]) >> j % 8 * 8);");
     }
+    late_.close();
     late_.close();
   }
 
@@ -106,9 +120,9 @@ class Prologue {
     }
   }
   void open_columns(Text& out) {
-    out.put(held_ ? "#pragma unroll" : "#pragma unroll 1");
-    out.open("for (int c = 0; c < COLUMNS; ++c) {{");
-    out.line("const int column = (t + c * GROUP) * {};", width_);
+    out.put("#pragma unroll");
+    out.open("for (int c = 0; c < {}; ++c) {{", held_ ? "COLUMNS" : std::to_string(batch_));
+    out.line("const int column = (t + {} * GROUP) * {};", held_ ? "c" : "(from + c)", width_);
   }
   /// Whether a group of columns lies in the row; empty: all do.
   std::string full() const {
@@ -129,9 +143,13 @@ class Prologue {
   void compute() {
     for (unsigned v = 0; v < program_.inputs(); ++v)
       if (program_[v].columns && !is_block_input(v)) column_inputs_.push_back(v);
-    held_ = columns_ * width_ * int(column_inputs_.size()) <= (plan_.warps > 16 ? 24 : 48);
+    // Registers for a thread's columns: all of them, or as many at once as fit.
+    const int room = plan_.warps > 16 ? 24 : 64, each = width_ * int(column_inputs_.size());
+    held_ = columns_ * each <= room;
+    for (batch_ = columns_; batch_ > 1 && (columns_ % batch_ != 0 || batch_ * each > room); --batch_) {
+    }
     // Weights of the prologue come before the wait, where they fit into registers.
-    for (unsigned v : column_inputs_) early_.line("float h{}[{}] = {{}};", v, width_ * (held_ ? columns_ : 1));
+    for (unsigned v : column_inputs_) early_.line("float h{}[{}] = {{}};", v, width_ * batch_);
     if (held_ && std::ranges::any_of(column_inputs_, [&](unsigned v) { return program_[v].input->kind == plan::InputKind::vector; })) {
       open_columns(early_);
       open_if(early_, full());
@@ -196,14 +214,19 @@ class Prologue {
     if (sums.empty() && !makes) return;
 
     for (unsigned v : sums) late_.line("float sum{} = 0;", v);
-    open_columns(late_);
     if (!held_) {
+      late_.put("#pragma unroll 1");
+      late_.open("for (int from = 0; from < COLUMNS; from += {}) {{", batch_);
+      open_columns(late_);
       open_if(late_, full());
-      print_loads(late_, true, "");
-      print_loads(late_, false, "");
+      const std::string place = fmt::format(" + {} * c", width_);
+      print_loads(late_, true, place);
+      print_loads(late_, false, place);
       close_if(late_, full());
+      late_.close();
     }
-    const std::string index = held_ ? fmt::format("{} * c + j", width_) : "j";
+    open_columns(late_);
+    const std::string index = fmt::format("{} * c + j", width_);
     for (unsigned v : sums) {
       open_if(late_, full());
       late_.line("#pragma unroll");
@@ -213,6 +236,7 @@ class Prologue {
     }
     if (makes) print_activation(index);
     late_.close();
+    if (!held_) late_.close();
     for (unsigned v : sums) {
       late_.line("sum{} = sum_of_warp(sum{});", v, v);
       late_.line("if (lane == 0) ({})[warp] = sum{};", partials(v), v);
@@ -288,7 +312,7 @@ class Prologue {
   unsigned activation_;
   std::vector<int> levels_;
   std::vector<bool> needed_;
-  int last_level_ = 0, width_ = 4, columns_ = 1;
+  int last_level_ = 0, width_ = 4, columns_ = 1, batch_ = 1;
   bool held_ = true;
   std::vector<unsigned> column_inputs_;
 };

@@ -1,4 +1,4 @@
-// Programs without a loop: one block for each row and part.
+// Programs without a loop: one block for each row and part, or several where there is one part and no value needs a sum over the row.
 #include <algorithm>
 
 #include "codegen/cuda/columns.h"
@@ -16,6 +16,9 @@ Emitted emit_rowwise(const plan::KernelSpecT& spec, const ir::Target& target) {
     if (auto refused = check_columns(parts.back(), true)) return *refused;
   }
   const int threads = int(std::min<std::int64_t>(1024, (widest + 31) / 32 * 32));
+  const plan::ProgramT& first = *spec.parts.front()->epilogue;
+  const bool sums = std::ranges::any_of(first.instrs, [](const auto& i) { return i->op == "rms_norm" || i->op == "rms_scale"; });
+  const std::int64_t blocks = parts.size() > 1 || sums || widest % threads != 0 ? 1 : widest / threads;
 
   Text out;
   out.put(header_comment(spec));
@@ -33,7 +36,9 @@ Emitted emit_rowwise(const plan::KernelSpecT& spec, const ir::Target& target) {
   if (spec.positions_arg >= 0) out.line("const int position = __ldcg(a{} + row);", spec.positions_arg);
   for (std::size_t i = 0; i < parts.size(); ++i) {
     if (parts.size() > 1) out.open("if (blockIdx.y == {}) {{", i);
-    print_columns(out, parts[i], {.threads = threads, .row = "row", .loop = {}, .first = "0", .count = parts[i].n()});
+    const std::int64_t count = parts[i].n() / blocks;
+    const std::string begin = blocks > 1 ? fmt::format("int(blockIdx.y) * {}", count) : "0";
+    print_columns(out, parts[i], {.threads = threads, .row = "row", .loop = {}, .first = begin, .count = count});
     if (parts.size() > 1) out.close();
   }
   out.close();
@@ -41,7 +46,7 @@ Emitted emit_rowwise(const plan::KernelSpecT& spec, const ir::Target& target) {
   CudaText text;
   text.entry = spec.name;
   text.text = out.str();
-  text.grid = {std::uint32_t(spec.rows), std::uint32_t(parts.size()), 1};
+  text.grid = {std::uint32_t(spec.rows), std::uint32_t(parts.size() * std::size_t(blocks)), 1};
   text.block = {std::uint32_t(threads), 1, 1};
   text.programmatic = target.has("programmatic_launch");
   return text;
