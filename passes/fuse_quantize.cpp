@@ -16,7 +16,8 @@ Outcome fuse(Node& quantize, Context& context) {
   Node* producer = quantize.operand("x")->producer();
   if (!producer || !(producer->op() == Op::rms_norm || holds(*producer, Op::attention))) return no_match();
   if (only_reader(*quantize.operand("x")) != &quantize)
-    return declined(quantize, "%{} has {} readers", quantize.operand("x")->name, quantize.operand("x")->readers_in(*quantize.block()).size());
+    return declined(quantize, "%{} has {} readers", quantize.operand("x")->name,
+                    quantize.operand("x")->readers_in(*quantize.block()).size());
   return fuse_if_better({producer, &quantize}, (producer->op() == Op::rms_norm ? "norm" : label_of(*producer)) + "_quantize", context);
 }
 

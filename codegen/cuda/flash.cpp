@@ -20,8 +20,8 @@ constexpr std::string_view fetch_f16 = R"(
 auto fetch = [&](int key, int stage) {
   char* const to = shared + stage * STAGE;
 #pragma unroll
-  for (int i = threadIdx.x; i < KEYS * (HEAD_DIM / 8); i += 128) {
-    const int k = i / (HEAD_DIM / 8), piece = i % (HEAD_DIM / 8);
+  for (int n = 0; n < KEYS * (HEAD_DIM / 8) / 128; ++n) {
+    const int i = n * 128 + threadIdx.x, k = i / (HEAD_DIM / 8), piece = i % (HEAD_DIM / 8);
     char* const place = to + k * PITCH + piece * 16;
     if (key + k < end) {
       const long long from = ((base + key + k) * HEAD_DIM + piece * 8) * 2;
@@ -37,8 +37,8 @@ constexpr std::string_view fetch_f32 = R"(
 auto fetch = [&](int key, int stage) {
   char* const to = shared + stage * STAGE;
 #pragma unroll 4
-  for (int i = threadIdx.x; i < KEYS * (HEAD_DIM / 4); i += 128) {
-    const int k = i / (HEAD_DIM / 4), piece = i % (HEAD_DIM / 4);
+  for (int n = 0; n < KEYS * (HEAD_DIM / 4) / 128; ++n) {
+    const int i = n * 128 + threadIdx.x, k = i / (HEAD_DIM / 4), piece = i % (HEAD_DIM / 4);
     char* const place = to + k * PITCH + piece * 8;
     float4 x = make_float4(0, 0, 0, 0), y = x;
     if (key + k < end) {
@@ -185,7 +185,8 @@ Emitted emit_flash(const plan::KernelSpecT& spec, const ir::Target& target) {
   const Program program(*spec.parts.front()->epilogue, spec, spec.parts.front()->n);
   std::int64_t together = 1;
   if (auto refused = check_tile_epilogue(spec, program, "attention", together)) return *refused;
-  if (together > loop.head_dim) return CannotEmit{"rope", fmt::format("it works on {} columns together, and a head has {}", together, loop.head_dim)};
+  if (together > loop.head_dim)
+    return CannotEmit{"rope", fmt::format("it works on {} columns together, and a head has {}", together, loop.head_dim)};
   const std::string& dtype = spec.args[loop.kv]->dtype;
   if (dtype != "f16" && dtype != "f32") return CannotEmit{"attention", fmt::format("a cache of {} cannot be read", dtype)};
 
@@ -208,8 +209,8 @@ Emitted emit_flash(const plan::KernelSpecT& spec, const ir::Target& target) {
   print_ops(out, programs);
   print_rope_tables(out, programs);
   print_signature(out, one, 128, 1, false);
-  out.line("constexpr int ROWS = {}, HEADS = {}, KV_HEADS = {}, SHARED = {}, HEAD_DIM = {}, KEYS = {};", tile_rows, loop.heads, loop.kv_heads,
-           loop.heads / loop.kv_heads, head_dim, keys);
+  out.line("constexpr int ROWS = {}, HEADS = {}, KV_HEADS = {}, SHARED = {}, HEAD_DIM = {}, KEYS = {};", tile_rows, loop.heads,
+           loop.kv_heads, loop.heads / loop.kv_heads, head_dim, keys);
   out.line("constexpr int PITCH = {}, STAGE = {}, RESULTS = {}, META = {};", pitch, stage, results, meta);
   out.put(body, {{"slots", std::to_string(spec.slots_arg)},
                  {"positions", std::to_string(spec.positions_arg)},
@@ -220,7 +221,7 @@ Emitted emit_flash(const plan::KernelSpecT& spec, const ir::Target& target) {
                  {"begin", loop.window > 0 ? fmt::format("max(0, positions[r] + 1 - {})", loop.window) : "0"},
                  {"window", loop.window > 0 ? fmt::format(" && at > my_position[r] - {}", loop.window) : ""},
                  {"fetch", filled(dtype == "f16" ? fetch_f16 : fetch_f32, {{"kv", kv}})}});
-  print_tile_epilogue(out, one, program, {tile_rows, 4, int(results), 0, head_dim, program.n()});
+  print_tile_epilogue(out, one, program, {tile_rows, 4, int(results), 0, head_dim, program.n(), true});
   out.close();
 
   CudaText text;

@@ -25,6 +25,18 @@ INLINE u32 fma_f16x2(u32 x, u32 y, u32 z) {
   asm("fma.rn.f16x2 %0, %1, %2, %3;" : "=r"(o) : "r"(x), "r"(y), "r"(z));
   return o;
 }
+// threadIdx.x and blockIdx anew: what is computed from them need not stay in registers through a loop that has none to spare
+INLINE int thread_again() {
+  int x;
+  asm volatile("mov.u32 %0, %%tid.x;" : "=r"(x));
+  return x;
+}
+INLINE int2 block_again() {
+  int2 b;
+  asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(b.x));
+  asm volatile("mov.u32 %0, %%ctaid.y;" : "=r"(b.y));
+  return b;
+}
 // a barrier of THREADS threads of the block, one after the other
 template <int THREADS> INLINE void team_barrier(int team) { asm volatile("bar.sync %0, %1;" ::"r"(team + 1), "n"(THREADS) : "memory"); }
 // four matrices of 8 rows of 16 bytes: lane l says where row l % 8 of matrix l / 8 is, and gets word l % 4 of row l / 4 of each

@@ -46,16 +46,25 @@ class Epilogue {
   Epilogue(Text& out, const plan::KernelSpecT& spec, const Program& program, const TileSite& site)
       : out_(out), spec_(spec), program_(program), site_(site) {}
 
-
   void print() {
-    out_.line("#pragma unroll 1");
-    out_.open("for (int r = warp; r < {}; r += {}) {{", site_.rows, site_.warps);
-    out_.line("const int row = first_row + r;");
-    out_.line("const float* const results_of_row = results + r * {};", site_.pitch);
     const bool to_cache =
         std::ranges::any_of(program_.program().stores, [](const auto& store) { return store->kind != plan::StoreKind::buffer; });
-    if (spec_.positions_arg >= 0 && (to_cache || program_.find("rope"))) out_.line("const int position = __ldcg(a{} + row);", spec_.positions_arg);
-    if (spec_.slots_arg >= 0 && to_cache) out_.line("const int slot = __ldcg(a{} + row);", spec_.slots_arg);
+    // Rows of buffers are read for several rows of the tile before the first is stored: they may lie in the same memory as the results, for
+    // all that the compiler knows, and one answer of the memory after the other takes longer than the rest. A rope or a quantize asks for
+    // columns of other lanes.
+    ahead_ = !program_.find("rope") && !program_.find("quantize");
+    together_ = site_.rows % (4 * site_.warps) == 0 ? 4 : 1;
+    out_.line("#pragma unroll 1");
+    out_.open("for (int r0 = warp * {0}; r0 < {1}; r0 += {2}) {{", together_, site_.rows, site_.warps * together_);
+    if (ahead_) print_reads();
+    out_.line("#pragma unroll");
+    out_.open("for (int k = 0; k < {}; ++k) {{", together_);
+    out_.line("const int r = r0 + k, row = first_row + r;");
+    out_.line("const float* const results_of_row = results + r * {};", site_.pitch);
+    if (spec_.positions_arg >= 0 && (to_cache || program_.find("rope")))
+      out_.line("const int position = {};", site_.row_inputs ? "positions[r]" : fmt::format("__ldcg(a{} + row)", spec_.positions_arg));
+    if (spec_.slots_arg >= 0 && to_cache)
+      out_.line("const int slot = {};", site_.row_inputs ? "slots[r]" : fmt::format("__ldcg(a{} + row)", spec_.slots_arg));
     for (unsigned v = 0; v < program_.size(); ++v) {
       const Value& value = program_[v];
       if (value.input) print_input(v, value);
@@ -64,9 +73,28 @@ class Epilogue {
     }
     for (const auto& store : program_.program().stores) print_store(*store);
     out_.close();
+    out_.close();
   }
 
  private:
+  bool read_ahead(unsigned v) const {
+    return ahead_ && program_[v].input && program_[v].input->kind == plan::InputKind::rows && program_[v].columns;
+  }
+  void print_reads() {
+    const std::int64_t lanes = (site_.columns + 31) / 32;
+    for (unsigned v = 0; v < program_.inputs(); ++v) {
+      if (!read_ahead(v)) continue;
+      out_.line("float in{}[{}][{}];", v, together_, lanes);
+      out_.line("#pragma unroll");
+      out_.line("for (int k = 0; k < {}; ++k)", together_);
+      out_.put("#pragma unroll");
+      const std::string column = site_.n % 32 == 0 && site_.n % site_.columns == 0
+                                     ? "first + lane + 32 * j"
+                                     : fmt::format("min(first + lane + 32 * j, {})", site_.n - 1);
+      out_.line("  for (int j = 0; j < {}; ++j) in{}[k][j] = {};", lanes, v,
+                buffer_element(spec_, program_[v].input->index, "first_row + r0 + k", column));
+    }
+  }
   void print_input(unsigned v, const Value& value) {
     const plan::InputT& input = *value.input;
     const std::string_view column = value.columns ? "first + i" : "0";
@@ -76,6 +104,7 @@ class Epilogue {
       case plan::InputKind::constant:
         return print_value(out_, program_, "e", v, float_literal(input.value));
       case plan::InputKind::rows:
+        if (read_ahead(v)) return print_value(out_, program_, "e", v, fmt::format("in{}[k][i / 32]", v));
         return print_value(out_, program_, "e", v, buffer_element(spec_, input.index, "row", column));
       case plan::InputKind::vector:
         if (value.columns || value.width == 1) print_value(out_, program_, "e", v, weight_element(spec_, input.index, column));
@@ -95,7 +124,7 @@ class Epilogue {
     if (rope.dims < rope.head_dim) out_.line("if (at >= {}) return x;", rope.dims);
     out_.line("const bool leads = {};", rope.halves ? fmt::format("at < {}", turning) : "at % 2 == 0");
     out_.line("const float y = {};",
-             read(program_, "e", instr.operands[0], rope.halves ? fmt::format("leads ? i + {0} : i - {0}", turning) : "i ^ 1"));
+              read(program_, "e", instr.operands[0], rope.halves ? fmt::format("leads ? i + {0} : i - {0}", turning) : "i ^ 1"));
     out_.line("float c, s;");
     const std::string pair = rope.halves ? fmt::format("(leads ? at : at - {})", turning) : "(at / 2)";
     out_.line("turn({}, c, s);", half_turns(rope, spec_, pair, "position"));
@@ -111,22 +140,25 @@ class Epilogue {
       const unsigned x = value.instr->operands[0];
       out_.line("#pragma unroll");
       out_.open("for (int u = lane; u < {}; u += 32) {{", site_.columns / 2);
-      out_.line("const int piece = u % {0}, step = u / {0}, i = piece * 32 + step / 2 * 4 + step % 2, at = first + piece * 32;", site_.columns / 32);
+      out_.line("const int piece = u % {0}, step = u / {0}, i = piece * 32 + step / 2 * 4 + step % 2, at = first + piece * 32;",
+                site_.columns / 32);
       out_.line("{}((u32*)a{})[row * {} + at / 128 * 64 + step * 4 + at % 128 / 32] = pack_f16({}, {});", there, store.index, n / 2,
-               read(program_, "e", x, "i"), read(program_, "e", x, "i + 2"));
+                read(program_, "e", x, "i"), read(program_, "e", x, "i + 2"));
       out_.close();
       return;
     }
     if (store.kind != plan::StoreKind::buffer) out_.line("if (slot >= 0)");
     out_.line("#pragma unroll");
     out_.line("for (int i = lane; i < {}; i += 32) {}{}", site_.columns, there,
-             store_statement(spec_, store, "row", "first + i", read(program_, "e", store.value), "slot", "position"));
+              store_statement(spec_, store, "row", "first + i", read(program_, "e", store.value), "slot", "position"));
   }
 
   Text& out_;
   const plan::KernelSpecT& spec_;
   const Program& program_;
   const TileSite& site_;
+  bool ahead_ = false;
+  int together_ = 1;  // rows of a warp
 };
 
 }  // namespace

@@ -6,12 +6,13 @@
 /// many rows. One warp a row, lanes along columns.
 namespace heddle::codegen::cuda {
 
-/// The text's variables: `warp`, `lane`, `first_row` of the tile, `first` column of it, `results`: float [rows][pitch] in shared memory, where
-/// result `index` of the loop begins at column index * share.
+/// The text's variables: `warp`, `lane`, `first_row` of the tile, `first` column of it, `results`: float [rows][pitch] in shared memory,
+/// where result `index` of the loop begins at column index * share.
 struct TileSite {
   int rows, warps, pitch, share;
   std::int64_t columns;  // of the tile that are used
   std::int64_t n;        // of the part: a tile may end behind it
+  bool row_inputs;       // `positions` and `slots` of the tile's rows are arrays in shared memory, where the spec has them
 };
 
 /// Which op stands in the way, or none. `together`: columns that the program must see together, a multiple of which begins every tile.

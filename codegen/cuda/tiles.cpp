@@ -11,9 +11,10 @@
 namespace heddle::codegen::cuda {
 namespace {
 
-/// A format as the loop reads it: `Piece` is 32 neighbouring elements of a row as they lie in memory, `Ready` what is common to the steps
-/// of one; step s makes halves of elements 4 * s + {0, 2} and + {1, 3}. Pieces of blocks are loaded a block of columns ahead; those of
-/// 16-bit weights are large, so a quarter is loaded anew as soon as its steps are done (`reload`).
+/// A format as the loop reads it: `Piece` is what a lane holds of 32 neighbouring elements of a row, as they lie in memory, `Ready` what is
+/// common to the steps of one; step s makes halves of elements 4 * s + {0, 2} and + {1, 3}. Pieces of 4 to 6 bits are loaded a block of
+/// columns ahead. Larger ones would not fit into the registers twice: each word is loaded anew as soon as its steps are done (`reload`,
+/// behind step s; `piece` is the present one, `ahead` the next).
 constexpr std::string_view block_format = R"(
 struct F_$name {
   typedef P_$name Piece;
@@ -22,39 +23,63 @@ struct F_$name {
     u32 scale[$factors], offset[$factors];
   };
   static constexpr bool IN_PLACE = false;
-  INLINE Piece load(const char* const (&p)[4], u32 piece) { return load_$name($planes, piece); }
-  INLINE void reload(Piece&, const char* const (&)[4], u32, int) {}
+  INLINE Piece load(const char* p, const u32 (&more)[3], u32 piece) { return load_$name($planes, piece); }
+  INLINE void reload(Piece&, const char*, const u32 (&)[3], u32, u32, int) {}
   INLINE void prepare(Ready& r, const Piece& piece, u32 number) {
     r.block = unpack_$name(piece, number % 8);
     r.scale[0] = pack_f16(r.block.a, r.block.a), r.offset[0] = pack_f16(r.block.c, r.block.c);
     if ($factors > 1) r.scale[$factors - 1] = pack_f16(r.block.b, r.block.b), r.offset[$factors - 1] = pack_f16(r.block.d, r.block.d);
   }
   INLINE void halves(u32& even, u32& odd, const Ready& r, const Piece&, int s) {
-    // 1024 + b is the half 0x6400 + b; bytes with a sign are moved by 128
-    const u32 bytes = $signed ? r.block.w[s] ^ 0x80808080 : r.block.w[s], zero = $signed ? 0xe480e480 : 0xe400e400;
+    // 1024 + b is the half 0x6400 + b
+    const u32 bytes = r.block.w[s], zero = 0xe400e400;
     const u32 scale = r.scale[s / 4 % $factors], offset = r.offset[s / 4 % $factors];
     even = add_f16x2(__byte_perm(bytes, 0x64646464, 0x4240), zero), odd = add_f16x2(__byte_perm(bytes, 0x64646464, 0x4341), zero);
-    if ($offset) even = fma_f16x2(even, scale, offset), odd = fma_f16x2(odd, scale, offset);
-    else even = multiply_f16x2(even, scale), odd = multiply_f16x2(odd, scale);
+    even = fma_f16x2(even, scale, offset), odd = fma_f16x2(odd, scale, offset);
   }
 };
 )";
 
+/// q8_0: two words of 16 bytes.
+constexpr std::string_view byte_format = R"(
+struct F_$name {
+  struct Piece { uint4 q[2]; u32 d; };
+  struct Ready { u32 scale; };
+  static constexpr bool IN_PLACE = true;
+  INLINE u32 factor(const char* p, const u32 (&more)[3], u32 piece) { return __ldg((const u16*)($plane) + piece); }
+  INLINE Piece load(const char* p, const u32 (&more)[3], u32 piece) {
+    return {{__ldg((const uint4*)p + 2ull * piece), __ldg((const uint4*)p + 2ull * piece + 1)}, factor(p, more, piece)};
+  }
+  INLINE void reload(Piece& held, const char* p, const u32 (&more)[3], u32, u32 ahead, int s) {
+    if (s == 0) held.d = factor(p, more, ahead);
+    if (s % 4 == 3) held.q[s / 4] = __ldg((const uint4*)p + 2ull * ahead + s / 4);
+  }
+  INLINE void prepare(Ready& r, const Piece& held, u32) { r.scale = held.d | held.d << 16; }
+  INLINE void halves(u32& even, u32& odd, const Ready& r, const Piece& held, int s) {
+    const uint4& q = held.q[s / 4];
+    // 1024 + b is the half 0x6400 + b; bytes with a sign are moved by 128
+    const u32 bytes = (s % 4 == 0 ? q.x : s % 4 == 1 ? q.y : s % 4 == 2 ? q.z : q.w) ^ 0x80808080;
+    even = multiply_f16x2(add_f16x2(__byte_perm(bytes, 0x64646464, 0x4240), 0xe480e480), r.scale);
+    odd = multiply_f16x2(add_f16x2(__byte_perm(bytes, 0x64646464, 0x4341), 0xe480e480), r.scale);
+  }
+};
+)";
+
+/// 16-bit floats: four words of 8 elements, of which two are held.
 constexpr std::string_view half_format = R"(
 struct F_$name {
-  struct Piece { uint4 q[4]; };
+  struct Piece { uint4 q[2]; };
   struct Ready {};
   static constexpr bool IN_PLACE = true;
-  INLINE Piece load(const char* const (&p)[4], u32 piece) {
-    Piece out;
-#pragma unroll
-    for (int i = 0; i < 4; ++i) out.q[i] = __ldg((const uint4*)p[0] + 4ull * piece + i);
-    return out;
+  INLINE uint4 word(const char* p, u32 piece, int i) { return __ldg((const uint4*)p + 4ull * piece + i); }
+  INLINE Piece load(const char* p, const u32 (&)[3], u32 piece) { return {{word(p, piece, 0), word(p, piece, 1)}}; }
+  INLINE void reload(Piece& held, const char* p, const u32 (&)[3], u32 piece, u32 ahead, int s) {
+    if (s % 2) held.q[s / 2 % 2] = s < 4 ? word(p, piece, s / 2 + 2) : word(p, ahead, s / 2 - 2);
   }
-  INLINE void reload(Piece& held, const char* const (&p)[4], u32 piece, int i) { held.q[i] = __ldg((const uint4*)p[0] + 4ull * piece + i); }
   INLINE void prepare(Ready&, const Piece&, u32) {}
   INLINE void halves(u32& even, u32& odd, const Ready&, const Piece& held, int s) {
-    const u32 x = s % 2 ? held.q[s / 2].z : held.q[s / 2].x, y = s % 2 ? held.q[s / 2].w : held.q[s / 2].y;
+    const uint4& q = held.q[s / 2 % 2];
+    const u32 x = s % 2 ? q.z : q.x, y = s % 2 ? q.w : q.y;
     $convert
   }
 };
@@ -64,20 +89,20 @@ constexpr std::string_view from_bf16 =
     "even = pack_f16(__uint_as_float(x << 16), __uint_as_float(y << 16));\n"
     "    odd = pack_f16(__uint_as_float(x & 0xffff0000), __uint_as_float(y & 0xffff0000));";
 
-/// The loop. Rows of activations in a stage: two halves of 64 columns, each TOKENS rows of 128 bytes whose pieces of 16 are exchanged by the
-/// row's number. A slot is written anew only when its products are done: with warpgroups they end one block of columns later.
+/// The loop. Rows of activations in a stage: two halves of 64 columns, each TOKENS rows of 128 bytes whose pieces of 16 are exchanged by
+/// the row's number. A slot is written anew only when its products are done: with warpgroups they end one block of columns later.
 constexpr std::string_view loop = R"(
 template <class F>
-INLINE void products(float (&sums)[TOKENS / 2], const char* const (&planes)[4], u32 low, u32 high, const char* x, char* ring, int team) {
+INLINE void products(float (&sums)[TOKENS / 2], const char* p, const u32 (&more)[3], u32 low, u32 high, const char* x, char* ring, int team) {
   const int lane = threadIdx.x % 32, thread = threadIdx.x % THREADS;
   F format;
   auto fetch = [&](int block) {
     if (block < BLOCKS) {
       char* const to = ring + (block - team) / TEAMS % STAGES * STAGE;
 #pragma unroll
-      for (int i = thread; i < TOKENS * 16; i += THREADS) {
-        const int row = i / 16, piece = i % 16;
-        copy16(to + piece / 8 * (TOKENS * 128) + row * 128 + (piece % 8 ^ row % 8) * 16, x + row * (K * 2) + block * 256 + piece * 16);
+      for (int i = 0; i < (TOKENS * 16 + THREADS - 1) / THREADS; ++i) {
+        const int row = thread / 16 + i * (THREADS / 16), piece = thread % 16;
+        if (TOKENS * 16 % THREADS == 0 || row < TOKENS) copy16(to + piece / 8 * (TOKENS * 128) + row * 128 + (piece % 8 ^ row % 8) * 16, x + row * (K * 2) + block * 256 + piece * 16);
       }
     }
     end_group();
@@ -86,7 +111,7 @@ INLINE void products(float (&sums)[TOKENS / 2], const char* const (&planes)[4], 
   const u32 first_piece[2] = {low * (K / 32) + lane % 4, high * (K / 32) + lane % 4};
   typename F::Piece held[2];
 #pragma unroll
-  for (int r = 0; r < 2; ++r) held[r] = format.load(planes, first_piece[r] + min(team, BLOCKS - 1) * 4);
+  for (int r = 0; r < 2; ++r) held[r] = format.load(p, more, first_piece[r] + min(team, BLOCKS - 1) * 4);
 #pragma unroll 1
   for (int block = team; block < BLOCKS; block += TEAMS) {
     groups_left<STAGES - LAG - 1>();
@@ -98,7 +123,7 @@ INLINE void products(float (&sums)[TOKENS / 2], const char* const (&planes)[4], 
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       format.prepare(ready[r], held[r], first_piece[r] + block * 4);
-      if (!F::IN_PLACE) held[r] = format.load(planes, first_piece[r] + ahead);
+      if (!F::IN_PLACE) held[r] = format.load(p, more, first_piece[r] + ahead);
     }
     const char* const stage = ring + (block - team) / TEAMS % STAGES * STAGE;
     $steps
@@ -114,7 +139,7 @@ constexpr std::string_view warpgroup_steps = R"(u32 a[2][4];
 #pragma unroll
       for (int r = 0; r < 2; ++r) {
         format.halves(a[s % 2][r], a[s % 2][2 + r], ready[r], held[r], s);
-        if (s % 2) format.reload(held[r], planes, first_piece[r] + ahead, s / 2);
+        format.reload(held[r], p, more, first_piece[r] + block * 4, first_piece[r] + ahead, s);
       }
       begin_multiply();
       multiply_rows(sums, a[s % 2], stage + s / 4 * (TOKENS * 128) + s % 4 * 32);
@@ -128,7 +153,7 @@ constexpr std::string_view warp_steps = R"(#pragma unroll
 #pragma unroll
       for (int r = 0; r < 2; ++r) {
         format.halves(a[r], a[2 + r], ready[r], held[r], s);
-        if (s % 2) format.reload(held[r], planes, first_piece[r] + ahead, s / 2);
+        format.reload(held[r], p, more, first_piece[r] + block * 4, first_piece[r] + ahead, s);
       }
 #pragma unroll
       for (int i = 0; i < TOKENS; i += 16) {
@@ -164,11 +189,13 @@ class Kernel {
   CudaText emit(std::int64_t rows) {
     Text out;
     out.put(header_comment(spec_));
-    out.line("// tiles of {} rows of weights by {} activation rows, of which there are as many as the grid says", plan_.warps * 16, plan_.tokens);
+    out.line("// tiles of {} rows of weights by {} activation rows, of which there are as many as the grid says", plan_.warps * 16,
+             plan_.tokens);
     out.put(prelude(target_, matrix_prelude(plan_.warpgroups ? plan_.tokens : 0)));
     out.put(format_prelude(plan_.k, 32));
     out.line("constexpr int TOKENS = {}, TEAMS = {}, WARPS = {}, THREADS = {}, STAGES = {}, STAGE = {}, LAG = {}, BLOCKS = {}, PITCH = {};",
-             plan_.tokens, plan_.teams, plan_.warps, plan_.warps * 32, plan_.stages, plan_.tokens * 256, plan_.warpgroups ? 2 : 1, plan_.k / 128, plan_.pitch());
+             plan_.tokens, plan_.teams, plan_.warps, plan_.warps * 32, plan_.stages, plan_.tokens * 256, plan_.warpgroups ? 2 : 1,
+             plan_.k / 128, plan_.pitch());
     for (const TilePart& part : plan_.parts) print_format(out, part.formats.front());
     out.put(loop, {{"fence", plan_.warpgroups ? "fence_shared();" : ""},
                    {"steps", std::string(plan_.warpgroups ? warpgroup_steps : warp_steps)},
@@ -185,7 +212,7 @@ class Kernel {
     text.text = out.str();
     text.grid = {std::uint32_t(rows / plan_.tokens), std::uint32_t(plan_.tiles), 1};
     text.block = {std::uint32_t(threads), 1, 1};
-    text.dynamic_shared_bytes = std::uint32_t(plan_.shared_bytes);
+    text.dynamic_shared_bytes = std::uint32_t(plan_.shared_bytes + plan_.tokens * 8);
     text.programmatic = target_.has("programmatic_launch");
     text.architecture_only = plan_.warpgroups;
     return text;
@@ -198,15 +225,17 @@ class Kernel {
       out.put(half_format, {{"name", format.name}, {"convert", std::string(format.type == DType::bf16 ? from_bf16 : from_f16)}});
       return;
     }
+    const auto plane = [&](std::size_t i) {
+      return equal_planes(format) ? fmt::format("p + {}", format.planes[i]) : fmt::format("p + more[{}]", i - 1);
+    };
+    if (format.type == DType::q8_0) {
+      out.put(byte_format, {{"name", format.name}, {"plane", plane(1)}});
+      return;
+    }
     std::string planes;
-    for (std::size_t i = 0; i < format.planes.size(); ++i)
-      planes += i > 0 && equal_planes(format) ? fmt::format(", p[0] + {}", format.planes[i]) : fmt::format("{}p[{}]", i == 0 ? "" : ", ", i);
+    for (std::size_t i = 0; i < format.planes.size(); ++i) planes += i == 0 ? "p" : ", " + plane(i);
     out.put(format.text);
-    out.put(block_format, {{"name", format.name},
-                           {"factors", format.halves ? "2" : "1"},
-                           {"planes", planes},
-                           {"signed", format.type == DType::q8_0 ? "true" : "false"},
-                           {"offset", format.offset ? "true" : "false"}});
+    out.put(block_format, {{"name", format.name}, {"factors", format.halves ? "2" : "1"}, {"planes", planes}});
   }
 
   void print_kernel(Text& out, int threads) {
@@ -214,26 +243,41 @@ class Kernel {
     out.line("MATRIX_SHARED;");
     out.line("wait();");
     out.line("trigger();");
-    out.line("const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, team = warp / WARPS;");
-    out.line("const int tile = blockIdx.y, first_row = blockIdx.x * TOKENS;");
-    out.line("const char* planes[4];");
-    out.line("int n, format;   // columns and format of the tile's part");
-    out.line("int weight_row;  // of this lane");
-    for_each_part(out, [&](const TilePart& part) { print_place(out, part); });
     out.line("float sums[TOKENS / 2];");
     out.line("#pragma unroll");
     out.line("for (int i = 0; i < TOKENS / 2; ++i) sums[i] = 0;");
+    int inputs = plan_.shared_bytes;
+    for (const auto& [name, arg] : {std::pair("positions", spec_.positions_arg), std::pair("slots", spec_.slots_arg)}) {
+      if (arg < 0) continue;
+      out.line("int* const {} = (int*)(shared + {});  // of the tile's rows", name, inputs);
+      inputs += plan_.tokens * 4;
+    }
+    out.open("{{");
+    out.line("const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, team = warp / WARPS;");
+    out.line("const int tile = blockIdx.y, first_row = blockIdx.x * TOKENS;");
+    for (const auto& [name, arg] : {std::pair("positions", spec_.positions_arg), std::pair("slots", spec_.slots_arg)})
+      if (arg >= 0) out.line("if (threadIdx.x < TOKENS) {}[threadIdx.x] = __ldcg(a{} + first_row + threadIdx.x);", name, arg);
+    out.line("const char* p;  // the first plane; where the others are behind it");
+    out.line("u32 more[3];");
+    out.line("int n, format;   // columns and format of the tile's part");
+    out.line("int weight_row;  // of this lane");
+    for_each_part(out, [&](const TilePart& part) { print_place(out, part); });
     out.line("const u32 low = min(weight_row, n - 1), high = min(weight_row + 8, n - 1);");
     out.line("const char* const x = a{} + (long long)first_row * (K * 2);", plan_.x);
     out.line("char* const ring = shared + team * {};", plan_.ring_bytes);
     const std::vector<std::string> names(formats_.begin(), formats_.end());
     for (std::size_t i = 0; i < names.size(); ++i)
-      out.line("{}{}products<F_{}>(sums, planes, low, high, x, ring, team);", i == 0 ? "" : "else ",
+      out.line("{}{}products<F_{}>(sums, p, more, low, high, x, ring, team);", i == 0 ? "" : "else ",
                i + 1 < names.size() ? fmt::format("if (format == {}) ", i) : std::string(), names[i]);
+    out.close();
+    out.line("const int thread = thread_again(), lane = thread % 32, warp = thread / 32, team = warp / WARPS;");
+    out.line("const int2 block = block_again();");
+    out.line("const int tile = block.y, first_row = block.x * TOKENS;");
     out.put(meeting);
     for_each_part(out, [&](const TilePart& part) {
-      print_first(out, part);  // anew: registers are short in the loop
-      print_tile_epilogue(out, spec_, part.epilogue, {plan_.tokens, plan_.teams * plan_.warps, plan_.pitch(), part.share, part.columns, part.spec->n});
+      print_first(out, part);
+      print_tile_epilogue(out, spec_, part.epilogue,
+                          {plan_.tokens, plan_.teams * plan_.warps, plan_.pitch(), part.share, part.columns, part.spec->n, true});
     });
     out.close();
   }
@@ -249,7 +293,7 @@ class Kernel {
     }
   }
 
-  /// Whether all weights of this type have their planes at the same offsets: an address is a pair of registers.
+  /// Whether all weights of this type have their planes at the same offsets, which need no registers then.
   bool equal_planes(const Format& format) const {
     return std::ranges::all_of(plan_.parts, [&](const TilePart& part) {
       return part.formats.front().type != format.type || part.formats.front().planes == format.planes;
@@ -261,21 +305,21 @@ class Kernel {
   }
 
   void print_place(Text& out, const TilePart& part) {
-    const auto format = formats_.find(part.formats.front().name);
+    const auto name = formats_.find(part.formats.front().name);
     print_first(out, part);
-    out.line("n = {}, format = {};", part.spec->n, std::distance(formats_.begin(), format));
+    out.line("n = {}, format = {};", part.spec->n, std::distance(formats_.begin(), name));
     const std::size_t segments = part.formats.size();
     if (segments == 1) out.line("weight_row = first + warp % WARPS * 16 + lane / 4;");
     else out.line("weight_row = first + warp % {} * 16 + lane / 4;", part.share / 16);
-    const std::size_t planes = equal_planes(part.formats.front()) ? 1 : part.formats.front().planes.size();
-    for (std::size_t p = 0; p < planes; ++p) {
-      std::string address;
-      for (std::size_t s = 0; s < segments; ++s) {
-        const std::string plane = fmt::format("a{} + {}", part.spec->segments[s]->weight, part.formats[s].planes[p]);
-        address += s + 1 < segments ? fmt::format("warp % WARPS < {} ? {} : ", (s + 1) * std::size_t(part.share / 16), plane) : plane;
-      }
-      out.line("planes[{}] = {};", p, address);
+    std::string address;
+    for (std::size_t s = 0; s < segments; ++s) {
+      const std::string plane = fmt::format("a{}", part.spec->segments[s]->weight);
+      address += s + 1 < segments ? fmt::format("warp % WARPS < {} ? {} : ", (s + 1) * std::size_t(part.share / 16), plane) : plane;
     }
+    out.line("p = {};", address);
+    // Segments of a part have equal shapes, and so equal offsets.
+    const Format& format = part.formats.front();
+    for (std::size_t i = 1; i < format.planes.size() && !equal_planes(format); ++i) out.line("more[{}] = {};", i - 1, format.planes[i]);
   }
 
   const plan::KernelSpecT& spec_;

@@ -150,6 +150,8 @@ INLINE float min(float a, float b) { return fminf(a, b); }
 // ---- matrix_units.cpp
 
 #define MATRIX_SHARED DYNAMIC_SHARED
+INLINE int thread_again() { return int(threadIdx.x); }
+INLINE int2 block_again() { return {int(blockIdx.x), int(blockIdx.y)}; }
 template <class Op>
 INLINE u32 each_half(Op op) {
   return bits_as<u16>(_Float16(op(0))) | u32(bits_as<u16>(_Float16(op(16)))) << 16;
