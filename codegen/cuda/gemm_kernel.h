@@ -23,6 +23,7 @@ class GemmKernel {
     out.line("const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;");
     out.line("char* const ring = shared + {} + warp * (STAGES * STAGE);", plan_.ring_at);
     if (plan_.mma) print_team(out);
+    else if (plan_.slices > 1) print_split(out);
     else out.line("const int first = warp * gridDim.x + blockIdx.x, step = gridDim.x * {};  // units of this warp", plan_.warps);
     if (plan_.mma) print_tile_fetch(out);
     else print_fetch(out);
@@ -97,7 +98,7 @@ class GemmKernel {
     const std::int64_t per_row = plan_.k / c.elements;
     const GemmPart& model = plan_.parts[c.parts.front()];
     if (plan_.classes.size() > 1) out.line("pieces = {};", c.pieces);
-    out.line("const u32 piece = {} + next_piece * {};", lane_of_row(c), c.lanes);
+    out.line("const u32 piece = {} + {} * {};", lane_of_row(c), slice_of("next_piece"), c.lanes);
     const bool several = c.parts.size() > 1;
     for (std::size_t s = 0; several && s < model.formats.size(); ++s)
       for (std::size_t p = 0; p < model.formats[s].planes.size(); ++p) out.line("const char* p{}_{};", s, p);
@@ -126,6 +127,28 @@ class GemmKernel {
                plane_names(format, segment), stream % c.pair, per_row);
     }
     if (c.tail) out.close();
+  }
+
+  /// Several warps on a row take its rounds in turn.
+  std::string slice_of(std::string_view round) const {
+    return plan_.slices > 1 ? fmt::format("({} * SLICES + slice)", round) : std::string(round);
+  }
+  void print_split(Text& out) {
+    out.line("constexpr int SLICES = {}, WARPS = {};  // warps on a row, of the block", plan_.slices, plan_.warps);
+    out.line("const int team = warp / SLICES, slice = warp % SLICES;");
+    out.line("const int first = team * gridDim.x + blockIdx.x, step = gridDim.x * (WARPS / SLICES);  // units of this team");
+    out.line("float* const parts = (float*)(shared + {});  // [2][WARPS][streams][32]", plan_.factors_at);
+    out.line("int half = 0;  // of `parts`: the next sums must not overtake the first warp's reading");
+  }
+  void print_meeting(Text& out, const GemmClass& c) {
+    out.line("float* const mine = parts + (half * WARPS + warp) * {} + lane;", 32 * c.streams);
+    out.line("half ^= 1;");
+    for (int s = 0; s < c.streams; ++s) out.line("mine[{}] = total[{}];", 32 * s, s);
+    out.line("team_barrier(team, SLICES * 32);");
+    out.open("if (slice == 0) {{");
+    out.line("for (int n = 1; n < SLICES; ++n)");
+    out.line("  for (int s = 0; s < {0}; ++s) total[s] += mine[(n * {0} + s) * 32];", c.streams);
+    out.close();
   }
 
   static std::string lane_of_row(const GemmClass& c) { return c.lanes == 32 ? "lane" : fmt::format("lane % {}", c.lanes); }
@@ -178,10 +201,10 @@ class GemmKernel {
     out.line("fetch();");
     out.line("if (++at == STAGES) at = 0;");
     if (c.tail) {
-      out.line("const u32 there = {} + i * {};", lane_of_row(c), c.lanes);
+      out.line("const u32 there = {} + {} * {};", lane_of_row(c), slice_of("i"), c.lanes);
       out.line("const u32 piece = there < {} ? there : 0;", per_row);
     } else {
-      out.line("const u32 piece = {} + i * {};", lane_of_row(c), c.lanes);
+      out.line("const u32 piece = {} + {} * {};", lane_of_row(c), slice_of("i"), c.lanes);
     }
     for (int s = 0; s < c.streams; ++s) {
       const Format& format = model.formats[std::size_t(s / c.pair)];
@@ -208,7 +231,8 @@ class GemmKernel {
     out.line("float total[{}];", c.streams);
     out.line("#pragma unroll");
     out.line("for (int s = 0; s < {}; ++s) total[s] = sum_of_rows<{}>(sums[s]);", c.streams, c.lanes);
-    const std::string live = in_chunks() ? fmt::format(" && first_row + my_m < {}", plan_.rows) : "";
+    if (plan_.slices > 1) print_meeting(out, c);
+    const std::string live = in_chunks() ? fmt::format(" && first_row + my_m < {}", plan_.rows) : plan_.slices > 1 ? " && slice == 0" : "";
     out.open("if ({} < {}{}) {{", lane_of_row(c), plan_.chunk, live);
     for_each_part(out, c, [&](const GemmPart& part) { print_epilogue(out, c, part); });
     out.close();

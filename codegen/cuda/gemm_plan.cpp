@@ -105,27 +105,34 @@ void plan_classes(GemmPlan& plan) {
   }
 }
 
-/// Lanes on a row: as many as make the longest warp's work shortest; then as few idle lanes as possible; then as many as possible.
+/// Lanes on a row, and warps: as make the longest warp's work shortest; then as few idle lanes as possible; then as many lanes as possible.
+/// Several warps on a row put their sums together at the end, which costs about half a round.
 void choose_lanes(GemmPlan& plan, const ir::Target& target) {
   std::int64_t next = 0;
+  const bool may_split = plan.classes.size() == 1 && plan.rows == plan.chunk && plan.classes.front().streams <= 2 && plan.warps == 32;
+  plan.slices = 1;
   for (GemmClass& c : plan.classes) {
     int together = 1;
     for (unsigned p : c.parts)
       for (const Format& format : plan.parts[p].formats) together = std::max(together, format.lanes_together);
     const std::int64_t pieces = plan.k / c.elements;
-    std::int64_t best_rounds = 0, best_work = 0;
-    for (int lanes = 32; lanes >= std::max(plan.padded, together); lanes /= 2) {
-      std::int64_t warp_units = 0;
-      for (unsigned p : c.parts) warp_units += (plan.parts[p].units + 32 / lanes - 1) / (32 / lanes);
-      const std::int64_t rounds_each = (pieces + lanes - 1) / lanes;
-      const std::int64_t warps = std::int64_t(target.workers) * plan.warps;
-      const std::int64_t rounds = (warp_units + warps - 1) / warps * rounds_each, work = warp_units * rounds_each;
-      if (lanes != 32 && std::pair(rounds, work) >= std::pair(best_rounds, best_work)) continue;
-      best_rounds = rounds, best_work = work;
-      c.lanes = lanes;
-      c.pieces = int(rounds_each);
-    }
-    c.tail = pieces % c.lanes != 0;
+    std::int64_t best_cost = 0, best_work = 0;
+    for (int slices = 1; slices <= (may_split ? 4 : 1); slices *= 2)
+      for (int lanes = 32; lanes >= std::max(plan.padded, together); lanes /= 2) {
+        std::int64_t warp_units = 0;
+        for (unsigned p : c.parts) warp_units += (plan.parts[p].units + 32 / lanes - 1) / (32 / lanes);
+        const std::int64_t rounds_each = (pieces + lanes * slices - 1) / (lanes * slices);
+        const std::int64_t teams = std::int64_t(target.workers) * (plan.warps / slices);
+        const std::int64_t cost = (warp_units + teams - 1) / teams * (2 * rounds_each + (slices > 1)),
+                           work = warp_units * rounds_each * slices;
+        const bool first = slices == 1 && lanes == 32;
+        if (!first && std::pair(cost, work) >= std::pair(best_cost, best_work)) continue;
+        best_cost = cost, best_work = work;
+        c.lanes = lanes;
+        c.pieces = int(rounds_each);
+        plan.slices = slices;
+      }
+    c.tail = pieces % (c.lanes * plan.slices) != 0;
     c.begin = next;
     for (unsigned p : c.parts) {
       plan.parts[p].begin = next;
@@ -182,7 +189,7 @@ void choose_slices(GemmPlan& plan, const ir::Target& target) {
 int wanted_stages(const GemmPlan& plan, const ir::Target& target) {
   std::int64_t rounds = 0;
   for (const GemmClass& c : plan.classes) rounds += (c.end - c.begin) * c.pieces;
-  const std::int64_t warps = std::int64_t(target.workers) * plan.warps;
+  const std::int64_t warps = std::int64_t(target.workers) * plan.warps / plan.slices;
   const int most_useful = int(std::min<std::int64_t>((rounds + warps - 1) / warps, 4));
   int longest = 1;
   for (const GemmClass& c : plan.classes) longest = std::max(longest, c.pieces);
@@ -203,7 +210,8 @@ void lay_out(GemmPlan& plan) {
   plan.first_at = take(half), plan.last_at = take(half), plan.ds_at = take(half);
   plan.x_at = take(plan.floats ? plan.chunk * plan.k * 4 : 0);
   plan.partials_at = take(std::int64_t(plan.reductions.size()) * plan.warps * 4);
-  plan.factors_at = take(plan.mma ? plan.warps * 1024 : 0);
+  // Of tiles their factors, or what warps of a team have summed up, twice.
+  plan.factors_at = take(plan.mma ? plan.warps * 1024 : plan.slices > 1 ? 2 * plan.warps * plan.classes.front().streams * 128 : 0);
   plan.ring_at = end;
   plan.shared_bytes = end + plan.warps * plan.stages * plan.stage_bytes;
 }

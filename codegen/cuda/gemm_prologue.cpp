@@ -93,7 +93,8 @@ class Prologue {
     if (plan_.floats) {
       late_.line("const float d = __uint_as_float((u32)ds[n]);");
       late_.line("float* const x = (float*)(shared + {}) + copied * {};", plan_.x_at, plan_.k);
-      late_.line("for (int j = 0; j < 16; ++j) x[x_index(block * 16 + j)] = d * (float)(signed char)((j < 8 ? low[n] : high[n]) >> j % 8 * 8);");
+      late_.line(
+          "for (int j = 0; j < 16; ++j) x[x_index(block * 16 + j)] = d * (float)(signed char)((j < 8 ? low[n] : high[n]) >> j % 8 * 8);");
     }
     late_.close();
     late_.close();
