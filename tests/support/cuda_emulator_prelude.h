@@ -7,6 +7,9 @@
 typedef unsigned int u32;
 typedef unsigned long long u64;
 typedef unsigned short u16;
+struct int2 {
+  int x, y;
+};
 struct int4 {
   int x, y, z, w;
 };
