@@ -153,9 +153,6 @@ INLINE float min(float a, float b) { return fminf(a, b); }
 // ---- matrix_units.cpp
 
 #define MATRIX_SHARED DYNAMIC_SHARED
-struct int2 {
-  int x, y;
-};
 INLINE int thread_again() { return int(threadIdx.x); }
 INLINE int2 block_again() { return {int(blockIdx.x), int(blockIdx.y)}; }
 template <class Op>
