@@ -181,7 +181,7 @@ TEST(Emit, NumbersOfRowsMadeOfTheSameTilesHaveOneText) {
     return *out;
   };
   for (const std::size_t kernel : {2u, 3u}) {  // products of q, k and v; attention
-    const CudaText few = text_for(1024, kernel), many = text_for(2048, kernel);
+    const CudaText few = text_for(32768, kernel), many = text_for(65536, kernel);
     EXPECT_EQ(few.text, many.text);
     EXPECT_EQ(few.entry, many.entry);
     EXPECT_EQ(2 * few.grid[0], many.grid[0]);
