@@ -162,5 +162,45 @@ TEST(Emit, AFewRowsMoreThanSharedMemoryHoldsAreTakenInChunks) {
   EXPECT_NE(emit(spec, *target_named("cuda:sm_86"))->text.find("first_row += 2)"), std::string::npos);
 }
 
+/// Kernels of tiles: rows are in the grid alone.
+TEST(Emit, NumbersOfRowsMadeOfTheSameTilesHaveOneText) {
+  const auto text_for = [](int rows, std::size_t kernel) {
+    const auto cases = kernel_cases();
+    KernelCase test = *std::ranges::find(cases, "layer_tiles_prompt_128rows", &KernelCase::name);
+    std::string text = test.text;
+    const auto replace_all = [&](const std::string& from, const std::string& to) {
+      for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) text.replace(at, from.size(), to);
+    };
+    replace_all("i32[128]", fmt::format("i32[{}]", rows));
+    replace_all("rows=128", fmt::format("rows={}", rows));
+    test.text = text;
+    auto prepared = prepare(test, "cuda:sm_90");
+    EXPECT_TRUE(prepared.ok()) << (prepared.ok() ? "" : prepared.error().message());
+    auto out = emit(*prepared->plan.kernels[kernel]->spec, prepared->module->target);
+    EXPECT_TRUE(out.ok()) << (out.ok() ? "" : out.error().message());
+    return *out;
+  };
+  for (const std::size_t kernel : {2u, 3u}) {  // products of q, k and v; attention
+    const CudaText few = text_for(32768, kernel), many = text_for(65536, kernel);
+    EXPECT_EQ(few.text, many.text);
+    EXPECT_EQ(few.entry, many.entry);
+    EXPECT_EQ(2 * few.grid[0], many.grid[0]);
+    EXPECT_EQ(few.grid[1], many.grid[1]);
+  }
+}
+
+TEST(Emit, OnlyHopperHasProductsOfWarpgroups) {
+  const auto cases = kernel_cases();
+  const auto test = std::ranges::find(cases, "tiles_q4_K_130x256_64rows", &KernelCase::name);
+  for (const std::string& target : target_names()) {
+    auto prepared = prepare(*test, target);
+    ASSERT_TRUE(prepared.ok()) << prepared.error().message();
+    auto text = emit(*prepared->plan.kernels[2]->spec, prepared->module->target);
+    ASSERT_TRUE(text.ok()) << text.error().message();
+    EXPECT_EQ(text->architecture_only, target == "cuda:sm_90") << target;
+    EXPECT_EQ(text->text.find("wgmma") != std::string::npos, target == "cuda:sm_90") << target;
+  }
+}
+
 }  // namespace
 }  // namespace heddle::testing

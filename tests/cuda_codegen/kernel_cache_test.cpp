@@ -121,6 +121,30 @@ TEST_F(CompileKernels, FillsThePlanOnceAndThenFromTheCache) {
   EXPECT_EQ(compile_kernels(fourth, target_, dir.path(), 1)->compiled, 0);
 }
 
+TEST_F(CompileKernels, KernelsOfOneTextAreCompiledOnce) {
+  plan::PlanT plan = prepared_.plan;
+  plan.kernels.resize(2);
+  plan.kernels.push_back(std::make_unique<plan::KernelT>(*plan.kernels[0]));
+  auto report = compile_kernels(plan, target_, "", 2);
+  ASSERT_TRUE(report.ok()) << report.error().message();
+  EXPECT_EQ(report->kernels, 3);
+  EXPECT_EQ(report->compiled, 2);
+  EXPECT_EQ(plan.kernels[0]->cuda->cubin, plan.kernels[2]->cuda->cubin);
+  EXPECT_NE(plan.kernels[0]->cuda->cubin, plan.kernels[1]->cuda->cubin);
+}
+
+TEST_F(CompileKernels, WhatOnlyOneArchitectureHasComesWithoutPtx) {
+  const auto cases = testing::kernel_cases();
+  const auto test = std::ranges::find(cases, "tiles_q8_0_70x512_16rows", &testing::KernelCase::name);
+  auto prepared = testing::prepare(*test, "cuda:sm_90");
+  ASSERT_TRUE(prepared.ok()) << prepared.error().message();
+  auto report = compile_kernels(prepared->plan, target_, "", 2);
+  ASSERT_TRUE(report.ok()) << report.error().message();
+  const plan::CudaCodeT& code = *prepared->plan.kernels.back()->cuda;
+  EXPECT_FALSE(code.cubin.empty());
+  EXPECT_TRUE(code.ptx.empty());
+}
+
 TEST_F(CompileKernels, ACacheThatCannotBeWrittenIsARemark) {
   const testing::TempDir dir;
   put(dir.file("taken"), "a file where the folder should be");

@@ -44,6 +44,29 @@ TEST(CudaQuestionsTest, TakesWhatTheKernelsDo) {
             "emitted");
 }
 
+/// The format that is wanted for the activation of a matmul of `rows` rows with a weight of a type; "" if none.
+std::string wanted_activations(const std::string& type, int rows, int columns, const std::string& target_activations = "q8_16") {
+  auto module =
+      ir::parse(fmt::format("heddle-ir 1\nweight @w : {0}[64, {1}]\nfunc @f decode rows={2} (%x: f32[{2}, {1}]) {{\n  %y = matmul "
+                            "@w, %x\n  ret %y\n}}\n",
+                            type, columns, rows));
+  EXPECT_TRUE(module.ok()) << (module.ok() ? "" : module.error().message());
+  if (!module.ok()) return "";
+  return CudaQuestions(*target_named("cuda:sm_80", target_activations))
+      .activations_of((*module)->functions().front()->body()[0])
+      .value_or("");
+}
+
+TEST(CudaQuestionsTest, ManyRowsWantActivationsForTheMatrixUnits) {
+  EXPECT_EQ(wanted_activations("q4_K", 16, 256), "f16_128");
+  EXPECT_EQ(wanted_activations("bf16", 2048, 128), "f16_128");
+  EXPECT_EQ(wanted_activations("q4_K", 8, 256), "");   // decode's kernels
+  EXPECT_EQ(wanted_activations("q4_K", 24, 256), "");  // no whole tiles of rows
+  EXPECT_EQ(wanted_activations("q8_0", 64, 96), "");   // nor of columns
+  EXPECT_EQ(wanted_activations("f32", 64, 256), "");
+  EXPECT_EQ(wanted_activations("q4_K", 64, 256, "f32"), "");  // exact
+}
+
 struct Case {
   const char *name, *body, *returned, *wanted;
 };
@@ -73,6 +96,10 @@ INSTANTIATE_TEST_SUITE_P(
              "pairing=\"halves\"}\n"
              "    %s = rope %r, %pos {head_dim=64, dims=64, theta=10000, pairing=\"halves\"}\n    yield %s\n  }\n",
              "%y, %kv, %kvb", "rope: behind a product there may be one"},
+        Case{"one_row_in_halves",
+             "  %y = group \"g\" {\n    %n = rms_norm %x, @g {eps=1e-05}\n    %a = quantize %n {format=\"f16_128\"}\n    %m = matmul @wq, "
+             "%a\n    yield %m\n  }\n",
+             "%y, %kv, %kvb", "matmul: 1 rows are not whole tiles of 16"},
         Case{"no_room", "  %y = group \"g\" {\n    %m = matmul @big, %wide\n    yield %m\n  }\n", "%y, %kv, %kvb",
              "matmul: 65536 activations do not fit into the 227 KiB of a block's shared memory"},
         Case{"bf16_cache",

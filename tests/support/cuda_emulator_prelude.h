@@ -7,6 +7,9 @@
 typedef unsigned int u32;
 typedef unsigned long long u64;
 typedef unsigned short u16;
+struct int2 {
+  int x, y;
+};
 struct int4 {
   int x, y, z, w;
 };
@@ -150,9 +153,6 @@ INLINE float min(float a, float b) { return fminf(a, b); }
 // ---- matrix_units.cpp
 
 #define MATRIX_SHARED DYNAMIC_SHARED
-struct int2 {
-  int x, y;
-};
 INLINE int thread_again() { return int(threadIdx.x); }
 INLINE int2 block_again() { return {int(blockIdx.x), int(blockIdx.y)}; }
 template <class Op>
