@@ -231,6 +231,9 @@ std::vector<KernelCase> kernel_cases() {
     out.push_back(product(type, 33, 768, 8, is_block(type)));
     out.push_back(embedding(type, 512, 2));
   }
+  out.push_back(product("q8_0", 41, 4224, 1, true));    // four warps on a row, the last round not full
+  out.push_back(product("q8_0", 1100, 1024, 1, true));  // two
+  out.back().slow = true;
   // On tensor cores: whole tiles of 16 rows.
   for (const char* type : {"q8_0", "q4_0", "q4_K", "q5_K", "q6_K"}) out.push_back(product(type, 48, 768, 8, true));
   out.push_back(product("q8_0", 32, 896, 8, true));   // half a stage at the end of a row
