@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <bit>
+#include <limits>
 #include <optional>
 
 #include "codegen/cuda/matrix_units.h"
@@ -36,6 +37,8 @@ Refused plan_parts(const plan::KernelSpecT& spec, TilePlan& plan) {
       if (!format.ok()) return CannotEmit{"matmul", format.error().message()};
       if (!out.formats.empty() && out.formats.front().type != type)
         return CannotEmit{"matmul", fmt::format("weights in {} and {} do not share a tile", out.formats.front().name, format->name)};
+      if (!format->planes.empty() && format->planes.back() > std::numeric_limits<std::uint32_t>::max())
+        return CannotEmit{"matmul", fmt::format("a weight of {} rows is too large for addresses of 32 bits within it", part->n)};
       out.formats.push_back(std::move(*format));
     }
     if (int(out.formats.size()) > plan.warps)

@@ -118,7 +118,7 @@ struct Bound {
 
 TEST(DType, RoundTripErrorIsBelowHalfAStep) {
   const Bound bounds[] = {{DType::f16, 0x1p-11f},     {DType::bf16, 0x1p-8f},   {DType::q8_0, 0.51f / 127}, {DType::q8_1, 0.51f / 127},
-                          {DType::q8_K, 0.51f / 127}, {DType::q4_0, 1.01f / 8}, {DType::q4_K, 1.2f / 15}};
+                          {DType::q8_K, 0.51f / 127}, {DType::q4_0, 1.01f / 8}, {DType::q4_K, 1.2f / 15}, {DType::f16_128, 0x1p-11f}};
   for (unsigned seed = 0; seed < 20; ++seed) {
     const std::vector<float> x = random_row(seed);
     float largest = 0;
@@ -179,6 +179,16 @@ TEST(DType, Q8_1RoundsHalvesToEvenAndStoresTheSum) {
   const int wanted[] = {127, 0, 2, 0, -2, 2, -100, 0};
   for (int i = 0; i < 8; ++i) EXPECT_EQ(block.qs[i], wanted[i]) << i;
   EXPECT_EQ(to_float(block.s), 29.0f);
+}
+
+TEST(DType, F16_128HoldsEveryElementOnceInTheOrderOfASteps16Columns) {
+  std::vector<float> x(128);
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = float(i);
+  const auto block = first_block<BlockF16_128>(quantized(DType::f16_128, x));
+  // Step 0: elements 0, 2 of each of the four pieces of 32, then 1, 3; step 1 begins with element 4.
+  const int wanted[] = {0, 2, 32, 34, 64, 66, 96, 98, 1, 3, 33, 35, 65, 67, 97, 99, 4, 6};
+  for (int i = 0; i < 18; ++i) EXPECT_EQ(to_float(block.halves[i]), float(wanted[i])) << i;
+  EXPECT_EQ(round_trip(DType::f16_128, x), x);
 }
 
 TEST(DType, Q8_1UsesTheUnroundedScale) {
