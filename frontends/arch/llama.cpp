@@ -7,15 +7,7 @@ namespace heddle::frontends {
 
 static Result<void> build(const Config& config, const BuildOptions& options, Weights& weights, ir::Module& module) {
   HEDDLE_ASSIGN(const Decoder decoder, take_decoder(weights, config, {.qkv = Bias::optional, .output = Bias::optional}));
-  for (const EntryRequest& entry : options.entries) {
-    Step step(module, config, decoder, entry, options.kv);
-    ir::Value* x = step.embed();
-    for (std::size_t layer = 0; layer < decoder.layers.size(); ++layer) {
-      x = step.attention(layer, x);
-      if (x) x = step.gated_ffn(layer, x);
-    }
-    step.finish(x);
-  }
+  build_entries(module, config, options, decoder);
   return {};
 }
 

@@ -151,4 +151,16 @@ void Step::finish(ir::Value* x) {
   b_.ret("", results);
 }
 
+void build_entries(ir::Module& module, const Config& config, const BuildOptions& options, const Decoder& decoder) {
+  for (const EntryRequest& entry : options.entries) {
+    Step step(module, config, decoder, entry, options.kv);
+    ir::Value* x = step.embed();
+    for (std::size_t layer = 0; layer < decoder.layers.size(); ++layer) {
+      x = step.attention(layer, x);
+      if (x) x = step.gated_ffn(layer, x);
+    }
+    step.finish(x);
+  }
+}
+
 }  // namespace heddle::frontends

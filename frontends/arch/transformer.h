@@ -84,4 +84,7 @@ class Step {
   std::vector<ir::Value*> states_;    // the latest version of each layer's cache
 };
 
+/// Every entry point of a decoder whose layers are attention, then a gated FFN.
+void build_entries(ir::Module& module, const Config& config, const BuildOptions& options, const Decoder& decoder);
+
 }  // namespace heddle::frontends
