@@ -50,7 +50,7 @@ class Columns {
       if (value.input) print_input(v, value);
       else if (scalar_op_named(value.instr->op)) print_elementwise(out_, program_, "v", v);
       else if (value.instr->op == "rms_norm" || value.instr->op == "rms_scale") print_norm(v, *value.instr);
-      else if (value.instr->op == "rope") print_rope(v, *value.instr);
+      else if (value.instr->op == "rope") print_rope(out_, program_, "v", v, "i");
       // quantize: where it is stored
     }
     for (const auto& store : program_.program().stores) print_store(*store);
@@ -102,23 +102,6 @@ class Columns {
     out_.line("__syncthreads();");
     const std::string gain = weight_element(spec_, program_[instr.operands[1]].input->index, fmt::format("i % {}", m));
     print_value(out_, program_, "v", v, fmt::format("{} * scale{}[i / {}] * {}", x, v, m, gain));
-  }
-
-  void print_rope(unsigned v, const plan::InstrT& instr) {
-    const Rope rope = rope_of(program_, instr);
-    const std::int64_t turning = rope.dims / 2;
-    out_.open("auto v{} = [&](int i) {{", v);
-    out_.line("const int at = i % {};", rope.head_dim);
-    out_.line("const float x = {};", read(program_, "v", instr.operands[0]));
-    if (rope.dims < rope.head_dim) out_.line("if (at >= {}) return x;", rope.dims);
-    out_.line("const bool leads = {};", rope.halves ? fmt::format("at < {}", turning) : "at % 2 == 0");
-    out_.line("const float y = {};",
-              read(program_, "v", instr.operands[0], rope.halves ? fmt::format("leads ? i + {0} : i - {0}", turning) : "i ^ 1"));
-    out_.line("float c, s;");
-    const std::string pair = rope.halves ? fmt::format("(leads ? at : at - {})", turning) : "(at / 2)";
-    out_.line("turn({}, c, s);", half_turns(rope, spec_, pair, "position"));
-    out_.line("return leads ? x * c - y * s : y * s + x * c;");
-    out_.close("};");
   }
 
   void print_store(const plan::StoreT& store) {

@@ -198,6 +198,24 @@ std::string half_turns(const Rope& rope, const plan::KernelSpecT& spec, std::str
   return rope.factors ? fmt::format("{} / {}", turns, weight_element(spec, *rope.factors, pair)) : turns;
 }
 
+void print_rope(Text& out, const Program& program, std::string_view prefix, unsigned value, std::string_view column) {
+  const plan::InstrT& instr = *program[value].instr;
+  const Rope rope = rope_of(program, instr);
+  const std::int64_t turning = rope.dims / 2;
+  out.open("auto {}{} = [&](int i) {{", prefix, value);
+  out.line("const int at = {} % {};", column, rope.head_dim);
+  out.line("const float x = {};", read(program, prefix, instr.operands[0]));
+  if (rope.dims < rope.head_dim) out.line("if (at >= {}) return x;", rope.dims);
+  out.line("const bool leads = {};", rope.halves ? fmt::format("at < {}", turning) : "at % 2 == 0");
+  out.line("const float y = {};",
+           read(program, prefix, instr.operands[0], rope.halves ? fmt::format("leads ? i + {0} : i - {0}", turning) : "i ^ 1"));
+  out.line("float c, s;");
+  const std::string pair = rope.halves ? fmt::format("(leads ? at : at - {})", turning) : "(at / 2)";
+  out.line("turn({}, c, s);", half_turns(rope, program.spec(), pair, "position"));
+  out.line("return leads ? x * c - y * s : y * s + x * c;");
+  out.close("};");
+}
+
 const std::string_view program_prelude = R"(
 template <int HEADS, int HEAD_DIM> INLINE long long cache_at(long long capacity, int slot, int position, int column) {
   return (((long long)slot * HEADS + column / HEAD_DIM) * capacity + position) * HEAD_DIM + column % HEAD_DIM;

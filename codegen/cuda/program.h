@@ -92,6 +92,9 @@ void print_rope_tables(Text& out, const std::vector<const plan::ProgramT*>& prog
 /// An expression for the half turns of pair `pair` at `position`, a double.
 std::string half_turns(const Rope& rope, const plan::KernelSpecT& spec, std::string_view pair, std::string_view position);
 
+/// `auto v5 = [&](int i) { ... };` for a rope instruction. `column`: the column that index i stands for. `position` is a variable.
+void print_rope(Text& out, const Program& program, std::string_view prefix, unsigned value, std::string_view column);
+
 /// Device functions that these expressions use: turn(half_turns, c, s).
 extern const std::string_view program_prelude;
 

@@ -68,7 +68,7 @@ class Epilogue {
     for (unsigned v = 0; v < program_.size(); ++v) {
       const Value& value = program_[v];
       if (value.input) print_input(v, value);
-      else if (value.instr->op == "rope") print_rope(v, *value.instr);
+      else if (value.instr->op == "rope") print_rope(out_, program_, "e", v, "(first + i)");
       else if (value.instr->op != "quantize") print_elementwise(out_, program_, "e", v);  // quantize: where it is stored
     }
     for (const auto& store : program_.program().stores) print_store(*store);
@@ -113,23 +113,6 @@ class Epilogue {
         break;
     }
     HEDDLE_CHECK(false, "input kind {}", int(input.kind));
-  }
-
-  void print_rope(unsigned v, const plan::InstrT& instr) {
-    const Rope rope = rope_of(program_, instr);
-    const std::int64_t turning = rope.dims / 2;
-    out_.open("auto e{} = [&](int i) {{", v);
-    out_.line("const int at = (first + i) % {};", rope.head_dim);
-    out_.line("const float x = {};", read(program_, "e", instr.operands[0]));
-    if (rope.dims < rope.head_dim) out_.line("if (at >= {}) return x;", rope.dims);
-    out_.line("const bool leads = {};", rope.halves ? fmt::format("at < {}", turning) : "at % 2 == 0");
-    out_.line("const float y = {};",
-              read(program_, "e", instr.operands[0], rope.halves ? fmt::format("leads ? i + {0} : i - {0}", turning) : "i ^ 1"));
-    out_.line("float c, s;");
-    const std::string pair = rope.halves ? fmt::format("(leads ? at : at - {})", turning) : "(at / 2)";
-    out_.line("turn({}, c, s);", half_turns(rope, spec_, pair, "position"));
-    out_.line("return leads ? x * c - y * s : y * s + x * c;");
-    out_.close("};");
   }
 
   void print_store(const plan::StoreT& store) {
