@@ -99,8 +99,7 @@ Result<FloorBench> FloorBench::open(const plan::PlanT& plan, std::int64_t depth,
   const std::uint64_t most = std::max(total(fixed_operators(plan, depth * sequences)), total(plan_operators(plan, depth * sequences)));
   FloorBench out;
   out.plan_ = &plan;
-  HEDDLE_ASSIGN(out.streams_, runtime::Streams::open(0, kernels, std::max<std::uint64_t>(most, 2u << 30)));
-  HEDDLE_ASSIGN(out.bandwidth, out.streams_->bandwidth(repeats));
+  HEDDLE_ASSIGN(out.streams_, runtime::Streams::open(0, kernels, most));
   return out;
 }
 

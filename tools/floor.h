@@ -10,8 +10,6 @@ class FloorBench {
   /// Keeps a reference to `plan`. Streams up to what the plan reads behind `depth` tokens in `sequences` caches.
   static Result<FloorBench> open(const plan::PlanT& plan, std::int64_t depth, std::int64_t sequences, const std::string& cache_dir);
 
-  double bandwidth = 0;  // GB/s of reading everything at once
-
   struct Floor {
     double fixed = 0;  // ms: five operators a layer (QKV; attention with the cache's bytes; output; gate and up; down) and the head
     double plan = 0;   // ms: the plan's own launches and edges

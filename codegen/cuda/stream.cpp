@@ -7,15 +7,18 @@
 namespace heddle::codegen::cuda {
 namespace {
 
-// As a decode kernel would: its first loads are on their way before it waits for the kernel in front, and it then reads something that one
-// wrote.
-constexpr std::string_view body = R"(
+constexpr std::string_view load = R"(
 struct alignas(16) Word { u32 x, y, z, w; };
 INLINE Word load(const Word* p) {
   Word v;
   asm volatile("ld.global.nc.L1::no_allocate.L2::256B.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(p));
   return v;
 }
+)";
+
+// As a decode kernel would: its first loads are on their way before it waits for the kernel in front, and it then reads something that one
+// wrote.
+constexpr std::string_view body = R"(
 INLINE u32 folded(Word v) { return v.x ^ v.y ^ v.z ^ v.w; }
 constexpr int IN_FLIGHT = 8;
 
@@ -54,7 +57,7 @@ extern "C" __global__ void __launch_bounds__(512) fill(Word* to, u64 words) {
 
 Result<std::shared_ptr<const plan::PlanT>> stream_plan(const ir::Target& target, const std::string& cache_dir) {
   HEDDLE_ASSIGN(const auto nvrtc, Nvrtc::open());
-  const std::string architecture = architecture_of(target), text = prelude(target) + std::string(body.substr(1));
+  const std::string architecture = architecture_of(target), text = prelude(target, load) + std::string(body.substr(1));
   const KernelCache cache(cache_dir);
   auto compiled = cache.find(text, architecture, nvrtc->version());
   if (!compiled) {

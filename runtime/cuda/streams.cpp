@@ -4,6 +4,7 @@
 
 #include "runtime/cuda/graph.h"
 #include "runtime/cuda/modules.h"
+#include "runtime/cuda/timing.h"
 
 namespace heddle::runtime::cuda {
 namespace {
@@ -21,7 +22,7 @@ class StreamsImpl final : public Streams {
     HEDDLE_ASSIGN(auto modules, Modules::load(*gpu_, *plan_));
     modules_.emplace(std::move(modules));
     HEDDLE_ASSIGN(stream_, gpu_->make_stream());
-    for (Event* event : {&begin_, &end_}) HEDDLE_TRY(check(driver(), driver().event_create(event, 0), "cuEventCreate"));
+    HEDDLE_ASSIGN(events_, EventPair::make(*gpu_));
     HEDDLE_ASSIGN(memory_, gpu_->allocate(bytes_, "bytes to stream"));
     HEDDLE_ASSIGN(results_, gpu_->allocate(result_bytes, "results"));
     HEDDLE_TRY(check(driver(), driver().memory_set(results_.get(), 0, result_bytes, stream_.get()), "cuMemsetD8Async"));
@@ -30,16 +31,6 @@ class StreamsImpl final : public Streams {
     fill.parameters.add(bytes_ / word);
     HEDDLE_TRY(check(driver(), launch_one(driver(), fill, stream_.get()), "fill"));
     return check(driver(), driver().stream_synchronize(stream_.get()), "fill");
-  }
-  ~StreamsImpl() override {
-    for (const Event event : {begin_, end_})
-      if (event) (void)driver().event_destroy(event);
-  }
-
-  Result<double> bandwidth(int repeats) override {
-    const Operator all{bytes_, {}};
-    HEDDLE_ASSIGN(const double milliseconds, chain({&all, 1}, repeats));
-    return double(bytes_) / milliseconds / 1e6;
   }
 
   Result<double> chain(std::span<const Operator> operators, int repeats) override {
@@ -69,15 +60,12 @@ class StreamsImpl final : public Streams {
       at += words * word;
     }
     HEDDLE_ASSIGN(const Graph graph, Graph::build(driver(), launches, false, stream_.get()));
-    std::vector<float> times;
+    std::vector<double> times;
     for (int r = -warm_ups; r < repeats; ++r) {
-      float milliseconds = 0;
-      HEDDLE_TRY(check(driver(), driver().event_record(begin_, stream_.get()), "cuEventRecord"));
+      HEDDLE_TRY(events_.start(stream_.get()));
       HEDDLE_TRY(check(driver(), graph.launch(driver(), stream_.get()), "cuGraphLaunch"));
-      HEDDLE_TRY(check(driver(), driver().event_record(end_, stream_.get()), "cuEventRecord"));
-      HEDDLE_TRY(check(driver(), driver().event_synchronize(end_), "stream"));
-      HEDDLE_TRY(check(driver(), driver().event_elapsed(&milliseconds, begin_, end_), "cuEventElapsedTime"));
-      if (r >= 0) times.push_back(milliseconds);
+      HEDDLE_ASSIGN(const double seconds, events_.stop(stream_.get()));
+      if (r >= 0) times.push_back(seconds * 1e3);
     }
     std::ranges::nth_element(times, times.begin() + std::ptrdiff_t(times.size() / 2));
     return times[times.size() / 2];
@@ -89,7 +77,7 @@ class StreamsImpl final : public Streams {
   std::optional<Modules> modules_;
   OwnedStream stream_;
   OwnedMemory memory_, results_;
-  Event begin_ = nullptr, end_ = nullptr;
+  EventPair events_;
 };
 
 }  // namespace

@@ -15,9 +15,6 @@ class Streams {
   static Result<std::unique_ptr<Streams>> open(int device, std::shared_ptr<const plan::PlanT> kernels, std::uint64_t bytes);
   virtual ~Streams() = default;
 
-  /// GB/s (10^9 bytes) of one kernel that reads everything, median of `repeats`, the best number of blocks.
-  virtual Result<double> bandwidth(int repeats) = 0;
-
   struct Operator {
     std::uint64_t bytes = 0;           // read by it, from memory that no other operator of the chain reads
     std::vector<std::uint32_t> after;  // earlier operators
