@@ -1,4 +1,5 @@
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <map>
 
 #include "ir/base/mapped_file.h"
@@ -20,17 +21,18 @@ struct Options {
 
 /// Measures, and keeps what won where compiles look for it.
 Result<void> tune_here(const Options& options) {
-  HEDDLE_ASSIGN(auto target, target_named(options.compile.target, options.compile.activations));
+  if (options.compile.tuning == "none") return error("--tune: --tuning none names no file to keep what is measured in");
+  HEDDLE_ASSIGN(const auto target, target_named(options.compile.target, options.compile.activations));
+  const std::string path = tuning_path(target, options.compile);
+  codegen::cuda::Tuning all;
+  if (std::filesystem::exists(path)) {
+    HEDDLE_ASSIGN(all, read_tuning(path, target));
+  }
   HEDDLE_ASSIGN(TuneResult found, tune(options.model, options.compile, progress_line("measuring")));
   for (const Trial& trial : found.trials)
     fmt::print("{} {:>9.2f} us, default {:>9.2f} us, spread {:.2f}  {}\n", trial.kept ? "kept    " : "declined", trial.us, trial.default_us,
                trial.spread_us, trial.what);
   fmt::print("a step: {:.2f} us by default, {:.2f} us with what was kept\n", found.default_us, found.tuned_us);
-  const std::string path = options.compile.tuning.empty() ? tuning_path(target, options.compile) : options.compile.tuning;
-  codegen::cuda::Tuning all;
-  if (const auto text = read_text_file(path); text.ok()) {
-    HEDDLE_ASSIGN(all, codegen::cuda::parse_tuning(*text, path));
-  }
   all.merge(found.tuning);
   const std::string text = codegen::cuda::print_tuning(all);
   HEDDLE_TRY(write_file_atomically(path, std::as_bytes(std::span(text))));

@@ -153,7 +153,15 @@ std::string model_name(const plan::ModelInfoT& model) {
                      model.weight_bytes);
 }
 
+Result<codegen::cuda::Tuning> read_tuning(const std::string& path, const ir::Target& target) {
+  HEDDLE_ASSIGN(const std::string text, read_text_file(path));
+  HEDDLE_ASSIGN(auto found, codegen::cuda::parse_tuning(text, path));
+  if (found.target != target.name) return error("{}: it was measured for {}, the target is {}", path, found.target, target.name);
+  return found;
+}
+
 std::string tuning_path(const ir::Target& target, const CompileOptions& options) {
+  if (!options.tuning.empty()) return options.tuning;
   const std::string dir = options.cache_dir.empty() ? default_cache_dir() : options.cache_dir;
   return fmt::format("{}/tuning-{}.json", dir, target.name.substr(target.name.find(':') + 1));
 }
@@ -217,12 +225,9 @@ std::string hash_of(const std::string& text) { return fmt::format("{:016x}", XXH
 Result<codegen::cuda::Tuning> tuning_for(const ir::Target& target, const CompileOptions& options) {
   if (!is_cuda(target) || options.tuning == "none") return codegen::cuda::Tuning();
   codegen::cuda::Tuning out = codegen::cuda::shipped_tuning(target);
-  const bool asked = !options.tuning.empty();
-  const std::string path = asked ? options.tuning : tuning_path(target, options);
-  if (!asked && !fs::exists(path)) return out;
-  HEDDLE_ASSIGN(const std::string text, read_text_file(path));
-  HEDDLE_ASSIGN(const auto here, codegen::cuda::parse_tuning(text, path));
-  if (here.target != target.name) return error("{}: it was measured for {}, the target is {}", path, here.target, target.name);
+  const std::string path = tuning_path(target, options);
+  if (options.tuning.empty() && !fs::exists(path)) return out;
+  HEDDLE_ASSIGN(const auto here, read_tuning(path, target));
   out.merge(here);
   return out;
 }

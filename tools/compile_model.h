@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "codegen/cuda/tuning.h"
 #include "frontends/model.h"
 #include "passes/pipeline.h"
 #include "passes/plugin.h"
@@ -51,8 +52,10 @@ Result<ir::Target> target_named(const std::string& name, const std::string& acti
 /// "llama, 16 layers, 1235814400 parameters, vocabulary 128256, 799862784 bytes": what measured choices about passes are kept under.
 std::string model_name(const plan::ModelInfoT& model);
 
-/// Where `--tune` keeps what it measured.
+/// The file of choices measured here: the options', else the cache's own.
 std::string tuning_path(const ir::Target& target, const CompileOptions& options);
+/// Reads it. "PATH: it was measured for cuda:sm_80, the target is cuda:sm_90".
+Result<codegen::cuda::Tuning> read_tuning(const std::string& path, const ir::Target& target);
 
 /// What passes ask about that target.
 std::unique_ptr<codegen::Questions> questions_for(const ir::Target& target);

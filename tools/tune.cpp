@@ -100,6 +100,18 @@ std::string text_of(const std::vector<plan::KnobT>& knobs) {
   return out;
 }
 
+/// Every pass that changed something, plug-ins' too, but for those that change what is computed or how weights are stored: without them the
+/// step is another one.
+std::vector<std::string> passes_that_fired(const passes::Report& report) {
+  std::vector<std::string> names;
+  for (const auto& pass : report.passes) {
+    const passes::Pass* known = passes::Registry::global().find(pass.pass);
+    const bool another_step = !known || known->approximates || pass.pass == "choose_layouts";
+    if (pass.fired > 0 && !another_step && std::ranges::find(names, pass.pass) == names.end()) names.push_back(pass.pass);
+  }
+  return names;
+}
+
 struct Tuner {
   std::string path;
   CompileOptions options;
@@ -147,39 +159,33 @@ struct Tuner {
       if (trial.kept) {
         const Tuning::Kernel* best = result.tuning.kernel(spec);
         trial.kept = !best || trial.us < best->us;
-        if (trial.kept)
+        if (trial.kept) {
+          for (Trial& other : result.trials) other.kept = other.kept && !other.what.starts_with(spec + ":");  // it was only second best
           result.tuning.merge({.gpu = {}, .target = {}, .kernels = {{spec, candidate.knobs, trial.default_us, trial.us}}, .passes = {}});
+        }
       }
       result.trials.push_back(std::move(trial));
     }
     return {};
   }
 
-  /// Stage two: the step without one fusion pass each, all with the kernels of stage one.
-  Result<void> passes(const plan::PlanT& base, const std::function<void(double)>& progress) {
-    std::vector<std::string> fired;
-    for (const std::string pass : {"group_qkv", "group_gate_up", "fuse_gate_up_swiglu", "fuse_norm_matmul", "fuse_rope_cache",
-                                    "fuse_residual", "norm_scale_through_matmul", "group_head_norms"})
-      if (std::ranges::any_of(base.remarks, [&](const std::string& remark) {
-            return remark.starts_with(pass + ":") && remark.find("declined") == remark.npos;
-          }))
-        fired.push_back(pass);
+  /// Stage two: the step without one of the passes each, all with the kernels of stage one.
+  Result<void> passes(const plan::PlanT& base, const std::vector<std::string>& optional, const std::function<void(double)>& progress) {
     auto all = std::make_shared<plan::PlanT>(base);
     std::vector<std::string> tried;
-    for (const std::string& pass : fired) {
+    for (const std::string& pass : optional) {
       CompileOptions without = options;
       without.disabled.push_back(pass);
       without.store = false;
-      HEDDLE_ASSIGN(const Compiled compiled, compile_model(path, without));
-      plan::PlanT other = *compiled.plan;
+      const auto compiled = compile_model(path, without);
+      if (!compiled.ok()) continue;  // a pass that code generation cannot do without
+      plan::PlanT other = *compiled->plan;
       codegen::cuda::apply(result.tuning, other);
       HEDDLE_TRY(compile(other));
       if (!same_weights(base, other)) continue;
       add_entry(*all, other);
       tried.push_back(pass);
     }
-    for (const auto& entry : all->entries)
-      for (const auto& other : all->entries) entry->arena_bytes = std::max(entry->arena_bytes, other->arena_bytes);
     HEDDLE_ASSIGN(const auto times, time_entries(all, progress));
     const Trial* best = nullptr;
     const std::size_t first = result.trials.size();
@@ -222,7 +228,7 @@ Result<TuneResult> tune(const std::string& path, const CompileOptions& asked, co
   auto tuned = std::make_shared<plan::PlanT>(*base);
   codegen::cuda::apply(tuner.result.tuning, *tuned);
   HEDDLE_TRY(tuner.compile(*tuned));
-  HEDDLE_TRY(tuner.passes(*tuned, part(0.6, 0.3)));
+  HEDDLE_TRY(tuner.passes(*tuned, passes_that_fired(compiled.report), part(0.6, 0.3)));
 
   auto both = std::make_shared<plan::PlanT>(*base);
   add_entry(*both, *tuned);
