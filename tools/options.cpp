@@ -14,6 +14,9 @@ void add_plan_options(CLI::App& app, CompileOptions& options) {
   app.add_option("--activations", options.activations, "what quantised weights are multiplied with: q8 (8-bit blocks, faster) or f32 (exact)")
       ->capture_default_str();
   app.add_option("--kv", options.kv, "type of the key/value cache: f32, f16, or auto: f16 on a GPU with 8-bit activations, else f32")->capture_default_str();
+  app.add_option("--prefill", options.prefill, "rows of the entry points that read prompts: 16,512; 0: none (default: the target's)")
+      ->delimiter(',')
+      ->type_name("ROWS");
   app.add_option("--cache-dir", options.cache_dir, "where plans are kept (default: $XDG_CACHE_HOME/heddle, else ~/.cache/heddle)");
   app.add_flag("--no-cache{false}", options.use_cache, "neither read nor write the plan cache");
 }
