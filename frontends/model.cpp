@@ -31,6 +31,10 @@ std::uint64_t Model::weight_bytes() const {
   return sum;
 }
 
+bool wants_long_rope(const Config& config, std::int64_t context) {
+  return config.original_context > 0 && context > config.original_context;
+}
+
 Result<Model> open_model(const std::string& path) {
   HEDDLE_ASSIGN(const auto file, MappedFile::open(path));
   return gguf::read_model(file.bytes(), path);

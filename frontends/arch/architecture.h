@@ -10,15 +10,27 @@ class Weights;
 
 /// A model architecture: one file in this folder, which defines the row named after it, and one line in architecture.cpp.
 struct Architecture {
-  std::string_view name;    // `general.architecture` of GGUF files
-  bool gguf_rope_adjacent;  // GGUF files of it hold Q and K rows in the order that pairs (2i, 2i+1); else (i, i + dims/2)
+  std::string_view name;            // `general.architecture` of GGUF files
+  bool gguf_rope_adjacent = false;  // GGUF files of it hold Q and K rows in the order that pairs (2i, 2i+1); else (i, i + dims/2)
+
+  // What a model of it has without its configuration saying so.
+  bool scaled_embeddings = false;         // by sqrt(width)
+  std::int64_t full_attention_every = 0;  // of a model with a window: layers n - 1, 2n - 1, ... have none; 0: all have it
+  double local_rope_theta = 0;            // of layers with a window; 0: as all
+  bool has_experts = false;
+  bool has_long_rope = false;               // factors for contexts beyond the original one
+  std::int64_t layers_scaled_by_width = 0;  // a model of so many layers scales scores by 1 / sqrt(width / heads); GGUF files do not say it
+
   /// Declares the weights it uses and adds one function per entry of `options`.
-  Result<void> (*build)(const Config& config, const BuildOptions& options, Weights& weights, ir::Module& module);
+  Result<void> (*build)(const Config& config, const BuildOptions& options, Weights& weights, ir::Module& module) = nullptr;
 };
 
-extern const Architecture llama, qwen2, qwen3;
+extern const Architecture gemma2, gemma3, llama, phi3, qwen2, qwen3, qwen3moe;
 
 std::span<const Architecture* const> architectures();           // by name
 const Architecture* architecture_named(std::string_view name);  // null if it is not supported
+
+/// Which layers have a window by the architecture's own pattern, `every` as full_attention_every; empty: all.
+std::vector<bool> windowed_layers(std::int64_t layers, std::int64_t every);
 
 }  // namespace heddle::frontends

@@ -5,11 +5,11 @@
 namespace heddle::frontends {
 
 static Result<void> build(const Config& config, const BuildOptions& options, Weights& weights, ir::Module& module) {
-  HEDDLE_ASSIGN(const Decoder decoder, take_decoder(weights, config, {.qkv = Bias::required}));
+  HEDDLE_ASSIGN(const Decoder decoder, take_decoder(weights, config, options, {.qkv_bias = Bias::required}));
   build_entries(module, config, options, decoder);
   return {};
 }
 
-const Architecture qwen2 = {.name = "qwen2", .gguf_rope_adjacent = false, .build = build};
+const Architecture qwen2 = {.name = "qwen2", .build = build};
 
 }  // namespace heddle::frontends

@@ -7,7 +7,7 @@ const Case kernel_cases[] = {
     {"no_spec", [](PlanT& p) { p.kernels[3]->spec.reset(); }, "kernels[3]: spec is missing"},
     {"rows_zero", [](PlanT& p) { kernel(p, 3).rows = 0; }, "kernels[3].spec: rows is 0, wanted 1 to 4096"},
     {"rows_absurd", [](PlanT& p) { kernel(p, 3).rows = INT64_MAX; }, "kernels[3].spec: rows is 9223372036854775807, wanted 1 to 4096"},
-    {"loop", [](PlanT& p) { kernel(p, 3).loop = LoopKind(77); }, "kernels[3].spec: loop is 77, wanted 0 to 4"},
+    {"loop", [](PlanT& p) { kernel(p, 3).loop = LoopKind(77); }, "kernels[3].spec: loop is 77, wanted 0 to 5"},
     {"no_gemm", [](PlanT& p) { kernel(p, 3).gemm.reset(); }, "kernels[3].spec: loop is gemm, the table 'gemm' is missing"},
     {"no_attention", [](PlanT& p) { kernel(p, 2).attention.reset(); },
      "kernels[2].spec: loop is attention, the table 'attention' is missing"},
@@ -22,8 +22,8 @@ const Case kernel_cases[] = {
     {"arg_role", [](PlanT& p) { kernel(p, 3).args[0]->role = ArgRole(9); }, "kernels[3].spec.args[0]: role is 9, wanted 0 to 5"},
     {"arg_dtype", [](PlanT& p) { kernel(p, 3).args[0]->dtype = ""; }, "kernels[3].spec.args[0]: dtype is '', which is unknown"},
     {"arg_layout", [](PlanT& p) { kernel(p, 3).args[0]->layout = "?"; }, "kernels[3].spec.args[0]: layout is '?', wanted 'rows'"},
-    {"arg_buffer_dtype", [](PlanT& p) { kernel(p, 3).args[0]->dtype = "i32"; },
-     "kernels[3].spec.args[0]: dtype is 'i32', wanted f32 or an 8-bit activation format"},
+    {"arg_buffer_dtype", [](PlanT& p) { kernel(p, 3).args[0]->dtype = "f16"; },
+     "kernels[3].spec.args[0]: dtype is 'f16', wanted f32 or an 8-bit activation format"},
     {"arg_buffer_rows",
      [](PlanT& p) {
        kernel(p, 3).args[0]->shape = {2, 32};
