@@ -11,7 +11,20 @@ static Result<void> build(const Config& config, const BuildOptions& options, Wei
   return {};
 }
 
-const Architecture gemma2 = {
-    .name = "gemma2", .scaled_embeddings = true, .full_attention_every = 2, .layers_scaled_by_width = 46, .build = build};
+static constexpr std::string_view model_types[] = {"gemma2"};
+static constexpr TensorName tensor_names[] = {
+    {"model.layers.{}.post_attention_layernorm", "blk.{}.post_attention_norm"},
+    {"model.layers.{}.pre_feedforward_layernorm", "blk.{}.ffn_norm"},
+    {"model.layers.{}.post_feedforward_layernorm", "blk.{}.post_ffw_norm"},
+};
+const Architecture gemma2 = {.name = "gemma2",
+                             .model_types = model_types,
+                             .tensor_names = tensor_names,
+                             .activation = "gelu_pytorch_tanh",
+                             .gains_less_one = true,
+                             .scaled_embeddings = true,
+                             .full_attention_every = 2,
+                             .layers_scaled_by_width = 46,
+                             .build = build};
 
 }  // namespace heddle::frontends

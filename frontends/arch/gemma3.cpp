@@ -12,7 +12,17 @@ static Result<void> build(const Config& config, const BuildOptions& options, Wei
   return {};
 }
 
+static constexpr std::string_view model_types[] = {"gemma3_text"};
+static constexpr TensorName tensor_names[] = {
+    {"model.layers.{}.post_attention_layernorm", "blk.{}.post_attention_norm"},
+    {"model.layers.{}.pre_feedforward_layernorm", "blk.{}.ffn_norm"},
+    {"model.layers.{}.post_feedforward_layernorm", "blk.{}.post_ffw_norm"},
+};
 const Architecture gemma3 = {.name = "gemma3",
+                             .model_types = model_types,
+                             .tensor_names = tensor_names,
+                             .activation = "gelu_pytorch_tanh",
+                             .gains_less_one = true,
                              .scaled_embeddings = true,
                              .full_attention_every = 6,
                              .local_rope_theta = 10000,

@@ -11,6 +11,11 @@ static Result<void> build(const Config& config, const BuildOptions& options, Wei
   return {};
 }
 
-const Architecture phi3 = {.name = "phi3", .has_long_rope = true, .build = build};
+static constexpr std::string_view model_types[] = {"phi3"};
+static constexpr TensorName tensor_names[] = {
+    {"model.layers.{}.self_attn.qkv_proj", "blk.{}.attn_qkv"},
+    {"model.layers.{}.mlp.gate_up_proj", "blk.{}.ffn_up"},
+};
+const Architecture phi3 = {.name = "phi3", .model_types = model_types, .tensor_names = tensor_names, .has_long_rope = true, .build = build};
 
 }  // namespace heddle::frontends

@@ -10,6 +10,7 @@ static Result<void> build(const Config& config, const BuildOptions& options, Wei
   return {};
 }
 
-const Architecture qwen2 = {.name = "qwen2", .build = build};
+static constexpr std::string_view model_types[] = {"qwen2"};
+const Architecture qwen2 = {.name = "qwen2", .model_types = model_types, .window_on_request = true, .build = build};
 
 }  // namespace heddle::frontends

@@ -11,6 +11,7 @@ static Result<void> build(const Config& config, const BuildOptions& options, Wei
   return {};
 }
 
-const Architecture qwen3 = {.name = "qwen3", .build = build};
+static constexpr std::string_view model_types[] = {"qwen3"};
+const Architecture qwen3 = {.name = "qwen3", .model_types = model_types, .window_on_request = true, .build = build};
 
 }  // namespace heddle::frontends

@@ -13,6 +13,18 @@ static Result<void> build(const Config& config, const BuildOptions& options, Wei
   return {};
 }
 
-const Architecture qwen3moe = {.name = "qwen3moe", .has_experts = true, .build = build};
+static constexpr std::string_view model_types[] = {"qwen3_moe"};
+static constexpr TensorName tensor_names[] = {
+    {"model.layers.{}.mlp.gate", "blk.{}.ffn_gate_inp"},
+    {"model.layers.{}.mlp.experts.{}.gate_proj", "blk.{}.ffn_gate.{}"},
+    {"model.layers.{}.mlp.experts.{}.up_proj", "blk.{}.ffn_up.{}"},
+    {"model.layers.{}.mlp.experts.{}.down_proj", "blk.{}.ffn_down.{}"},
+};
+const Architecture qwen3moe = {.name = "qwen3moe",
+                               .model_types = model_types,
+                               .tensor_names = tensor_names,
+                               .window_on_request = true,
+                               .has_experts = true,
+                               .build = build};
 
 }  // namespace heddle::frontends
