@@ -33,7 +33,8 @@ std::optional<CannotEmit> check_columns(const Program& program, bool whole_rows)
   for (const auto& store : program.program().stores) {
     const std::string& dtype = spec.args[store->index]->dtype;
     const bool to_cache = store->kind != plan::StoreKind::buffer;
-    if (dtype != "f32" && !(to_cache ? dtype == "f16" : dtype == "q8_16" || dtype == "f16_128")) return CannotEmit{"", fmt::format("it stores {}", dtype)};
+    if (dtype != "f32" && !(to_cache ? dtype == "f16" : dtype == "q8_16" || dtype == "f16_128"))
+      return CannotEmit{"", fmt::format("it stores {}", dtype)};
   }
   return std::nullopt;
 }
@@ -50,7 +51,8 @@ class Columns {
       if (value.input) print_input(v, value);
       else if (scalar_op_named(value.instr->op)) print_elementwise(out_, program_, "v", v);
       else if (value.instr->op == "rms_norm" || value.instr->op == "rms_scale") print_norm(v, *value.instr);
-      else if (value.instr->op == "rope") print_rope(out_, program_, "v", v, "i");
+      else if (value.instr->op == "rope")
+        print_rope(out_, program_, "v", v, "i", site_.staged.empty() ? std::string() : fmt::format("turns{}{}", site_.staged, v));
       // quantize: where it is stored
     }
     for (const auto& store : program_.program().stores) print_store(*store);
@@ -92,16 +94,35 @@ class Columns {
       out_.line("const float scale{} = {};", v, scale);
       return print_value(out_, program_, "v", v, fmt::format("{} * scale{} * {}", x, v, read(program_, "v", instr.operands[1])));
     }
-    out_.line("__shared__ float scale{}[{}];", v, n / m);
-    out_.open("for (int head = threadIdx.x / 32; head < {}; head += {}) {{", n / m, site_.threads / 32);
-    out_.line("float sum = 0;");
-    out_.line("for (int i = head * {0} + threadIdx.x % 32; i < head * {0} + {0}; i += 32) {{ const float x = {1}; sum += x * x; }}", m, x);
-    out_.line("sum = sum_of_warp(sum);");
-    out_.line("if (threadIdx.x % 32 == 0) scale{}[head] = {};", v, rsqrt("sum"));
-    out_.close();
+    // Columns are read once: they come from another multiprocessor's kernel.
+    out_.line("__shared__ float row{}[{}];", v, site_.count);
+    out_.line("for (int at = threadIdx.x; at < {}; at += {}) {{ const int i = {} + at; row{}[at] = {}; }}", site_.count, site_.threads,
+              site_.first, v, x);
     out_.line("__syncthreads();");
-    const std::string gain = weight_element(spec_, program_[instr.operands[1]].input->index, fmt::format("i % {}", m));
-    print_value(out_, program_, "v", v, fmt::format("{} * scale{}[i / {}] * {}", x, v, m, gain));
+    const bool one = site_.count == m;  // every warp makes the sum
+    if (!one) {
+      out_.line("__shared__ float scale{}[{}];", v, site_.count / m);
+      out_.open("for (int head = threadIdx.x / 32; head < {}; head += {}) {{", site_.count / m, site_.threads / 32);
+    }
+    out_.line("float sum{} = 0;", v);
+    out_.line("#pragma unroll");
+    out_.line("for (int i = threadIdx.x % 32; i < {}; i += 32) {{ const float x = row{}[{}i]; sum{} += x * x; }}", m, v,
+              one ? std::string() : fmt::format("head * {} + ", m), v);
+    out_.line("sum{0} = sum_of_warp(sum{0});", v);
+    const std::string scale = rsqrt(fmt::format("sum{}", v));
+    if (one) {
+      out_.line("const float scale{} = {};", v, scale);
+    } else {
+      out_.line("if (threadIdx.x % 32 == 0) scale{}[head] = {};", v, scale);
+      out_.close();
+      out_.line("__syncthreads();");
+    }
+    const unsigned gains = program_[instr.operands[1]].input->index;
+    const std::string gain =
+        site_.staged.empty() ? weight_element(spec_, gains, fmt::format("i % {}", m)) : fmt::format("gain{}{}[i % {}]", site_.staged, v, m);
+    const std::string at = fmt::format("(i - {})", site_.first);
+    print_value(out_, program_, "v", v,
+                fmt::format("row{0}[{1}] * scale{0}{2} * {3}", v, at, one ? std::string() : fmt::format("[{} / {}]", at, m), gain));
   }
 
   void print_store(const plan::StoreT& store) {
@@ -142,6 +163,31 @@ class Columns {
 };
 
 }  // namespace
+
+bool print_column_weights(Text& out, const Program& program, int threads, std::string_view name, std::string_view condition) {
+  Text declared, filled;
+  const auto fill = [&](std::string_view type, const std::string& array, std::int64_t count, const std::string& element) {
+    declared.line("__shared__ {} {}[{}];", type, array, count);
+    filled.line("for (int i = threadIdx.x; i < {}; i += {}) {}[i] = {};", count, threads, array, element);
+  };
+  for (unsigned v = program.inputs(); v < program.size(); ++v) {
+    const plan::InstrT& instr = *program[v].instr;
+    if (instr.op == "rms_norm" && program[instr.operands[1]].width < program.n()) {
+      const Value& gains = program[instr.operands[1]];
+      fill("float", fmt::format("gain{}{}", name, v), gains.width, weight_element(program.spec(), gains.input->index, "i"));
+    }
+    if (instr.op == "rope") {
+      const Rope rope = rope_of(program, instr);
+      fill("double", fmt::format("turns{}{}", name, v), rope.dims / 2, half_turns(rope, program.spec(), "i"));
+    }
+  }
+  out.put(declared.str());
+  if (filled.str().empty()) return false;
+  if (!condition.empty()) out.open("if ({}) {{", condition);
+  out.put(filled.str());
+  if (!condition.empty()) out.close();
+  return true;
+}
 
 void print_columns(Text& out, const Program& program, const ColumnSite& site) { Columns(out, program, site).print(); }
 

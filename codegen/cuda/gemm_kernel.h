@@ -29,6 +29,7 @@ class GemmKernel {
     else print_fetch(out);
     out.line("for (int i = 0; i < STAGES; ++i) fetch();");
     out.put(prologue.early.str());
+    print_ahead(out);
     out.line("wait();");
     out.line("trigger();");
     if (in_chunks()) {
@@ -38,6 +39,7 @@ class GemmKernel {
       out.line("__syncthreads();");
       out.line("next = first, next_piece = {}, next_slot = 0;", plan_.mma ? "slice" : "0");
       out.line("for (int i = 0; i < STAGES; ++i) fetch();");
+      if (ahead()) out.line("ahead(first);");
       out.close();
     }
     out.line("const int my_m = min(lane % {}, {});  // activation row of this lane in the epilogue", plan_.padded, plan_.chunk - 1);
@@ -176,16 +178,8 @@ class GemmKernel {
   void print_class(Text& out, const GemmClass& c) {
     const std::int64_t per_row = plan_.k / c.elements;
     const GemmPart& model = plan_.parts[c.parts.front()];
-    std::size_t most = 0;
-    bool rope = false;
-    for (unsigned p : c.parts) {
-      most = std::max(most, fetched(plan_.parts[p]).size());
-      rope = rope || plan_.parts[p].rope;
-    }
     out.open("for (; unit < {}; unit += step) {{", c.end);
-    out.line("int u;");
-    for (std::size_t i = 0; i < most; ++i) out.line("float in{}[{}];", i, c.pair);
-    if (rope) out.line("float turn_c = 1, turn_s = 0;");
+    print_unit_variables(out, c);
     for_each_part(out, c, [&](const GemmPart& part) { print_unit_start(out, c, part); });
     out.line("float sums[{}][{}] = {{}};", c.streams, plan_.padded);
     out.line("#pragma unroll 1");
@@ -236,6 +230,7 @@ class GemmKernel {
     out.open("if ({} < {}{}) {{", lane_of_row(c), plan_.chunk, live);
     for_each_part(out, c, [&](const GemmPart& part) { print_epilogue(out, c, part); });
     out.close();
+    if (ahead()) out.line("ahead(unit + step);");
     out.close();
   }
 
@@ -259,28 +254,101 @@ class GemmKernel {
     }
   }
 
-  /// All that the epilogue reads is under way before the products.
+  static bool is_rows(const GemmPart& part, unsigned v) { return part.epilogue[v].input->kind == plan::InputKind::rows; }
+  static std::string if_turning(const Rope& rope) {
+    return rope.dims < rope.head_dim ? fmt::format("if (u % {} < {}) ", rope.head_dim / 2, rope.dims / 2) : std::string();
+  }
+
+  /// What the epilogue reads is under way before the products: rows of the step here, weights since the unit before, or since before the
+  /// wait: they come from memory, behind whose latency a short product would wait.
   void print_unit_start(Text& out, const GemmClass& c, const GemmPart& part) {
     out.line("u = {};", unit_of(c, part, "unit"));
     const auto inputs = fetched(part);
-    if (!inputs.empty()) {
+    if (std::ranges::any_of(inputs, [&](unsigned v) { return is_rows(part, v); })) {
       out.line("#pragma unroll");
       out.open("for (int i = 0; i < {}; ++i) {{", c.pair);
       out.line("const int column = {};", row_of(part, c.pair));
-      for (std::size_t i = 0; i < inputs.size(); ++i) {
-        const plan::InputT& input = *part.epilogue[inputs[i]].input;
-        out.line("in{}[i] = {};", i,
-                 input.kind == plan::InputKind::rows ? buffer_element(spec_, input.index, "my_row", "column")
-                                                     : weight_element(spec_, input.index, "column"));
-      }
+      for (std::size_t i = 0; i < inputs.size(); ++i)
+        if (is_rows(part, inputs[i]))
+          out.line("in{}[i] = {};", i, buffer_element(spec_, part.epilogue[inputs[i]].input->index, "my_row", "column"));
       out.close();
     }
+    if (!ahead()) print_weights(out, c, part);
     if (!part.rope) return;
-    const std::string pair = fmt::format("u % {}", part.rope->head_dim / 2);
     if (part.rope->dims < part.rope->head_dim) out.line("turn_c = 1, turn_s = 0;");
-    const std::string turn = fmt::format("turn({}, turn_c, turn_s);", half_turns(*part.rope, spec_, pair, "position"));
-    if (part.rope->dims < part.rope->head_dim) out.line("if ({} < {}) {}", pair, part.rope->dims / 2, turn);
-    else out.line("{}", turn);
+    out.line("{}turn(turns * position, turn_c, turn_s);", if_turning(*part.rope));
+  }
+  /// Weights that the epilogue of unit `u` reads: w<input>, and half turns of a rope from position to position.
+  void print_weights(Text& out, const GemmClass& c, const GemmPart& part) {
+    const auto inputs = fetched(part);
+    if (!std::ranges::all_of(inputs, [&](unsigned v) { return is_rows(part, v); })) {
+      out.line("#pragma unroll");
+      out.open("for (int i = 0; i < {}; ++i) {{", c.pair);
+      out.line("const int column = {};", row_of(part, c.pair));
+      for (std::size_t i = 0; i < inputs.size(); ++i)
+        if (!is_rows(part, inputs[i])) out.line("w{}[i] = {};", i, weight_element(spec_, part.epilogue[inputs[i]].input->index, "column"));
+      out.close();
+    }
+    if (part.rope)
+      out.line("{}turns = {};", if_turning(*part.rope), half_turns(*part.rope, spec_, fmt::format("u % {}", part.rope->head_dim / 2)));
+  }
+
+  /// Whether a warp has at most one round of a tile's epilogue, so that it can read ahead for it.
+  bool early(const GemmClass& c) const { return plan_.slices >= rounds(c); }
+  int rounds(const GemmClass& c) const { return c.tile_units() * plan_.padded / 32; }
+  bool reads_weights() const {
+    return std::ranges::any_of(plan_.parts, [&](const GemmPart& part) {
+      return part.rope || !std::ranges::all_of(fetched(part), [&](unsigned v) { return is_rows(part, v); });
+    });
+  }
+  bool ahead() const {
+    return reads_weights() && (!plan_.mma || std::ranges::all_of(plan_.classes, [&](const GemmClass& c) { return early(c); }));
+  }
+  void print_weight_variables(Text& out, const std::vector<unsigned>& parts, int pair) {
+    std::size_t most = 0;
+    bool rope = false;
+    for (unsigned p : parts) {
+      const auto inputs = fetched(plan_.parts[p]);
+      for (std::size_t i = 0; i < inputs.size(); ++i)
+        if (!is_rows(plan_.parts[p], inputs[i])) most = std::max(most, i + 1);
+      rope = rope || plan_.parts[p].rope;
+    }
+    for (std::size_t i = 0; i < most; ++i) out.line("float w{}[{}];", i, pair);
+    if (rope) out.line("double turns = 0;");
+  }
+  void print_ahead(Text& out) {
+    if (!ahead()) return;
+    std::vector<unsigned> parts;
+    int pair = 1;
+    for (const GemmClass& c : plan_.classes) parts.insert(parts.end(), c.parts.begin(), c.parts.end()), pair = std::max(pair, c.pair);
+    print_weight_variables(out, parts, pair);
+    if (plan_.mma) out.line("const int local = slice * {} + lane / {};", 32 / plan_.padded, plan_.padded);
+    out.open("auto ahead = [&](int unit) {{  // weights of the epilogue of that unit");
+    for (const GemmClass& c : plan_.classes) {
+      out.open("{}if (unit < {}{}) {{", &c == &plan_.classes.front() ? "" : "else ", c.end,
+               plan_.mma ? fmt::format(" && slice < {}", rounds(c)) : "");
+      for_each_part(out, c, [&](const GemmPart& part) {
+        out.line("const int u = {};", unit_of(c, part, "unit"));
+        print_weights(out, c, part);
+      });
+      out.close();
+    }
+    out.close("};");
+    out.line("ahead(first);");
+  }
+  void print_unit_variables(Text& out, const GemmClass& c) {
+    std::size_t most = 0;
+    bool rope = false;
+    for (unsigned p : c.parts) {
+      const auto inputs = fetched(plan_.parts[p]);
+      for (std::size_t i = 0; i < inputs.size(); ++i)
+        if (is_rows(plan_.parts[p], inputs[i])) most = std::max(most, i + 1);
+      rope = rope || plan_.parts[p].rope;
+    }
+    out.line("int u;");
+    for (std::size_t i = 0; i < most; ++i) out.line("float in{}[{}];", i, c.pair);
+    if (!ahead()) print_weight_variables(out, c.parts, c.pair);
+    if (rope) out.line("float turn_c = 1, turn_s = 0;");
   }
 
   void print_epilogue(Text& out, const GemmClass& c, const GemmPart& part) {
@@ -311,7 +379,7 @@ class GemmKernel {
           break;
         default:
           if (const auto at = std::ranges::find(inputs, v); at != inputs.end()) {
-            print_value(out, program, "e", v, fmt::format("in{}[i]", at - inputs.begin()));
+            print_value(out, program, "e", v, fmt::format("{}{}[i]", is_rows(part, v) ? "in" : "w", at - inputs.begin()));
           } else if (value.input->kind == plan::InputKind::rows) {
             print_value(out, program, "e", v, buffer_element(spec_, value.input->index, "my_row", "0"));
           } else if (value.width == 1) {

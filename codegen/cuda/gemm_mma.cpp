@@ -107,20 +107,7 @@ void GemmKernel::print_tile_products(Text& out, const GemmClass& c) {
 }
 
 void GemmKernel::print_tile_class(Text& out, const GemmClass& c) {
-  const int units = c.tile_units(), rounds = units * plan_.padded / 32, at_once = 32 / plan_.padded;
-  // Each warp of a team has at most one round of the epilogue: what it reads is under way before the products.
-  const bool early = plan_.slices >= rounds;
-  std::size_t most = 0;
-  bool rope = false;
-  for (unsigned p : c.parts) {
-    most = std::max(most, fetched(plan_.parts[p]).size());
-    rope = rope || plan_.parts[p].rope;
-  }
-  const auto start = [&] {
-    out.line("int u;");
-    for (std::size_t i = 0; i < most; ++i) out.line("float in{}[{}];", i, c.pair);
-    if (rope) out.line("float turn_c = 1, turn_s = 0;");
-  };
+  const int at_once = 32 / plan_.padded;
   const auto finish = [&] {
     const std::string live = in_chunks() ? fmt::format(" && first_row + my_m < {}", plan_.rows) : "";
     out.open("if (lane % {} < {}{}) {{", plan_.padded, plan_.chunk, live);
@@ -134,10 +121,10 @@ void GemmKernel::print_tile_class(Text& out, const GemmClass& c) {
     out.close();
   };
   out.open("for (; unit < {}; unit += step) {{", c.end);
-  if (early) {
-    out.line("const int local = slice * {} + lane / {};", at_once, plan_.padded);
-    start();
-    out.open("if (slice < {}) {{", rounds);
+  if (early(c)) {
+    if (!ahead()) out.line("const int local = slice * {} + lane / {};", at_once, plan_.padded);
+    print_unit_variables(out, c);
+    out.open("if (slice < {}) {{", rounds(c));
     for_each_part(out, c, [&](const GemmPart& part) { print_unit_start(out, c, part); });
     out.close();
   }
@@ -146,18 +133,19 @@ void GemmKernel::print_tile_class(Text& out, const GemmClass& c) {
   out.line("*(float2*)(factors + g * 8 + 2 * j) = make_float2(sums[0], sums[1]);");
   out.line("*(float2*)(factors + (g + 8) * 8 + 2 * j) = make_float2(sums[2], sums[3]);");
   out.line("{}", meet);
-  if (early) {
-    out.open("if (slice < {}) {{", rounds);
+  if (early(c)) {
+    out.open("if (slice < {}) {{", rounds(c));
     finish();
     out.close();
   } else {
-    out.open("for (int round = slice; round < {}; round += SLICES) {{", rounds);
+    out.open("for (int round = slice; round < {}; round += SLICES) {{", rounds(c));
     out.line("const int local = round * {} + lane / {};", at_once, plan_.padded);
-    start();
+    print_unit_variables(out, c);
     for_each_part(out, c, [&](const GemmPart& part) { print_unit_start(out, c, part); });
     finish();
     out.close();
   }
+  if (ahead()) out.line("ahead(unit + step);");
   out.line("{}", meet);
   out.close();
 }

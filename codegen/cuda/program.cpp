@@ -193,12 +193,13 @@ void print_rope_tables(Text& out, const std::vector<const plan::ProgramT*>& prog
     }
 }
 
-std::string half_turns(const Rope& rope, const plan::KernelSpecT& spec, std::string_view pair, std::string_view position) {
-  const std::string turns = fmt::format("{}[{}] * {}", rope.table, pair, position);
+std::string half_turns(const Rope& rope, const plan::KernelSpecT& spec, std::string_view pair) {
+  const std::string turns = fmt::format("{}[{}]", rope.table, pair);
   return rope.factors ? fmt::format("{} / {}", turns, weight_element(spec, *rope.factors, pair)) : turns;
 }
 
-void print_rope(Text& out, const Program& program, std::string_view prefix, unsigned value, std::string_view column) {
+void print_rope(Text& out, const Program& program, std::string_view prefix, unsigned value, std::string_view column,
+                std::string_view turns) {
   const plan::InstrT& instr = *program[value].instr;
   const Rope rope = rope_of(program, instr);
   const std::int64_t turning = rope.dims / 2;
@@ -211,7 +212,7 @@ void print_rope(Text& out, const Program& program, std::string_view prefix, unsi
            read(program, prefix, instr.operands[0], rope.halves ? fmt::format("leads ? i + {0} : i - {0}", turning) : "i ^ 1"));
   out.line("float c, s;");
   const std::string pair = rope.halves ? fmt::format("(leads ? at : at - {})", turning) : "(at / 2)";
-  out.line("turn({}, c, s);", half_turns(rope, program.spec(), pair, "position"));
+  out.line("turn({} * position, c, s);", turns.empty() ? half_turns(rope, program.spec(), pair) : fmt::format("{}[{}]", turns, pair));
   out.line("return leads ? x * c - y * s : y * s + x * c;");
   out.close("};");
 }

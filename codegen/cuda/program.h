@@ -89,11 +89,13 @@ struct Rope {
 Rope rope_of(const Program& program, const plan::InstrT& instr);
 /// Constant tables of the frequencies of these programs' ropes, in half turns for each position.
 void print_rope_tables(Text& out, const std::vector<const plan::ProgramT*>& programs);
-/// An expression for the half turns of pair `pair` at `position`, a double.
-std::string half_turns(const Rope& rope, const plan::KernelSpecT& spec, std::string_view pair, std::string_view position);
+/// An expression for the half turns of pair `pair` from each position to the next, a double.
+std::string half_turns(const Rope& rope, const plan::KernelSpecT& spec, std::string_view pair);
 
 /// `auto v5 = [&](int i) { ... };` for a rope instruction. `column`: the column that index i stands for. `position` is a variable.
-void print_rope(Text& out, const Program& program, std::string_view prefix, unsigned value, std::string_view column);
+/// `turns`: an array that has the half turns of each pair; empty: they are read where they are used.
+void print_rope(Text& out, const Program& program, std::string_view prefix, unsigned value, std::string_view column,
+                std::string_view turns = {});
 
 /// Device functions that these expressions use: turn(half_turns, c, s).
 extern const std::string_view program_prelude;
