@@ -29,6 +29,8 @@ struct Architecture {
   bool scaled_embeddings = false;         // by sqrt(width)
   std::int64_t full_attention_every = 0;  // of a model with a window: layers n - 1, 2n - 1, ... have none; 0: all have it
   double local_rope_theta = 0;            // of layers with a window; 0: as all
+  std::int64_t window = 0;                // these three of early GGUF files
+  double attention_softcap = 0, logit_softcap = 0;
   bool has_experts = false;
   bool has_long_rope = false;               // factors for contexts beyond the original one
   std::int64_t layers_scaled_by_width = 0;  // a model of so many layers scales scores by 1 / sqrt(width / heads); GGUF files do not say it

@@ -24,6 +24,9 @@ const Architecture gemma2 = {.name = "gemma2",
                              .gains_less_one = true,
                              .scaled_embeddings = true,
                              .full_attention_every = 2,
+                             .window = 4096,
+                             .attention_softcap = 50,
+                             .logit_softcap = 30,
                              .layers_scaled_by_width = 46,
                              .build = build};
 

@@ -98,8 +98,8 @@ class Reader {
     return positive(key);
   }
   /// A number that 0 switches off.
-  Result<double> positive_or_off(std::string_view key) const {
-    if (!has(key)) return 0.0;
+  Result<double> positive_or_off(std::string_view key, double otherwise = 0) const {
+    if (!has(key)) return otherwise;
     HEDDLE_ASSIGN(const auto value, metadata_.number(full(key)));
     if (!(value >= 0) || !std::isfinite(value)) return bad(key, fmt::format("found {}, wanted 0 or a number above", value));
     return value;
@@ -111,8 +111,8 @@ class Reader {
     if (!has(key)) return otherwise;
     return metadata_.boolean(full(key));
   }
-  Result<std::int64_t> size_or_off(std::string_view key) const {
-    HEDDLE_ASSIGN(const auto value, metadata_.integer_or(full(key), 0));
+  Result<std::int64_t> size_or_off(std::string_view key, std::int64_t otherwise = 0) const {
+    HEDDLE_ASSIGN(const auto value, metadata_.integer_or(full(key), otherwise));
     if (value == 0) return value;
     return in_range(key, value);
   }
@@ -177,14 +177,14 @@ Result<std::int64_t> vocabulary_of(const File& file, const Reader& read) {
 
 /// What says where attention looks, and how scores and logits are scaled and capped.
 Result<void> read_attention(const Reader& read, const Architecture& known, Config& c) {
-  HEDDLE_ASSIGN(c.attention_softcap, read.positive_or_off("attn_logit_softcapping"));
-  HEDDLE_ASSIGN(c.logit_softcap, read.positive_or_off("final_logit_softcapping"));
+  HEDDLE_ASSIGN(c.attention_softcap, read.positive_or_off("attn_logit_softcapping", known.attention_softcap));
+  HEDDLE_ASSIGN(c.logit_softcap, read.positive_or_off("final_logit_softcapping", known.logit_softcap));
   HEDDLE_ASSIGN(c.embedding_scale, read.positive_or("embedding_scale", known.scaled_embeddings ? std::sqrt(double(c.width)) : 1));
   HEDDLE_ASSIGN(c.attention_scale, read.positive_or_off("attention.scale"));
   if (c.attention_scale == 0 && known.layers_scaled_by_width == c.layers)
     c.attention_scale = 1 / std::sqrt(double(c.width) / double(c.heads));
 
-  HEDDLE_ASSIGN(c.window, read.size_or_off("attention.sliding_window"));
+  HEDDLE_ASSIGN(c.window, read.size_or_off("attention.sliding_window", known.window));
   c.windowed = windowed_layers(c.layers, known.full_attention_every);
   if (const Value* pattern = read.find("attention.sliding_window_pattern")) {  // a period, or a flag for every layer
     if (pattern->type == ValueType::array) {
