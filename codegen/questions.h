@@ -19,6 +19,8 @@ class Questions {
   virtual std::optional<Refusal> cannot_emit(const ir::Node& group) const = 0;
   /// How the target's kernels read a weight matrix of this type (runtime/plan/layout.h has the names).
   virtual std::string layout_of(DType) const { return "rows"; }
+  /// The same for a stack of matrices [count, rows, columns].
+  virtual std::string stack_layout_of(DType type, std::int64_t /*rows*/) const { return layout_of(type); }
   /// The same for a table from which rows are only gathered.
   virtual std::string table_layout_of(DType type) const { return layout_of(type); }
   /// The format in which the target wants the activation of this matmul; none: what the target's `activations` says.

@@ -110,9 +110,11 @@ std::optional<Refusal> append_epilogue(Assembly& a, const Places& places, llvm::
     const std::int64_t columns = columns_needed(*node);
     if (columns == 0 && !whole_rows) return Refusal{node, fmt::format("{} after the loop needs whole rows", node->info().name)};
     if (columns > 0) spec.granule = std::lcm(spec.granule, columns);
-    if (spec.n % spec.granule != 0)
-      return Refusal{node, fmt::format("{} works on {} columns together, which do not divide the {} of the loop", node->info().name,
-                                       spec.granule, spec.n)};
+    const plan::GemmLoopT* loop = a.out.spec.gemm.get();
+    const std::int64_t n = loop && loop->gates < 0 ? spec.n / loop->chosen : spec.n;  // of one expert
+    if (n % spec.granule != 0)
+      return Refusal{
+          node, fmt::format("{} works on {} columns together, which do not divide the {} of the loop", node->info().name, spec.granule, n)};
     if (auto refusal = programs[index].append(*node)) return refusal;
     part_of[node->result()] = index;
   }
@@ -135,12 +137,19 @@ std::optional<Refusal> gemm(Assembly& a, const Places& places) {
   auto& spec = a.out.spec;
   spec.loop = plan::LoopKind::gemm;
   spec.gemm = std::make_unique<plan::GemmLoopT>();
-  const Value* x = places.anchors.front()->operand("x");
+  const Node& first = *places.anchors.front();
+  const Value *x = first.operand("x"), *experts = first.operand("experts"), *gates = first.operand("gates");
   for (const Node* node : places.anchors) {
     if (node->operand("x") != x) return Refusal{node, "it multiplies another activation than the first product"};
-    if (node->operand("experts")) return Refusal{node, "products with an expert index are not emitted yet"};
+    if (node->operand("experts") != experts || node->operand("gates") != gates)
+      return Refusal{node, "it has other experts than the first product"};
   }
-  spec.gemm->k = x->type.width();
+  spec.gemm->k = first.operand("w")->type.width();
+  if (experts) {
+    spec.gemm->experts = int(a.args.of(*experts, plan::ArgRole::buffer));
+    spec.gemm->chosen = experts->type.width();
+  }
+  if (gates) spec.gemm->gates = int(a.args.of(*gates, plan::ArgRole::buffer));
   spec.gemm->activations = std::string(heddle::name(x->type.dtype));
 
   ProgramBuilder prologue(a.args, nullptr);
@@ -199,6 +208,37 @@ std::optional<Refusal> gemm(Assembly& a, const Places& places) {
   if (auto refusal = append_epilogue(a, places, part_of, programs, false)) return refusal;
   for (unsigned i = 0; i < programs.size(); ++i) *spec.parts[i]->epilogue = programs[i].take();
   spec.prologue = std::make_unique<plan::ProgramT>(prologue.take());
+  return std::nullopt;
+}
+
+/// top_k and the gates of what it chose, both of which leave the kernel.
+std::optional<Refusal> route(Assembly& a, const Places& places) {
+  const Node& top = *places.anchors.front();
+  if (places.anchors.size() > 1) return Refusal{places.anchors[1], "one kernel holds one top_k"};
+  if (!places.before.empty()) return Refusal{places.before.front(), "nothing can stand before top_k"};
+  if (places.after.size() != 1 || places.after.front()->op() != Op::expert_gates)
+    return Refusal{places.after.empty() ? &top : places.after.back(), "top_k is emitted with the gates of its experts alone"};
+  const Node& gates = *places.after.front();
+  if (gates.operand("x") != top.operand("x")) return Refusal{&gates, "its logits are not those of top_k"};
+  a.out.spec.loop = plan::LoopKind::route;
+  a.out.spec.route = std::make_unique<plan::RouteLoopT>();
+  auto& loop = *a.out.spec.route;
+  loop.normalized = gates.i64("normalized") != 0;
+  loop.logits = a.args.of(*top.operand("x"), plan::ArgRole::buffer);
+  const Node* yield = a.group.body()->terminator();
+  const auto written = [&](const Node& node) -> std::optional<unsigned> {
+    for (unsigned i = 0; i < yield->operands().size(); ++i)
+      if (yield->operand(i) == node.result()) {
+        const unsigned arg = a.args.of(*a.group.result(i), plan::ArgRole::buffer);
+        a.out.spec.args[arg]->written = true;
+        return arg;
+      }
+    return std::nullopt;
+  };
+  const auto experts = written(top), weights = written(gates);
+  if (!experts || !weights || yield->operands().size() != 2) return Refusal{&top, "the kernel gives experts and gates"};
+  loop.experts = *experts;
+  loop.gates = *weights;
   return std::nullopt;
 }
 
@@ -309,6 +349,7 @@ std::variant<SpecOfGroup, Refusal> spec_of(const Node& group) {
   std::optional<Refusal> refusal;
   if (p.anchors.empty()) refusal = rowwise(a, p);
   else if (p.anchors.front()->op() == Op::matmul) refusal = gemm(a, p);
+  else if (p.anchors.front()->op() == Op::top_k) refusal = route(a, p);
   else refusal = single_loop(a, p);
   if (refusal) return *refusal;
   a.out.spec.rows = group.block()->function()->rows;
@@ -320,6 +361,10 @@ std::optional<Refusal> SpecQuestions::cannot_emit(const Node& group) const {
   auto spec = spec_of(group);
   if (auto* refusal = std::get_if<Refusal>(&spec)) return *refusal;
   return std::nullopt;
+}
+
+std::string SpecQuestions::stack_layout_of(DType type, std::int64_t rows) const {
+  return rows % plan::panel_rows == 0 ? layout_of(type) : "rows";  // a panel holds rows of one matrix
 }
 
 std::string SpecQuestions::layout_of(DType type) const { return activations_ == "q8_1" && plan::has_panels(type) ? "panels" : "rows"; }

@@ -19,6 +19,7 @@ struct SpecOfGroup {
 ///              quantize and cache stores on columns
 ///   attention  one attention, elementwise ops and quantize after it
 ///   embed      one embed, elementwise ops after it
+///   route      a top_k and the gates of what it chose
 ///   rowwise    anything made of row-wise and elementwise ops and cache stores
 std::variant<SpecOfGroup, Refusal> spec_of(const ir::Node& group);
 
@@ -35,6 +36,7 @@ class SpecQuestions : public Questions {
   explicit SpecQuestions(std::string activations = "f32") : activations_(std::move(activations)) {}
   std::optional<Refusal> cannot_emit(const ir::Node& group) const override;
   std::string layout_of(DType type) const override;
+  std::string stack_layout_of(DType type, std::int64_t rows) const override;
   std::string table_layout_of(DType) const override { return "rows"; }
 
  private:

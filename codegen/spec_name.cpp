@@ -34,12 +34,18 @@ std::string name_of(const plan::KernelSpecT& spec) {
       name = fmt::format("embed_{}_{}x{}", table.dtype, spec.rows, table.shape.back());
       break;
     }
+    case plan::LoopKind::route:
+      name = fmt::format("route_{}x{}_of_{}", spec.rows, spec.args[spec.route->experts]->shape.back(),
+                         spec.args[spec.route->logits]->shape.back());
+      break;
     case plan::LoopKind::sample: name = fmt::format("sample_{}x{}", spec.rows, spec.args[spec.sample->logits]->shape.back()); break;
   }
   for (auto& part : spec.parts) {
     for (auto& segment : part->segments) {
       const plan::ArgT& weight = *spec.args[segment->weight];
-      name += fmt::format("_{}_{}x{}", weight.dtype, weight.shape[0], weight.shape[1]);
+      if (weight.shape.size() == 3)
+        name += fmt::format("_{}_{}of{}x{}x{}", weight.dtype, spec.gemm->chosen, weight.shape[0], weight.shape[1], weight.shape[2]);
+      else name += fmt::format("_{}_{}x{}", weight.dtype, weight.shape[0], weight.shape[1]);
     }
     if (const std::string ops = ops_of(*part->epilogue); !ops.empty()) after += "__" + ops;
   }
@@ -59,6 +65,9 @@ std::int64_t min_bytes(const plan::KernelSpecT& spec) {
       if (arg.written) bytes += spec.rows * bytes_of(dtype, elements(arg));
     } else if (spec.embed && i == spec.embed->table) {
       bytes += spec.rows * bytes_of(dtype, arg.shape.back());
+    } else if (arg.role == plan::ArgRole::weight && spec.gemm && arg.shape.size() == 3) {
+      // Rows may choose the same experts: what they must read is what one of them chose.
+      bytes += bytes_of(dtype, elements(arg) / arg.shape[0] * std::min(spec.gemm->chosen, arg.shape[0]));
     } else {
       bytes += bytes_of(dtype, elements(arg));
     }

@@ -25,8 +25,15 @@ std::unique_ptr<T> port(const Value& value, const std::string& name) {
 Result<std::unique_ptr<plan::WeightT>> weight_of(const Value& value, const TensorPlaces& tensors) {
   auto weight = port<plan::WeightT>(value, value.name);
   weight->layout = value.layout.name;
-  const std::int64_t columns = value.type.shape.back(), row_bytes = bytes_of(value.type.dtype, columns);
+  const std::int64_t columns = value.type.shape.back();
   for (const ir::WeightSource& from : value.sources) {
+    if (from.tensor.empty()) {
+      auto& source = *weight->sources.emplace_back(std::make_unique<plan::WeightSourceT>());
+      source.values = from.values;
+      source.rows = 1;
+      source.columns = std::int64_t(from.values.size());
+      continue;
+    }
     const auto place = tensors(from.tensor);
     if (!place) return error("weight {}: the model has no tensor '{}'", value.name, from.tensor);
     auto source = std::make_unique<plan::WeightSourceT>();
@@ -35,6 +42,9 @@ Result<std::unique_ptr<plan::WeightT>> weight_of(const Value& value, const Tenso
     source->row_begin = from.row_begin;
     source->rows = from.rows;
     source->columns = columns;
+    if (from.dtype) source->dtype = std::string(heddle::name(*from.dtype));
+    source->plus = float(from.plus);
+    const std::int64_t row_bytes = bytes_of(from.dtype.value_or(value.type.dtype), columns);
     source->offset = place->offset + std::uint64_t(from.row_begin * row_bytes);
     source->bytes = std::uint64_t(from.rows * row_bytes);
     weight->sources.push_back(std::move(source));

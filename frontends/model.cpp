@@ -4,6 +4,7 @@
 #include "frontends/arch/transformer.h"
 #include "frontends/gguf/read.h"
 #include "frontends/quoted.h"
+#include "frontends/safetensors/read.h"
 #include "ir/base/mapped_file.h"
 
 namespace heddle::frontends {
@@ -31,7 +32,12 @@ std::uint64_t Model::weight_bytes() const {
   return sum;
 }
 
+bool wants_long_rope(const Config& config, std::int64_t context) {
+  return config.original_context > 0 && context > config.original_context;
+}
+
 Result<Model> open_model(const std::string& path) {
+  if (const std::string folder = safetensors::folder_of(path); !folder.empty()) return safetensors::read_model(folder, path);
   HEDDLE_ASSIGN(const auto file, MappedFile::open(path));
   return gguf::read_model(file.bytes(), path);
 }

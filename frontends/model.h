@@ -21,12 +21,34 @@ struct TensorInfo {
 
 /// Hyper-parameters by the names of the field, the same from GGUF and Hugging Face files.
 struct Config {
-  std::string architecture;  // "llama", "qwen2"
+  std::string architecture;  // a row of arch/: "llama", "qwen2"
   std::string name;
   std::int64_t layers = 0, width = 0, ffn = 0, heads = 0, kv_heads = 0, head_dim = 0, vocabulary = 0, trained_context = 0;
   double rms_eps = 1e-5, rope_theta = 10000;
   std::int64_t rope_dims = 0;
   bool rope_adjacent = false;  // pairing of stored weights: (2i, 2i+1), else (i, i + dims/2)
+
+  // Rotary embeddings that are stretched. Factors divide the angles, [rope_dims / 2]; empty: ones (or the file's tensor).
+  std::vector<float> rope_factors;
+  std::vector<float> long_rope_factors;  // instead, where the cache holds more than original_context positions
+  std::int64_t original_context = 0;
+  double rope_attention_factor = 1;  // of all sines and cosines
+
+  // Attention. A layer with a window attends to the last `window` positions.
+  std::int64_t window = 0;       // 0: no layer has one
+  std::vector<bool> windowed;    // [layers], which have it; empty: all
+  double local_rope_theta = 0;   // of layers with a window, whose angles have no factors; 0: as all
+  double attention_scale = 0;    // 0: 1 / sqrt(head_dim)
+  double attention_softcap = 0;  // c * tanh(score / c); 0: none
+  double logit_softcap = 0;      // likewise
+  double embedding_scale = 1;
+  bool gains_less_one = false;  // norm gains are stored less 1
+
+  // Mixture of experts; `ffn` is the width of one.
+  std::int64_t experts = 0, experts_used = 0;
+  bool normalized_gates = true;  // over the experts used, else over all
+
+  bool has_window(std::int64_t layer) const { return window > 0 && (windowed.empty() || windowed[std::size_t(layer)]); }
 };
 
 struct Model {
@@ -42,7 +64,7 @@ struct Model {
   std::uint64_t weight_bytes() const;                     // of all tensors, as stored
 };
 
-/// Opens a model file by its content (GGUF magic; later a safetensors folder).
+/// Opens a GGUF file, or a folder as Hugging Face lays models out (safetensors/read.h) by its path or that of one of its files.
 Result<Model> open_model(const std::string& path);
 
 /// Which entry points to build.
@@ -53,8 +75,12 @@ struct EntryRequest {
 struct BuildOptions {
   std::vector<EntryRequest> entries;
   DType kv = DType::f32;
+  std::int64_t context = 0;  // positions that the cache will hold, for models that have rotary factors for long ones; 0: not many
   ir::Target target;
 };
+
+/// Whether a cache of so many positions takes the model's rotary factors for long contexts.
+bool wants_long_rope(const Config& config, std::int64_t context);
 
 /// Builds the IR by the model's architecture (arch/). "architecture 'foo' is not supported (supported: llama, qwen2)"; a missing tensor or
 /// one of another shape is named with both shapes; a tensor that no part of the architecture uses is an error too.

@@ -5,6 +5,7 @@
 #include <llvm/ADT/StringRef.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -40,10 +41,15 @@ struct Type {
   std::string str() const;                                                    // "q8_1[1, 2048]", "state f32[2, 4, 64]"
 };
 
-/// Where a weight symbol comes from: rows [row_begin, row_begin + rows) of a tensor of the model file.
+/// Where a weight symbol comes from: rows [row_begin, row_begin + rows) of a tensor of the model file; or, of a vector, numbers that the
+/// compiler computed. A vector in f32 may come from a tensor of another float type, and have a number added to every element: norm gains
+/// that a file stores less 1.
 struct WeightSource {
-  std::string tensor;
+  std::string tensor;  // empty: `values`
   std::int64_t row_begin = 0, rows = 0;
+  std::optional<DType> dtype = {};  // of the tensor, where it is not the symbol's
+  double plus = 0;
+  std::vector<float> values = {};
 };
 
 /// How a symbol's bytes are stored on the target. "rows" is the file's own order.

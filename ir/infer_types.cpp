@@ -55,6 +55,14 @@ Result<void> check_cache(const Node& node) {
   return {};
 }
 
+/// i32[rows, t]: indices chosen for every row
+Result<void> check_experts(const Node& node, std::int64_t rows) {
+  const Type& type = node.operand("experts")->type;
+  if (type.state || type.dtype != DType::i32 || type.shape.size() != 2 || type.shape[0] != rows)
+    return wants(node, "experts", fmt::format("i32[{}, t]", rows));
+  return {};
+}
+
 /// a * b, or -1 where it does not fit.
 std::int64_t product(std::int64_t a, std::int64_t b) {
   std::int64_t out;
@@ -151,14 +159,40 @@ Result<Type> embed(const Node& node) {
 
 Result<Type> matmul(const Node& node) {
   const Type &w = node.operand("w")->type, &x = node.operand("x")->type;
-  const Value* experts = node.operand("experts");
+  const Value *experts = node.operand("experts"), *gates = node.operand("gates");
   if (w.state || w.dtype == DType::i32 || w.shape.size() != (experts ? 3 : 2))
     return wants(node, "w", experts ? "[experts, rows, columns]" : "[rows, columns]");
   if (x.state || (x.dtype != DType::f32 && !is_activation_format(x.dtype)) || x.shape.size() != 2)
     return wants(node, "x", "[rows, n] in f32 or an 8-bit activation format");
-  if (w.width() != x.width()) return fail(node, "w is {}, x has {} columns", w.str(), x.width());
-  if (experts && experts->type != Type{DType::i32, {x.rows(), 1}}) return wants(node, "experts", fmt::format("i32[{}, 1]", x.rows()));
-  return Type{DType::f32, {x.rows(), w.shape[w.shape.size() - 2]}};
+  std::int64_t chosen = 1;
+  if (experts) {
+    HEDDLE_TRY(check_experts(node, x.rows()));
+    chosen = experts->type.width();
+  }
+  if (gates && gates->type != Type{DType::f32, {x.rows(), chosen}})
+    return wants(node, "gates", fmt::format("f32[{}, {}]", x.rows(), chosen));
+  const std::int64_t columns = gates ? product(w.width(), chosen) : w.width(), rows = w.shape[w.shape.size() - 2];
+  if (columns != x.width()) {
+    if (gates) return fail(node, "w is {}, x has {} columns for {} experts", w.str(), x.width(), chosen);
+    return fail(node, "w is {}, x has {} columns", w.str(), x.width());
+  }
+  return Type{DType::f32, {x.rows(), gates ? rows : product(rows, chosen)}};
+}
+
+Result<Type> top_k(const Node& node) {
+  HEDDLE_TRY(check_rows(node, "x"));
+  const Type& x = node.operand("x")->type;
+  const std::int64_t k = node.i64("k");
+  if (k < 1 || k > x.width()) return fail(node, "k is {}, wants 1 to the {} columns of x", k, x.width());
+  return Type{DType::i32, {x.rows(), k}};
+}
+
+Result<Type> expert_gates(const Node& node) {
+  HEDDLE_TRY(check_rows(node, "x"));
+  HEDDLE_TRY(check_experts(node, node.operand("x")->type.rows()));
+  if (const std::int64_t normalized = node.i64("normalized"); normalized != 0 && normalized != 1)
+    return fail(node, "normalized is {}, wants 0 or 1", normalized);
+  return Type{DType::f32, node.operand("experts")->type.shape};
 }
 
 Result<Type> quantized(const Node& node) {
@@ -223,7 +257,12 @@ struct Rule {
 constexpr Rule rules[] = {
     {{"scalar", "f32[]"}, scalar},
     {{"embed", "f32[rows, n] for a table [vocabulary, n] and tokens i32[rows]"}, embed},
-    {{"matmul", "f32[rows, i] for w [i, k] (with experts: [experts, i, k]) and x [rows, k] in f32 or an 8-bit activation format"}, matmul},
+    {{"matmul",
+      "f32[rows, i] for w [i, k] and x [rows, k] in f32 or an 8-bit activation format; with experts [rows, t] f32[rows, t * i] for w "
+      "[experts, i, k]; with gates too f32[rows, i] for x [rows, t * k]"},
+     matmul},
+    {{"top_k", "i32[rows, k] for x [rows, n]"}, top_k},
+    {{"expert_gates", "f32 in the shape of experts"}, expert_gates},
     {{"quantized", "the shape of x in the type that `format` names; rows must be whole blocks"}, quantized},
     {{"like_x", "the type of the first operand"}, like_x},
     {{"row_scalar", "f32[rows, 1]"}, row_scalar},

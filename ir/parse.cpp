@@ -154,12 +154,31 @@ class Parser {
     if (take("from")) {
       do {
         WeightSource& source = sources.emplace_back();
+        if (take("values")) {
+          HEDDLE_TRY(expect("["));
+          do {
+            HEDDLE_ASSIGN(const double value, number("a number"));
+            source.values.push_back(float(value));
+          } while (take(","));
+          HEDDLE_TRY(expect("]"));
+          source.rows = 1;
+          continue;
+        }
         HEDDLE_ASSIGN(source.tensor, string("a tensor's name"));
         HEDDLE_TRY(expect("["));
         HEDDLE_ASSIGN(source.row_begin, integer("the first row", 0, max_bytes));
         HEDDLE_TRY(expect(","));
         HEDDLE_ASSIGN(source.rows, integer("the number of rows", 1, max_bytes));
         HEDDLE_TRY(expect("]"));
+        if (take("as")) {
+          const Token type_at = token_;
+          HEDDLE_ASSIGN(const std::string type, word("the tensor's type"));
+          source.dtype = dtype_named(type);
+          if (!source.dtype) return fail(type_at, "unknown type {}", type);
+        }
+        if (take("plus")) {
+          HEDDLE_ASSIGN(source.plus, number("a number"));
+        }
       } while (take(","));
     }
     WeightLayout layout;

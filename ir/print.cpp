@@ -97,7 +97,14 @@ std::string text_of_weight(const Value& weight) {
   std::string out = fmt::format("weight @{} : {}", weight.name, weight.type.str());
   for (std::size_t i = 0; i < weight.sources.size(); ++i) {
     const WeightSource& source = weight.sources[i];
-    out += fmt::format("{}{}[{}, {}]", i == 0 ? " from " : ", ", quoted(source.tensor), source.row_begin, source.rows);
+    out += i == 0 ? " from " : ", ";
+    if (source.tensor.empty()) {
+      out += fmt::format("values[{}]", fmt::join(source.values, ", "));
+      continue;
+    }
+    out += fmt::format("{}[{}, {}]", quoted(source.tensor), source.row_begin, source.rows);
+    if (source.dtype) out += fmt::format(" as {}", name(*source.dtype));
+    if (source.plus != 0) out += fmt::format(" plus {}", source.plus);
   }
   return out + fmt::format(" layout {}\n", quoted(weight.layout.name));
 }

@@ -14,8 +14,10 @@ Result<void> run(ir::Function& function, Context& context) {
   for (ir::Value* weight : function.module().weights()) {
     if (weight->type.shape.size() < 2) continue;
     const bool table = llvm::all_of(weight->uses(), [](const ir::Value::Use& use) { return use.node->op() == ir::Op::embed; });
-    const std::string layout =
-        table ? context.questions->table_layout_of(weight->type.dtype) : context.questions->layout_of(weight->type.dtype);
+    const DType type = weight->type.dtype;
+    const std::string layout = table                            ? context.questions->table_layout_of(type)
+                               : weight->type.shape.size() == 3 ? context.questions->stack_layout_of(type, weight->type.shape[1])
+                                                                : context.questions->layout_of(type);
     if (weight->layout.name == layout) continue;
     if (!context.take_change()) return {};
     weight->layout.name = layout;

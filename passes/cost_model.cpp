@@ -45,7 +45,7 @@ double weight_bytes(const Node& reader, const Value& value) {
   const ir::Type& type = value.type;
   if (reader.op() == Op::embed) return double(reader.result()->type.rows() * heddle::bytes_of(type.dtype, type.width()));
   if (reader.op() == Op::matmul && reader.operand("experts"))
-    return double(std::min(reader.result()->type.rows(), type.shape[0])) * bytes_of(type) / double(type.shape[0]);
+    return double(std::min(reader.operand("experts")->type.elements(), type.shape[0])) * bytes_of(type) / double(type.shape[0]);
   return bytes_of(type);
 }
 

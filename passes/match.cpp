@@ -20,7 +20,7 @@ bool holds(const Node& node, Op op) {
 }
 
 Value* biased(const Node& node) {
-  if (node.op() != Op::add) return nullptr;
+  if (node.op() != Op::add && node.op() != Op::mul) return nullptr;
   for (unsigned i : {0u, 1u})
     if (node.operand(i)->is_weight() && node.operand(i)->type.shape.size() == 1 && !node.operand(1 - i)->is_weight())
       return node.operand(1 - i);

@@ -10,7 +10,7 @@ ir::Node* computed_by(const ir::Value& value);
 /// Whether `node` is of `op` or a group that holds one.
 bool holds(const ir::Node& node, ir::Op op);
 
-/// What `node` adds a weight vector to; null for any other node.
+/// What `node` adds a weight vector to, or multiplies by one; null for any other node.
 ir::Value* biased(const ir::Node& node);
 
 /// Whether all that `node` (a matmul, or a group of matmuls and what follows them) does with `value` is to multiply it by weights.

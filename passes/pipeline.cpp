@@ -12,9 +12,26 @@
 namespace heddle::passes {
 
 void register_builtin_passes(Registry& registry) {
-  for (Pass pass : {choose_layouts(), cse(), dce(), fold_constants(), fuse_gate_up_swiglu(), fuse_norm_matmul(), fuse_quantize(), fuse_residual(),
-                    fuse_rope_cache(), group_gate_up(), group_head_norms(), group_qkv(), group_rest(), norm_scale_through_matmul(),
-                    plan_memory(), quantize_activations(), schedule()}) {
+  for (Pass pass : {choose_layouts(),
+                    cse(),
+                    dce(),
+                    fold_constants(),
+                    fuse_elementwise(),
+                    fuse_gate_up_swiglu(),
+                    fuse_norm_matmul(),
+                    fuse_norm_residual(),
+                    fuse_quantize(),
+                    fuse_residual(),
+                    fuse_rope_cache(),
+                    group_gate_up(),
+                    group_head_norms(),
+                    group_qkv(),
+                    group_rest(),
+                    group_router(),
+                    norm_scale_through_matmul(),
+                    plan_memory(),
+                    quantize_activations(),
+                    schedule()}) {
     if (registry.find(pass.name)) continue;
     HEDDLE_CHECK(registry.add(std::move(pass)).ok());
   }
@@ -32,11 +49,14 @@ std::vector<Step> default_pipeline(const ir::Target& target) {
            "choose_layouts",        // before grouping: specs name the layout of every weight
            "group_qkv",             // before the fusions: Q, K and V become the one reader that a norm may join
            "group_gate_up",         // likewise gate and up
+           "group_router",          // no kernel gives only the choice of experts or only their gates
            "fuse_gate_up_swiglu",   // first of the fusions: it takes the wide quantize, which workers share behind a loop
            "fuse_norm_matmul",      // takes the quantizes that are left, which workers repeat in front of a loop
            "group_head_norms",      // before ropes look for a product to join: behind a norm over heads there is none
-           "fuse_rope_cache",       // needs the group of q, k and v; the order of the last three is free
+           "fuse_rope_cache",       // needs the group of q, k and v; the order of the last four is free
            "fuse_residual",         // also takes the biases that no group has
+           "fuse_norm_residual",    // where a norm stands between the two
+           "fuse_elementwise",      // last of the fusions: what the others take has a better place with them
            "dce",                   // what the fusions left unread
            "group_rest",            // from here on every top-level node is a kernel
            "schedule",              // the order, by which plan_memory knows when a value dies

@@ -18,6 +18,7 @@ Outcome quantize(Node& matmul, Context& context) {
   Value& x = *matmul.operand("x");
   if (x.type.dtype != DType::f32) return no_match();
   const auto wanted = context.questions ? context.questions->activations_of(matmul) : std::nullopt;
+  if (wanted == "f32") return declined(matmul, "the target's kernel for it multiplies f32");
   if (!wanted && !is_block_type(weight.type.dtype)) return declined(matmul, "its weight is {}", name(weight.type.dtype));
   if (!wanted && context.target.activations == "f32") return declined(matmul, "the target keeps activations in f32");
   const DType format = *dtype_named(wanted.value_or(context.target.activations));

@@ -141,11 +141,13 @@ Launches launches_of(runtime::Session& session) {
 
 Result<void> run(const Options& options) {
   if (options.format != "md" && options.format != "json") return error("-o {}: known are md, json", options.format);
-  HEDDLE_ASSIGN(auto compiled, plan_for(options.model, options.compile));
-  if (options.floor && !compiled.plan->target.starts_with("cuda:"))
-    return error("--floor: the plan is for target {}, a floor is measured on cuda only", compiled.plan->target);
   const auto largest = [](const std::vector<std::int64_t>& list) { return list.empty() ? 0 : *std::ranges::max_element(list); };
   const std::int64_t context = largest(options.depth) + std::max(largest(options.prompt), largest(options.generate));
+  CompileOptions compile = options.compile;
+  compile.context = context;
+  HEDDLE_ASSIGN(auto compiled, plan_for(options.model, compile));
+  if (options.floor && !compiled.plan->target.starts_with("cuda:"))
+    return error("--floor: the plan is for target {}, a floor is measured on cuda only", compiled.plan->target);
   const std::size_t most = options.sequences.empty() ? 1 : *std::ranges::max_element(options.sequences);
   HEDDLE_ASSIGN(auto sessions, open_sessions(compiled.plan, most, std::max<std::int64_t>(context, 1), options.device));
   runtime::Session& session = sessions.front();

@@ -1,4 +1,7 @@
+#include <fmt/ranges.h>
+
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "tools/commands.h"
@@ -13,18 +16,37 @@ struct Options {
   CompileOptions compile;
   DeviceOptions device;
   bool json = false;
+  int greedy = 0;
 };
 
+/// So many tokens behind what the session was fed, each the likeliest.
+Result<std::vector<std::int32_t>> greedy_tokens(runtime::Session& session, std::span<const float> logits, int count) {
+  std::vector<std::int32_t> out;
+  while (int(out.size()) < count) {
+    out.push_back(std::int32_t(std::ranges::max_element(logits) - logits.begin()));
+    HEDDLE_ASSIGN(logits, session.feed(std::span(out).last(1)));
+  }
+  return out;
+}
+
 Result<void> run(const Options& options) {
-  HEDDLE_ASSIGN(auto compiled, plan_for(options.model, options.compile));
+  CompileOptions compile = options.compile;
+  HEDDLE_ASSIGN(const auto wanted, parse_ids(options.ids, INT32_MAX));
+  compile.context = std::int64_t(wanted.size()) + options.greedy;
+  HEDDLE_ASSIGN(auto compiled, plan_for(options.model, compile));
   HEDDLE_ASSIGN(auto ids, parse_ids(options.ids, compiled.plan->model->vocabulary));
   if (ids.empty()) return error("--ids: at least one id is wanted");
-  HEDDLE_ASSIGN(auto session, open_session(compiled.plan, std::int64_t(ids.size()), options.device));
-  HEDDLE_ASSIGN(auto logits, session.feed(ids));
+  HEDDLE_ASSIGN(auto session, open_session(compiled.plan, compile.context, options.device));
+  HEDDLE_ASSIGN(const auto last, session.feed(ids));
+  const std::vector<float> logits(last.begin(), last.end());
+  HEDDLE_ASSIGN(const auto greedy, greedy_tokens(session, logits, options.greedy));
   if (options.json) {
-    fmt::print("{}\n", nlohmann::json{{"logits", std::vector<float>(logits.begin(), logits.end())}}.dump());
+    nlohmann::json out{{"logits", logits}};
+    if (options.greedy > 0) out["greedy"] = greedy;
+    fmt::print("{}\n", out.dump());
   } else {
     for (std::size_t i = 0; i < logits.size(); ++i) fmt::print("{} {}\n", i, logits[i]);
+    if (options.greedy > 0) fmt::print("greedy {}\n", fmt::join(greedy, " "));
   }
   return {};
 }
@@ -37,6 +59,9 @@ void add_logits(CLI::App& app, int& exit_code) {
   command->add_option("model", options->model, "a GGUF file or a plan")->required();
   command->add_option("--ids", options->ids, "token ids: 1,2,3")->required();
   command->add_flag("--json", options->json, "{\"logits\": [...]} instead of a line per token");
+  command->add_option("--greedy", options->greedy, "then N tokens, each the likeliest after the ones before")
+      ->check(CLI::Range(0, 1 << 20))
+      ->type_name("N");
   add_plan_options(*command, options->compile);
   add_pass_options(*command, options->compile);
   add_device_options(*command, options->device);

@@ -46,7 +46,9 @@ double negative_log_likelihood(std::span<const float> logits, std::int32_t token
 }
 
 Result<void> run(const Options& options) {
-  HEDDLE_ASSIGN(auto compiled, plan_for(options.model, options.compile));
+  CompileOptions compile = options.compile;
+  compile.context = options.window;
+  HEDDLE_ASSIGN(auto compiled, plan_for(options.model, compile));
   HEDDLE_ASSIGN(auto tokens, tokens_of(options, *compiled.plan));
   const std::size_t window = std::size_t(options.window);
   std::size_t windows = tokens.size() / window;

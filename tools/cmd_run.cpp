@@ -45,7 +45,9 @@ Result<Prompt> prompt_of(const Options& options, const plan::PlanT& plan, const 
 
 Result<void> run(const Options& options) {
   const auto start = std::chrono::steady_clock::now();
-  HEDDLE_ASSIGN(auto compiled, plan_for(options.model, options.compile));
+  CompileOptions compile = options.compile;
+  compile.context = options.context;
+  HEDDLE_ASSIGN(auto compiled, plan_for(options.model, compile));
   const double plan_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (compiled.built) fmt::print(stderr, "compiled: {}\n", compiled.why);
   const plan::PlanT& plan = *compiled.plan;
@@ -57,7 +59,13 @@ Result<void> run(const Options& options) {
   HEDDLE_ASSIGN(auto prompt, prompt_of(options, plan, tokenizer.get(), why_not));
   const std::int64_t count = options.generate.max_tokens;
   const std::int64_t context = context_for(plan, options.context, std::int64_t(prompt.tokens.size()) + std::max<std::int64_t>(count, 0));
-  HEDDLE_ASSIGN(auto session, open_session(compiled.plan, context, options.device));
+  auto used = compiled.plan;
+  if (compile.context != context && depends_on_context(plan)) {
+    compile.context = context;
+    HEDDLE_ASSIGN(auto again, plan_for(options.model, compile));
+    used = again.plan;
+  }
+  HEDDLE_ASSIGN(auto session, open_session(used, context, options.device));
 
   catch_interrupt();
   const bool plain = !options.json;

@@ -109,6 +109,9 @@ plan::Key key_for(const frontends::Model& model, const ir::Target& target, const
       {"target", target.name},
       {"activations", target.activations},
       {"kv", kv_name(options, target)},
+      {"rope", model.config.original_context == 0                          ? ""
+               : frontends::wants_long_rope(model.config, options.context) ? "long"
+                                                                           : "short"},
       {"pipeline", passes::print_pipeline(steps)},
       {"prefill rows", fmt::format("{}", fmt::join(options.prefill, ","))},
       {"disabled passes", fmt::format("{}", fmt::join(options.disabled, ","))},
@@ -216,6 +219,7 @@ Result<std::unique_ptr<ir::Module>> lower(const frontends::Model& model, const C
   const auto kv = dtype_named(kv_name(options, build.target));
   if (kv != DType::f32 && kv != DType::f16) return error("cache type '{}' is not known (known: auto, f16, f32)", options.kv);
   build.kv = *kv;
+  build.context = options.context;
   HEDDLE_ASSIGN(auto module, frontends::build_ir(model, build));
   HEDDLE_TRY(ir::verify(*module));
   return module;
@@ -381,6 +385,10 @@ Result<std::shared_ptr<const plan::PlanT>> load_plan(const std::string& path) {
                      model.fingerprint, field->value);
   }
   return std::shared_ptr<const plan::PlanT>(std::move(plan));
+}
+
+bool depends_on_context(const plan::PlanT& plan) {
+  return std::ranges::any_of(plan.key, [](const auto& field) { return field->name == "rope" && !field->value.empty(); });
 }
 
 Result<Compiled> plan_for(const std::string& model_or_plan, const CompileOptions& options) {

@@ -18,6 +18,7 @@ struct CompileOptions {
   std::string activations = "q8";    // "q8": the target's 8-bit format; "f32"
   std::string kv = "auto";           // dtype of the key/value cache: "f32", "f16"; "auto": f16 on a GPU with 8-bit activations, else f32
   std::vector<int> prefill;                              // rows of the entry points that read prompts; empty: the target's; {0}: none
+  std::int64_t context = 0;          // positions that the cache will hold; matters to models with rotary factors for long contexts only
   std::vector<std::string> disabled;                     // passes
   std::string pipeline;                                  // instead of the target's list; empty: the target's
   std::vector<std::string> plugins;                      // pass plug-ins
@@ -77,6 +78,9 @@ Result<std::string> explain_cached(const std::string& path, const CompileOptions
 bool is_plan_file(const std::string& path);
 /// Reads a plan and checks that its model files are there and are the ones it was made from.
 Result<std::shared_ptr<const plan::PlanT>> load_plan(const std::string& path);
+
+/// Whether CompileOptions::context decides on a part of the plan.
+bool depends_on_context(const plan::PlanT& plan);
 
 /// A plan file is loaded as it is; a model is compiled or found in the cache.
 Result<Compiled> plan_for(const std::string& model_or_plan, const CompileOptions& options);

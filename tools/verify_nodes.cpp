@@ -29,6 +29,16 @@ struct Held {
 
 Tensor integers(const std::vector<std::int32_t>& values) { return {{DType::i32, {std::int64_t(values.size())}}, {}, values}; }
 
+/// Gives integers (experts of a row) their values as floats as well, by which all is compared.
+Tensor as_numbers(Tensor tensor) {
+  if (tensor.type.dtype == DType::i32) tensor.f.assign(tensor.i.begin(), tensor.i.end());
+  return tensor;
+}
+Evaluated as_numbers(Evaluated values) {
+  for (auto& [value, tensor] : values.tensors) tensor = as_numbers(std::move(tensor));
+  return values;
+}
+
 std::int64_t most_different_in_a_row(const Tensor& a, const Tensor& b) {
   std::int64_t most = 0;
   const std::int64_t width = a.type.width();
@@ -119,7 +129,7 @@ class EntryVerifier {
     std::map<std::string, Cache*> caches;
     for (auto& [name, cache] : own_caches_) caches[name] = &cache;
     interpreter_.observe = [&](const Value& value, const Tensor& tensor) {
-      if (const auto result = results_.find(&value); result != results_.end()) own_[result->second] = tensor;
+      if (const auto result = results_.find(&value); result != results_.end()) own_[result->second] = as_numbers(tensor);
     };
     auto ran = interpreter_.run(function_, arguments, caches);
     interpreter_.observe = nullptr;
@@ -135,7 +145,8 @@ class EntryVerifier {
     if (value.type.state) {
       HEDDLE_ASSIGN(held.cache, cache_of(value, 1, context_, held.bytes));
     } else {
-      HEDDLE_ASSIGN(held.tensor, tensor_of(value, held.bytes));
+      HEDDLE_ASSIGN(auto tensor, tensor_of(value, held.bytes));
+      held.tensor = as_numbers(std::move(tensor));
     }
     return held;
   }
@@ -211,7 +222,7 @@ class EntryVerifier {
       auto plain = interpreter_.evaluate(function_, wanted_, known_);
       interpreter_.observe = nullptr;
       if (!plain.ok()) return plain.take_error();
-      plain_ = std::move(*plain);
+      plain_ = as_numbers(std::move(*plain));
       return {};
     }
 
@@ -248,8 +259,9 @@ class EntryVerifier {
         auto nudged = interpreter_.evaluate(function_, wanted_, known_);
         interpreter_.nudge = {}, interpreter_.observe = nullptr;
         if (!nudged.ok()) return nudged.take_error();
+        const Evaluated turned = as_numbers(std::move(*nudged));
         for (const Value* value : wanted_) {
-          const std::span<const float> here = of(plain_, *value), there = of(*nudged, *value);
+          const std::span<const float> here = of(plain_, *value), there = of(turned, *value);
           std::vector<float>& sum = slack_[value];
           sum.resize(here.size());
           for (std::size_t i = 0; i < here.size(); ++i) sum[i] += std::abs(there[i] - here[i]);

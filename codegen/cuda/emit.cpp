@@ -82,6 +82,7 @@ namespace {
 Emitted emit_any(const plan::KernelSpecT& spec, const ir::Target& target) {
   switch (spec.loop) {
     case plan::LoopKind::gemm:
+      if (spec.gemm->experts >= 0) return emit_experts(spec, target);
       return spec.gemm->activations == tile_activations ? emit_tiles(spec, target) : emit_gemm(spec, target);
     case plan::LoopKind::attention:
       return flash_wanted(spec) ? emit_flash(spec, target) : emit_attention(spec, target);
@@ -91,6 +92,8 @@ Emitted emit_any(const plan::KernelSpecT& spec, const ir::Target& target) {
       return emit_embed(spec, target);
     case plan::LoopKind::sample:
       return emit_sample(spec, target);
+    case plan::LoopKind::route:
+      return emit_route(spec, target);
   }
   return CannotEmit{"", fmt::format("loop kind {} is not known", int(spec.loop))};
 }

@@ -45,6 +45,8 @@ Emitted emit_tiles(const plan::KernelSpecT& spec, const ir::Target& target);  //
 Emitted emit_attention(const plan::KernelSpecT& spec, const ir::Target& target);
 Emitted emit_rowwise(const plan::KernelSpecT& spec, const ir::Target& target);
 Emitted emit_embed(const plan::KernelSpecT& spec, const ir::Target& target);
+Emitted emit_experts(const plan::KernelSpecT& spec, const ir::Target& target);  // products with the experts that each row chose
+Emitted emit_route(const plan::KernelSpecT& spec, const ir::Target& target);
 Emitted emit_sample(const plan::KernelSpecT& spec, const ir::Target& target);
 
 /// The kernel's head: `extern "C" __global__ ... name(parameters) {`; ends inside the body.

@@ -34,7 +34,8 @@ std::string CudaQuestions::layout_of(DType type) const { return cuda::layout_of(
 
 std::optional<std::string> CudaQuestions::activations_of(const ir::Node& matmul) const {
   const ir::Type& weight = matmul.operand("w")->type;
-  if (target_.activations == "f32" || matmul.operand("experts")) return std::nullopt;
+  if (matmul.operand("experts")) return std::string("f32");
+  if (target_.activations == "f32") return std::nullopt;
   if (matmul.result()->type.rows() % least_tile_rows != 0 || !has_tiles(weight.dtype, weight.width())) return std::nullopt;
   return std::string(tile_activations);
 }

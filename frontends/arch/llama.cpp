@@ -2,15 +2,17 @@
 #include "frontends/arch/transformer.h"
 
 /// llama (also Mistral and other models that are stored as llama): RMSNorm, grouped-query attention with rotary positions, gated FFN with
-/// silu. Some variants have biases in the attention. GGUF files hold Q and K permuted for adjacent pairs.
+/// silu. Some variants have biases in the attention, a sliding window in all layers (Mistral), rotary factors (Llama 3). GGUF files hold Q
+/// and K permuted for adjacent pairs.
 namespace heddle::frontends {
 
 static Result<void> build(const Config& config, const BuildOptions& options, Weights& weights, ir::Module& module) {
-  HEDDLE_ASSIGN(const Decoder decoder, take_decoder(weights, config, {.qkv = Bias::optional, .output = Bias::optional}));
+  HEDDLE_ASSIGN(const Decoder decoder, take_decoder(weights, config, options, {.qkv_bias = Bias::optional, .output_bias = Bias::optional}));
   build_entries(module, config, options, decoder);
   return {};
 }
 
-const Architecture llama = {.name = "llama", .gguf_rope_adjacent = true, .build = build};
+static constexpr std::string_view model_types[] = {"llama", "mistral"};
+const Architecture llama = {.name = "llama", .gguf_rope_adjacent = true, .model_types = model_types, .build = build};
 
 }  // namespace heddle::frontends

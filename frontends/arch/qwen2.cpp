@@ -5,11 +5,12 @@
 namespace heddle::frontends {
 
 static Result<void> build(const Config& config, const BuildOptions& options, Weights& weights, ir::Module& module) {
-  HEDDLE_ASSIGN(const Decoder decoder, take_decoder(weights, config, {.qkv = Bias::required}));
+  HEDDLE_ASSIGN(const Decoder decoder, take_decoder(weights, config, options, {.qkv_bias = Bias::required}));
   build_entries(module, config, options, decoder);
   return {};
 }
 
-const Architecture qwen2 = {.name = "qwen2", .gguf_rope_adjacent = false, .build = build};
+static constexpr std::string_view model_types[] = {"qwen2"};
+const Architecture qwen2 = {.name = "qwen2", .model_types = model_types, .window_on_request = true, .build = build};
 
 }  // namespace heddle::frontends

@@ -6,11 +6,12 @@ namespace heddle::frontends {
 
 static Result<void> build(const Config& config, const BuildOptions& options, Weights& weights, ir::Module& module) {
   HEDDLE_ASSIGN(const Decoder decoder,
-                take_decoder(weights, config, {.qkv = Bias::optional, .output = Bias::optional, .head_norms = true}));
+                take_decoder(weights, config, options, {.qkv_bias = Bias::optional, .output_bias = Bias::optional, .head_norms = true}));
   build_entries(module, config, options, decoder);
   return {};
 }
 
-const Architecture qwen3 = {.name = "qwen3", .gguf_rope_adjacent = false, .build = build};
+static constexpr std::string_view model_types[] = {"qwen3"};
+const Architecture qwen3 = {.name = "qwen3", .model_types = model_types, .window_on_request = true, .build = build};
 
 }  // namespace heddle::frontends

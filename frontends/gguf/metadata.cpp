@@ -110,6 +110,7 @@ Result<const Value*> Metadata::array(std::string_view key, std::string_view want
   const bool fits =
       value->type == ValueType::array && (wanted == "strings"    ? value->element == ValueType::string
                                           : wanted == "integers" ? is_integer(value->element)
+                                          : wanted == "booleans" ? value->element == ValueType::boolean
                                                                  : value->element == ValueType::f32 || value->element == ValueType::f64);
   if (!fits) return bad(key, fmt::format("found {}, wanted an array of {}", value->type_name(), wanted));
   return value;
@@ -140,6 +141,13 @@ Result<std::vector<double>> Metadata::numbers(std::string_view key, std::uint64_
     numbers[i] = number_at(value->bytes.data() + i * size_of(value->element), value->element);
   }
   return numbers;
+}
+
+Result<std::vector<bool>> Metadata::booleans(std::string_view key, std::uint64_t count) const {
+  HEDDLE_ASSIGN(const Value* value, counted_array(key, "booleans", count));
+  std::vector<bool> flags;
+  for (const std::byte flag : value->bytes) flags.push_back(flag != std::byte(0));
+  return flags;
 }
 
 Result<std::vector<std::string_view>> Metadata::strings(std::string_view key) const {

@@ -48,6 +48,7 @@ class Metadata {
   /// Arrays; with `count` the number of elements that is wanted, checked before anything is allocated.
   Result<std::vector<std::int64_t>> integers(std::string_view key, std::uint64_t count) const;
   Result<std::vector<double>> numbers(std::string_view key, std::uint64_t count) const;
+  Result<std::vector<bool>> booleans(std::string_view key, std::uint64_t count) const;
   Result<std::vector<std::string_view>> strings(std::string_view key) const;
 
   Result<std::int64_t> integer_or(std::string_view key, std::int64_t otherwise) const;

@@ -1,7 +1,9 @@
 #include "ir/interp/interpreter.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <thread>
 #include <unordered_map>
 #include <unordered_set>
@@ -68,13 +70,13 @@ void dot(const float* matrix, const float* row, std::int64_t k, float* out) {
   for (int i = 0; i < count; ++i) out[i] = float(sums[i]);
 }
 
-void matmul(const Type& weight, const float* w, const View& x, const Tensor* experts, std::int64_t rows, Tensor& out) {
+void matmul(const float* w, const View& x, std::int64_t rows, Tensor& out) {
   constexpr int together = 8;
   const std::int64_t n = out.type.width(), k = x.width(), groups = (n + together - 1) / together;
   const auto run = [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t group = begin; group < end; ++group) {
       const std::int64_t r = group / groups, first = group % groups * together;
-      const float* matrix = w + (experts ? experts->i[r] * weight.shape[1] * weight.shape[2] : 0) + first * k;
+      const float* matrix = w + first * k;
       float* to = out.f.data() + r * n + first;
       if (first + together <= n) dot<together>(matrix, x.row(r), k, to);
       else
@@ -88,6 +90,56 @@ void matmul(const Type& weight, const float* w, const View& x, const Tensor* exp
   for (std::int64_t i = 1; i < threads; ++i) team.emplace_back(run, all * i / threads, all * (i + 1) / threads);
   run(0, all / threads);
   for (std::thread& member : team) member.join();
+}
+
+/// With `gates` the products are added up as numbers of 64 bits, one expert after the other.
+Result<void> expert_matmul(const Type& weight, const float* w, const View& x, const Tensor& experts, const Tensor* gates, std::int64_t rows,
+                           Tensor& out) {
+  const std::int64_t chosen = experts.type.width(), n = weight.shape[1], k = weight.shape[2];
+  for (std::int64_t r = 0; r < rows; ++r)
+    for (std::int64_t j = 0; j < chosen; ++j) {
+      const std::int64_t expert = experts.i[r * chosen + j];
+      if (expert < 0 || expert >= weight.shape[0]) return error("expert {} is outside the {} of the weight", expert, weight.shape[0]);
+    }
+  std::vector<float> products(n);
+  std::vector<double> sums(n);
+  for (std::int64_t r = 0; r < rows; ++r) {
+    std::fill(sums.begin(), sums.end(), 0);
+    for (std::int64_t j = 0; j < chosen; ++j) {
+      const float* const matrix = w + experts.i[r * chosen + j] * n * k;
+      const float* const row = x.row(r) + (gates ? j * k : 0);
+      float* const to = gates ? products.data() : out.f.data() + (r * chosen + j) * n;
+      for (std::int64_t i = 0; i < n; ++i) dot<1>(matrix + i * k, row, k, to + i);
+      if (gates)
+        for (std::int64_t i = 0; i < n; ++i) sums[i] += double(gates->f[r * chosen + j]) * products[i];
+    }
+    if (gates) std::copy(sums.begin(), sums.end(), out.f.begin() + r * n);
+  }
+  return {};
+}
+
+void top_k(const View& x, std::int64_t k, std::int64_t rows, Tensor& out) {
+  std::vector<std::int32_t> order(x.width());
+  for (std::int64_t r = 0; r < rows; ++r) {
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) { return x.row(r)[a] > x.row(r)[b]; });
+    std::copy_n(order.begin(), k, out.i.begin() + r * k);
+  }
+}
+
+Result<void> expert_gates(const View& x, const Tensor& experts, bool normalized, std::int64_t rows, Tensor& out) {
+  const std::int64_t chosen = experts.type.width();
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const std::int32_t* const columns = experts.i.data() + r * chosen;
+    const float* const row = x.row(r);
+    const double largest = *std::max_element(row, row + x.width());
+    double sum = 0;
+    for (std::int64_t j = 0; j < chosen; ++j)
+      if (columns[j] < 0 || columns[j] >= x.width()) return error("expert {} is outside the {} columns", columns[j], x.width());
+    for (std::int64_t c = 0; c < (normalized ? chosen : x.width()); ++c) sum += std::exp(row[normalized ? columns[c] : c] - largest);
+    for (std::int64_t j = 0; j < chosen; ++j) out.f[r * chosen + j] = float(std::exp(row[columns[j]] - largest) / sum);
+  }
+  return {};
 }
 
 void rope(const Node& node, const View& x, const Tensor& pos, const float* factors, std::int64_t rows, Tensor& out) {
@@ -296,7 +348,8 @@ Result<void> Interpreter::execute(const Node& node, Frame& frame) {
 
 Result<Tensor> Interpreter::compute(const Node& node, const Frame& frame) {
   Tensor out{node.result()->type, {}, {}};
-  out.f.resize(out.type.elements());
+  if (out.type.dtype == DType::i32) out.i.resize(out.type.elements());
+  else out.f.resize(out.type.elements());
   const std::int64_t n = out.type.width();
   std::int64_t rows = out.type.rows();
   if (live_rows >= 0 && rows == step_rows(node)) rows = std::min(rows, live_rows);
@@ -317,8 +370,19 @@ Result<Tensor> Interpreter::compute(const Node& node, const Frame& frame) {
     case Op::matmul: {
       HEDDLE_ASSIGN(View w, floats(*node.operand("w"), frame));
       HEDDLE_ASSIGN(View x, floats(*node.operand("x"), frame));
-      Value* experts = node.operand("experts");
-      matmul(*w.type, w.data, x, experts ? &frame.tensor(experts) : nullptr, rows, out);
+      Value *experts = node.operand("experts"), *gates = node.operand("gates");
+      if (!experts) matmul(w.data, x, rows, out);
+      else HEDDLE_TRY(expert_matmul(*w.type, w.data, x, frame.tensor(experts), gates ? &frame.tensor(gates) : nullptr, rows, out));
+      break;
+    }
+    case Op::top_k: {
+      HEDDLE_ASSIGN(View x, floats(*node.operand("x"), frame));
+      top_k(x, node.i64("k"), rows, out);
+      break;
+    }
+    case Op::expert_gates: {
+      HEDDLE_ASSIGN(View x, floats(*node.operand("x"), frame));
+      HEDDLE_TRY(expert_gates(x, frame.tensor(node.operand("experts")), node.i64("normalized") != 0, rows, out));
       break;
     }
     case Op::quantize: {

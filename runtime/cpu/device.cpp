@@ -21,6 +21,8 @@ std::unique_ptr<Kernel> make_kernel(const Binding& binding) {
       return make_attention(binding);
     case plan::LoopKind::embed:
       return make_embed(binding);
+    case plan::LoopKind::route:
+      return make_route(binding);
     case plan::LoopKind::sample:
       break;  // refused by load; the host draws the tokens
   }

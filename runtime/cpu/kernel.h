@@ -62,6 +62,7 @@ std::unique_ptr<Kernel> make_gemm(const Binding& binding);
 std::unique_ptr<Kernel> make_attention(const Binding& binding);
 std::unique_ptr<Kernel> make_rowwise(const Binding& binding);
 std::unique_ptr<Kernel> make_embed(const Binding& binding);
+std::unique_ptr<Kernel> make_route(const Binding& binding);
 std::unique_ptr<Kernel> make_kernel(const Binding& binding);
 
 inline std::size_t round_up(std::size_t bytes, std::size_t unit = 64) { return (bytes + unit - 1) / unit * unit; }

@@ -11,6 +11,7 @@
 #include "ir/base/dtype.h"
 #include "runtime/plan/layout.h"
 #include "runtime/plan/panels.h"
+#include "runtime/plan/vectors.h"
 
 namespace heddle::runtime::cpu {
 namespace {
@@ -32,7 +33,8 @@ std::uint64_t copied_bytes(const plan::WeightT& weight) {
     HEDDLE_CHECK(bytes.ok(), "weight '{}'", weight.name);  // refused by the plan's check
     return (std::uint64_t(*bytes) + 63) / 64 * 64;
   }
-  if (is_vector(weight) && dtype != DType::f32) return std::uint64_t(elements_of(weight)) * sizeof(float);
+  const bool made = std::ranges::any_of(weight.sources, [](const auto& source) { return plan::is_made(*source); });
+  if (made || (is_vector(weight) && dtype != DType::f32)) return std::uint64_t(elements_of(weight)) * sizeof(float);
   // Kernels read words of up to four bytes where they stand.
   if (weight.sources.size() != 1 || weight.sources[0]->offset % 4 != 0) return std::uint64_t(bytes_of(dtype, elements_of(weight)));
   return 0;
@@ -152,7 +154,8 @@ Result<Weights> Weights::open(const plan::PlanT& plan, ThreadPool& pool, const P
   std::vector<std::byte*> places;
   for (const auto& weight : plan.weights) {
     const DType dtype = *dtype_named(weight->dtype);
-    const auto source = [&](const plan::WeightSourceT& from) { return weights.files_[from.file].bytes().data() + from.offset; };
+    const auto file_of = [&](const plan::WeightSourceT& from) { return weights.files_[from.file].bytes().data(); };
+    const auto source = [&](const plan::WeightSourceT& from) { return file_of(from) + from.offset; };
     const std::uint64_t bytes = copied_bytes(*weight);
     weights.bytes_.push_back(in_panels(*weight) ? std::size_t(bytes)
                                                 : std::size_t(bytes_of(is_vector(*weight) ? DType::f32 : dtype, elements_of(*weight))));
@@ -168,9 +171,9 @@ Result<Weights> Weights::open(const plan::PlanT& plan, ThreadPool& pool, const P
       std::byte* to = copy.data();
       for (const auto& from : weight->sources) {
         if (is_vector(*weight)) {
-          const std::int64_t elements = from->rows * from->columns;
-          info(dtype).dequantize(source(*from), reinterpret_cast<float*>(to), elements / info(dtype).elements);
-          to += elements * std::int64_t(sizeof(float));
+          const std::vector<float> floats = plan::floats_of(*from, dtype, from->values.empty() ? file_of(*from) : nullptr);
+          std::memcpy(to, floats.data(), floats.size() * sizeof(float));
+          to += floats.size() * sizeof(float);
         } else {
           std::memcpy(to, source(*from), from->bytes);
           to += from->bytes;

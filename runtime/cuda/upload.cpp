@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <deque>
 
 #include "ir/base/mapped_file.h"
 #include "ir/base/thread_pool.h"
 #include "runtime/plan/layout.h"
+#include "runtime/plan/vectors.h"
 
 namespace heddle::runtime::cuda {
 namespace {
@@ -49,7 +51,9 @@ void cut(const Piece& source, std::vector<Piece>& pieces) {
     pieces.push_back(with_rows(source, begin, std::min(most_rows, source.rows - begin)));
 }
 
-std::vector<Piece> pieces_of(const plan::PlanT& plan, const MemoryLayout& layout, std::span<const MappedFile> files, DevicePointer base) {
+/// `made`: takes the vectors whose bytes are in no file.
+std::vector<Piece> pieces_of(const plan::PlanT& plan, const MemoryLayout& layout, std::span<const MappedFile> files, DevicePointer base,
+                             std::deque<std::vector<float>>& made) {
   std::vector<Piece> pieces;
   for (std::size_t i = 0; i < plan.weights.size(); ++i) {
     Piece piece;
@@ -59,7 +63,12 @@ std::vector<Piece> pieces_of(const plan::PlanT& plan, const MemoryLayout& layout
     std::int64_t elements = 1, row_begin = 0;
     for (const std::int64_t size : piece.weight->shape) elements *= size;
     for (const auto& source : piece.weight->sources) {
-      piece.from = files[source->file].bytes().data() + source->offset;
+      if (plan::is_made(*source)) {
+        const std::byte* const file = source->values.empty() ? files[source->file].bytes().data() : nullptr;
+        piece.from = reinterpret_cast<const std::byte*>(made.emplace_back(plan::floats_of(*source, piece.dtype, file)).data());
+      } else {
+        piece.from = files[source->file].bytes().data() + source->offset;
+      }
       if (piece.planes()) {
         piece.columns = piece.weight->shape.back();
         piece.row_bytes = bytes_of(piece.dtype, piece.columns);
@@ -149,7 +158,8 @@ Result<void> upload_weights(const Gpu& gpu, Stream stream, const plan::PlanT& pl
       return error("{}: has {} bytes, the plan was made for {}", file->path, mapped.bytes().size(), file->bytes);
     files.push_back(std::move(mapped));
   }
-  std::vector<Piece> pieces = pieces_of(plan, layout, files, base);
+  std::deque<std::vector<float>> made;
+  std::vector<Piece> pieces = pieces_of(plan, layout, files, base, made);
   std::int64_t total = 0, done = 0;
   for (const Piece& piece : pieces) total += piece.file_bytes();
 

@@ -18,7 +18,7 @@ Result<void> check_argument(const ArgT& arg, const KernelSpecT& spec, const Plac
     case ArgRole::weight:
       return {};  // every node's weight is compared with it, and those are checked
     case ArgRole::buffer:
-      HEDDLE_TRY(check_activation(arg.dtype, "dtype", place));
+      if (dtype != DType::i32) HEDDLE_TRY(check_activation(arg.dtype, "dtype", place));  // i32: a row's experts
       if (arg.shape.size() != 2 || arg.shape[0] != spec.rows) return wants(fmt::format("[{}, n]", spec.rows));
       return {};
     case ArgRole::state:
@@ -42,6 +42,7 @@ Result<void> check_written(const KernelSpecT& spec, const Place& place) {
   };
   collect(spec.prologue);
   for (const auto& part : spec.parts) collect(part->epilogue);
+  if (spec.route) stored[spec.route->experts] = stored[spec.route->gates] = true;
   if (spec.sample) stored[spec.sample->tokens] = stored[spec.sample->slots] = stored[spec.sample->positions] = true;
   for (std::size_t i = 0; i < stored.size(); ++i)
     if (spec.args[i]->written && !stored[i]) return fail(Place{&place, "args", std::int64_t(i)}, "is marked written and never stored to");
@@ -71,10 +72,11 @@ Result<void> check_loop_tables(const KernelSpecT& spec, const Place& place) {
   HEDDLE_TRY(check_one("attention", spec.attention != nullptr, LoopKind::attention));
   HEDDLE_TRY(check_one("embed", spec.embed != nullptr, LoopKind::embed));
   HEDDLE_TRY(check_one("sample", spec.sample != nullptr, LoopKind::sample));
+  HEDDLE_TRY(check_one("route", spec.route != nullptr, LoopKind::route));
   if (spec.loop != LoopKind::gemm && spec.prologue)
     return fail(place, "prologue is there, a loop of kind {} has none", EnumNameLoopKind(spec.loop));
-  if (spec.loop == LoopKind::sample) {
-    if (!spec.parts.empty()) return fail(place, "{} parts, a loop of kind sample has none", spec.parts.size());
+  if (spec.loop == LoopKind::sample || spec.loop == LoopKind::route) {
+    if (!spec.parts.empty()) return fail(place, "{} parts, a loop of kind {} has none", spec.parts.size(), EnumNameLoopKind(spec.loop));
     return {};
   }
   if (spec.parts.empty()) return fail(place, "parts: there is none, at least one is needed");
@@ -138,6 +140,39 @@ Result<void> check_sample(const KernelSpecT& spec, const PlanT& plan, const Plac
   return {};
 }
 
+Result<void> check_route(const KernelSpecT& spec, const Place& outer) {
+  const Place place{&outer, "route"};
+  HEDDLE_ASSIGN(const ArgT* logits, check_arg(spec, spec.route->logits, ArgRole::buffer, "logits", place));
+  HEDDLE_ASSIGN(const ArgT* experts, check_arg(spec, spec.route->experts, ArgRole::buffer, "experts", place));
+  HEDDLE_ASSIGN(const ArgT* gates, check_arg(spec, spec.route->gates, ArgRole::buffer, "gates", place));
+  if (logits->dtype != "f32") return fail(place, "logits is {}, wanted f32", logits->dtype);
+  if (experts->dtype != "i32" || experts->shape[1] > logits->shape[1])
+    return fail(place, "experts is {}[{}], wanted i32[{}, 1 to {}]", experts->dtype, fmt::join(experts->shape, ", "), spec.rows,
+                logits->shape[1]);
+  if (gates->dtype != "f32" || gates->shape != experts->shape)
+    return fail(place, "gates is {}[{}], wanted f32[{}]", gates->dtype, fmt::join(gates->shape, ", "), fmt::join(experts->shape, ", "));
+  for (const ArgT* arg : {experts, gates})
+    if (!arg->written) return fail(place, "{} is not marked written", arg == experts ? "experts" : "gates");
+  return {};
+}
+
+/// Who is chosen for every row, and by how much each counts.
+Result<void> check_experts(const KernelSpecT& spec, const Place& place) {
+  const GemmLoopT& loop = *spec.gemm;
+  if (loop.experts < 0) {
+    if (loop.gates >= 0 || loop.chosen != 1) return fail(place, "gates is {}, chosen is {}, there are no experts", loop.gates, loop.chosen);
+    return {};
+  }
+  HEDDLE_ASSIGN(const ArgT* experts, check_arg(spec, std::uint64_t(loop.experts), ArgRole::buffer, "experts", place));
+  if (experts->dtype != "i32" || experts->shape[1] != loop.chosen)
+    return fail(place, "experts is {}[{}], wanted i32[{}, {}]", experts->dtype, fmt::join(experts->shape, ", "), spec.rows, loop.chosen);
+  if (loop.gates < 0) return {};
+  HEDDLE_ASSIGN(const ArgT* gates, check_arg(spec, std::uint64_t(loop.gates), ArgRole::buffer, "gates", place));
+  if (gates->dtype != "f32" || gates->shape != experts->shape)
+    return fail(place, "gates is {}[{}], wanted f32[{}]", gates->dtype, fmt::join(gates->shape, ", "), fmt::join(experts->shape, ", "));
+  return {};
+}
+
 Result<std::vector<ProgramValue>> check_gemm(const KernelSpecT& spec, const Place& outer) {
   const Place place{&outer, "gemm"};
   const GemmLoopT& loop = *spec.gemm;
@@ -146,13 +181,17 @@ Result<std::vector<ProgramValue>> check_gemm(const KernelSpecT& spec, const Plac
   const int block = info(activations).elements;
   if (loop.k % block != 0) return fail(place, "k is {}, {} needs a multiple of {}", loop.k, loop.activations, block);
   if (!spec.prologue) return fail(outer, "prologue is missing, a gemm needs one");
-  const ProgramFrame frame{spec, loop.k, loop.k};
+  HEDDLE_TRY(check_experts(spec, place));
+  if (loop.chosen < 1 || loop.chosen > max_elements / (spec.rows * loop.k))
+    return fail(place, "chosen is {}, wanted at least 1", loop.chosen);
+  const std::int64_t columns = loop.gates >= 0 ? loop.k * loop.chosen : loop.k;
+  const ProgramFrame frame{spec, columns, columns};
   HEDDLE_ASSIGN(auto values, check_program(*spec.prologue, frame, Place{&outer, "prologue"}));
   if (loop.activation >= values.size())
     return fail(place, "activation is value {} of the prologue, it has {}", loop.activation, values.size());
   const ProgramValue& x = values[loop.activation];
-  if (x.vector || x.width != loop.k || x.dtype != activations)
-    return fail(place, "activation is {}[rows, {}], wanted {}[rows, {}]", heddle::name(x.dtype), x.width, loop.activations, loop.k);
+  if (x.vector || x.width != columns || x.dtype != activations)
+    return fail(place, "activation is {}[rows, {}], wanted {}[rows, {}]", heddle::name(x.dtype), x.width, loop.activations, columns);
   return values;
 }
 
@@ -164,8 +203,16 @@ Result<void> check_part(const PartT& part, const KernelSpecT& spec, const std::v
   if (spec.loop == LoopKind::gemm && part.segments.empty()) return fail(place, "segments: there is none, at least one is needed");
   HEDDLE_TRY(check_each(part.segments, &place, "segments", [&](const SegmentT& segment, const Place& at) -> Result<void> {
     HEDDLE_ASSIGN(const ArgT* weight, check_arg(spec, segment.weight, ArgRole::weight, "weight", at));
-    if (weight->shape.size() != 2 || weight->shape[0] != part.n || weight->shape[1] != spec.gemm->k)
-      return fail(at, "weight is [{}], wanted [{}, {}]", fmt::join(weight->shape, ", "), part.n, spec.gemm->k);
+    const GemmLoopT& loop = *spec.gemm;
+    if (loop.experts >= 0) {
+      const std::int64_t n = loop.gates >= 0 ? part.n : part.n / loop.chosen;
+      if (n % part.granule != 0) return fail(at, "an expert has {} columns, the granule has {}", n, part.granule);
+      if (weight->shape.size() != 3 || weight->shape[1] != n || weight->shape[2] != loop.k || (loop.gates < 0 && n * loop.chosen != part.n))
+        return fail(at, "weight is [{}], wanted [experts, {}, {}] for {} columns", fmt::join(weight->shape, ", "), n, loop.k, part.n);
+      return {};
+    }
+    if (weight->shape.size() != 2 || weight->shape[0] != part.n || weight->shape[1] != loop.k)
+      return fail(at, "weight is [{}], wanted [{}, {}]", fmt::join(weight->shape, ", "), part.n, loop.k);
     return {};
   }));
   if (!part.epilogue) return fail(place, "epilogue is missing");
@@ -232,6 +279,7 @@ Result<void> check_kernel(const KernelT& kernel, const PlanT& plan, const Place&
   if (spec.loop == LoopKind::attention) HEDDLE_TRY(check_attention(spec, place));
   if (spec.loop == LoopKind::embed) HEDDLE_TRY(check_embed(spec, plan, place));
   if (spec.loop == LoopKind::sample) HEDDLE_TRY(check_sample(spec, plan, place));
+  if (spec.loop == LoopKind::route) HEDDLE_TRY(check_route(spec, place));
   HEDDLE_TRY(check_written(spec, place));
   const bool wants_cuda = plan.target != "cpu";
   if (wants_cuda != (kernel.cuda != nullptr))

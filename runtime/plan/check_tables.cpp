@@ -2,6 +2,7 @@
 
 #include "runtime/plan/check_parts.h"
 #include "runtime/plan/layout.h"
+#include "runtime/plan/vectors.h"
 
 /// The plan's lists that stand for themselves: key, model, files, weights, states, vocabulary.
 namespace heddle::plan {
@@ -20,6 +21,23 @@ Result<void> check_model(const PlanT& plan) {
 
 /// Columns are whole rows of the destination, so that the sources' bytes one after the other are its bytes.
 Result<std::int64_t> check_source(const WeightSourceT& source, const WeightT& weight, DType dtype, const PlanT& plan, const Place& place) {
+  const bool vector = weight.shape.size() == 1 && dtype == DType::f32;
+  if (!source.values.empty()) {
+    if (!vector || !source.tensor.empty() || source.rows != 1 || source.columns != std::int64_t(source.values.size()) || source.bytes != 0)
+      return fail(place, "{} values for [{}, {}] of {}, wanted a row of a vector in f32", source.values.size(), source.rows, source.columns,
+                  heddle::name(dtype));
+    for (const float value : source.values)
+      if (!std::isfinite(value)) return fail(place, "value {}, wanted finite numbers", value);
+    return source.columns;
+  }
+  if (!vector && is_made(source))
+    return fail(place, "type '{}' plus {} into {}, only a vector in f32 is made from others", source.dtype, source.plus,
+                heddle::name(dtype));
+  if (!std::isfinite(source.plus)) return fail(place, "plus is {}, wanted a finite number", source.plus);
+  if (!source.dtype.empty()) {
+    HEDDLE_ASSIGN(dtype, check_dtype(source.dtype, place));
+    if (dtype == DType::i32) return fail(place, "dtype is i32, a weight is float or quantised");
+  }
   if (source.file >= plan.files.size()) return fail(place, "file is {}, there are {} files", source.file, plan.files.size());
   if (source.rows <= 0 || source.columns <= 0 || source.columns > max_elements / source.rows)
     return fail(place, "{} rows of {} columns", source.rows, source.columns);

@@ -196,6 +196,84 @@ TEST(BuildIr, LlamaMayHaveBiases) {
   EXPECT_EQ(producer(f, "l0.k")->op(), ir::Op::matmul);
 }
 
+TEST(BuildIr, Gemma2NormsWhatItsSubLayersAdd) {
+  const auto module = build(tiny_model({.architecture = "gemma2", .layers = 2, .window = 5}));
+  const ir::Function& f = *module->function("decode_1");
+  EXPECT_EQ(producer(f, "x")->op(), ir::Op::mul);
+  EXPECT_EQ(producer(f, "x")->operand("y")->producer()->f32("value"), std::sqrt(32.0));
+  EXPECT_EQ(producer(f, "l0.x1")->operand("y")->name, "l0.attn_post_norm");
+  EXPECT_EQ(producer(f, "l0.attn_post_norm")->operand("x")->name, "l0.o");
+  EXPECT_EQ(producer(f, "l0.attn_post_norm")->operand("gain"), module->weight("blk.0.post_attention_norm.weight"));
+  EXPECT_EQ(producer(f, "l1.x2")->operand("y")->name, "l1.ffn_post_norm");
+  EXPECT_EQ(producer(f, "l0.act")->operand("x")->producer()->op(), ir::Op::gelu);
+  EXPECT_EQ(producer(f, "l0.attn")->i64("window"), 5);
+  EXPECT_EQ(producer(f, "l1.attn")->i64("window"), 0);
+  EXPECT_EQ(producer(f, "l0.attn")->f32("softcap"), 20);
+  EXPECT_EQ(producer(f, "logits")->op(), ir::Op::mul);
+  EXPECT_EQ(producer(f, "logits_tanh")->operand("x")->name, "logits_divided");
+}
+
+TEST(BuildIr, Gemma3TurnsItsWindowsByAnotherBase) {
+  GgufWriter w = tiny_model({.architecture = "gemma3", .layers = 6, .window = 5});
+  w.text("gemma3.rope.scaling.type", "linear").f32("gemma3.rope.scaling.factor", 8).f32("gemma3.rope.freq_base", 1e6f);
+  const auto module = build(w);
+  const ir::Function& f = *module->function("decode_1");
+  EXPECT_EQ(producer(f, "l4.k_rope")->f32("theta"), 10000);
+  EXPECT_EQ(producer(f, "l4.k_rope")->operand("factors"), nullptr);
+  EXPECT_EQ(producer(f, "l5.k_rope")->f32("theta"), 1e6);
+  EXPECT_EQ(producer(f, "l5.k_rope")->operand("factors"), module->weight("rope_factors"));
+  EXPECT_EQ(module->weight("rope_factors")->sources[0].values, std::vector<float>(4, 8));
+  EXPECT_EQ(producer(f, "l5.attn")->i64("window"), 0);
+}
+
+TEST(BuildIr, Phi3TakesRowsOfItsFusedTensors) {
+  GgufWriter w = tiny_model({.architecture = "phi3", .layers = 1, .heads = 4, .kv_heads = 2, .head_dim = 8});
+  w.u32("phi3.rope.dimension_count", 6).u32("phi3.rope.scaling.original_context_length", 64).f32("phi3.rope.scaling.attn_factor", 2);
+  w.tensor("rope_factors_short.weight", {3}, DType::f32, 1).tensor("rope_factors_long.weight", {3}, DType::f32, 4);
+  const auto module = build(w);
+  const auto rows = [&](const char* name) {
+    const ir::WeightSource& source = module->weight(name)->sources[0];
+    return fmt::format("{} {}+{}", source.tensor, source.row_begin, source.rows);
+  };
+  EXPECT_EQ(rows("blk.0.attn_q.weight"), "blk.0.attn_qkv.weight 0+32");
+  EXPECT_EQ(rows("blk.0.attn_k.weight"), "blk.0.attn_qkv.weight 32+16");
+  EXPECT_EQ(rows("blk.0.attn_v.weight"), "blk.0.attn_qkv.weight 48+16");
+  EXPECT_EQ(rows("blk.0.ffn_gate.weight"), "blk.0.ffn_up.weight 0+64");
+  EXPECT_EQ(rows("blk.0.ffn_up.weight"), "blk.0.ffn_up.weight 64+64");
+  const ir::Function& f = *module->function("decode_1");
+  EXPECT_EQ(producer(f, "l0.k_rope")->operand("factors"), module->weight("rope_factors_short.weight"));
+  // The attention factor of both Q and K, on the turning part of Q.
+  EXPECT_EQ(producer(f, "l0.q_rope")->operand("x")->name, "l0.q_scaled");
+  const auto& factors = module->weight("rope_attention_factors")->sources[0].values;
+  EXPECT_EQ(std::vector<float>(factors.begin(), factors.begin() + 9), std::vector<float>({4, 4, 4, 4, 4, 4, 1, 1, 4}));
+  EXPECT_EQ(producer(f, "l0.attn")->f32("scale"), 1 / std::sqrt(8.0));
+
+  const auto model = read(w.bytes());
+  const auto long_module = frontends::build_ir(*model, {.entries = {{"decode", 1}}, .kv = DType::f32, .context = 65, .target = {}});
+  ASSERT_TRUE(long_module.ok()) << long_module.error().message();
+  EXPECT_EQ(producer(*(*long_module)->function("decode_1"), "l0.k_rope")->operand("factors"),
+            (*long_module)->weight("rope_factors_long.weight"));
+}
+
+TEST(BuildIr, Qwen3MoeRoutesEveryRow) {
+  const auto module = build(tiny_model({.architecture = "qwen3moe", .layers = 1, .ffn = 24}), {{"decode", 3}});
+  const ir::Function& f = *module->function("decode_3");
+  EXPECT_EQ(producer(f, "l0.experts")->result()->type.str(), "i32[3, 2]");
+  EXPECT_EQ(producer(f, "l0.gates")->operand("x")->name, "l0.router");
+  EXPECT_EQ(producer(f, "l0.up")->result()->type.str(), "f32[3, 48]");
+  EXPECT_EQ(producer(f, "l0.up")->operand("gates"), nullptr);
+  EXPECT_EQ(producer(f, "l0.down")->operand("gates")->name, "l0.gates");
+  EXPECT_EQ(producer(f, "l0.down")->result()->type.str(), "f32[3, 32]");
+  // The older way to store experts.
+  GgufWriter w = tiny_model({.architecture = "qwen3moe", .layers = 1, .ffn = 24});
+  w.erase_tensor("blk.0.ffn_up_exps.weight");
+  for (int i = 0; i < 6; ++i) w.tensor(fmt::format("blk.0.ffn_up.{}.weight", i), {24, 32});
+  const auto apart = build(w);
+  ASSERT_EQ(apart->weight("blk.0.ffn_up_exps.weight")->sources.size(), 6u);
+  EXPECT_EQ(apart->weight("blk.0.ffn_up_exps.weight")->type.str(), "f32[6, 24, 32]");
+  EXPECT_EQ(message_of(w.erase_tensor("blk.0.ffn_up.4.weight").bytes()), "m.gguf: tensor 'blk.0.ffn_up.4.weight' is missing");
+}
+
 TEST(BuildIr, TiedModelsShareTheEmbedding) {
   const auto tied = build(tiny_model({.tied = true}));
   EXPECT_EQ(tied->weight("output.weight"), nullptr);

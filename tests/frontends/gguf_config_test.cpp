@@ -83,24 +83,27 @@ INSTANTIATE_TEST_SUITE_P(
 
 INSTANTIATE_TEST_SUITE_P(
     Settings, MalformedConfig,
-    ::testing::Values(
-        Malformed{"Unknown", [](GgufWriter& w) { w.u32("llama.attention.flux", 1); },
-                  "m.gguf: key 'llama.attention.flux': the setting is not supported"},
-        Malformed{"Experts", [](GgufWriter& w) { w.u32("llama.expert_count", 8); },
-                  "m.gguf: key 'llama.expert_count': found 8, wanted 0: a mixture of experts is not supported"},
-        Malformed{"RopeScalingFactor", [](GgufWriter& w) { w.f32("llama.rope.scaling.factor", 4); },
-                  "m.gguf: key 'llama.rope.scaling.factor': found 4, wanted 1: rope scaling is not supported"},
-        Malformed{"Yarn", [](GgufWriter& w) { w.text("llama.rope.scaling.type", "yarn"); },
-                  "m.gguf: key 'llama.rope.scaling.type': found 'yarn', wanted 'none': rope scaling is not supported"},
-        Malformed{
-            "SlidingWindow", [](GgufWriter& w) { w.u32("llama.attention.sliding_window", 64); },
-            "m.gguf: key 'llama.attention.sliding_window': found 64, less than the context of 128: a sliding window is not supported"},
-        Malformed{"SoftCap", [](GgufWriter& w) { w.f32("llama.attn_logit_softcapping", 50); },
-                  "m.gguf: key 'llama.attn_logit_softcapping': found 50, wanted 0: soft-capped attention is not supported"},
-        Malformed{"NotCausal", [](GgufWriter& w) { w.flag("llama.attention.causal", false); },
-                  "m.gguf: key 'llama.attention.causal': found 0, wanted 1: attention that is not causal is not supported"},
-        Malformed{"LogitScaleAsString", [](GgufWriter& w) { w.text("llama.logit_scale", "1"); },
-                  "m.gguf: key 'llama.logit_scale': found string, wanted an integer"}),
+    ::testing::Values(Malformed{"Unknown", [](GgufWriter& w) { w.u32("llama.attention.flux", 1); },
+                                "m.gguf: key 'llama.attention.flux': the setting is not supported"},
+                      Malformed{"Experts", [](GgufWriter& w) { w.u32("llama.expert_count", 8); },
+                                "m.gguf: key 'llama.expert_count': found 8, wanted 0: a mixture of experts is not supported"},
+                      Malformed{"RopeScalingFactor", [](GgufWriter& w) { w.f32("llama.rope.scaling.factor", 4); },
+                                "m.gguf: key 'llama.rope.scaling.factor': found 4, wanted 1: rope.scaling.type is 'none'"},
+                      Malformed{"YarnFactor",
+                                [](GgufWriter& w) { w.text("llama.rope.scaling.type", "yarn").f32("llama.rope.scaling.factor", 4); },
+                                "m.gguf: key 'llama.rope.scaling.type': found 'yarn', wanted 'none' or 'linear': others are not supported"},
+                      Malformed{"AttentionFactor", [](GgufWriter& w) { w.f32("llama.rope.scaling.attn_factor", 1.5f); },
+                                "m.gguf: key 'llama.rope.scaling.attn_factor': found 1.5, wanted 1: rope scaling is not supported"},
+                      Malformed{"Yarn", [](GgufWriter& w) { w.text("llama.rope.scaling.type", "yarn"); },
+                                "m.gguf: key 'llama.rope.scaling.type': found 'yarn', wanted 'none': rope scaling is not supported"},
+                      Malformed{"SlidingWindow", [](GgufWriter& w) { w.i32("llama.attention.sliding_window", -5); },
+                                "m.gguf: key 'llama.attention.sliding_window': found -5, wanted 1 to 2147483647"},
+                      Malformed{"SoftCap", [](GgufWriter& w) { w.f32("llama.attn_logit_softcapping", -50); },
+                                "m.gguf: key 'llama.attn_logit_softcapping': found -50, wanted 0 or a number above"},
+                      Malformed{"NotCausal", [](GgufWriter& w) { w.flag("llama.attention.causal", false); },
+                                "m.gguf: key 'llama.attention.causal': found 0, wanted 1: attention that is not causal is not supported"},
+                      Malformed{"LogitScaleAsString", [](GgufWriter& w) { w.text("llama.logit_scale", "1"); },
+                                "m.gguf: key 'llama.logit_scale': found string, wanted an integer"}),
     name_of);
 
 TEST(Config, EveryFieldIsRead) {
@@ -125,6 +128,55 @@ TEST(Config, EveryFieldIsRead) {
   EXPECT_EQ(c.rope_dims, 6);
   EXPECT_TRUE(c.rope_adjacent);
   EXPECT_FALSE(read(tiny_model({.architecture = "qwen2"}).bytes())->config.rope_adjacent);
+}
+
+TEST(Config, GemmaScalesItsEmbeddingsAndKnowsItsWindows) {
+  GgufWriter w = tiny_model({.architecture = "gemma3", .layers = 7, .window = 5});
+  w.text("gemma3.rope.scaling.type", "linear").f32("gemma3.rope.scaling.factor", 8);
+  const auto model = read(w.bytes());
+  ASSERT_TRUE(model.ok()) << model.error().message();
+  const auto& c = model->config;
+  EXPECT_EQ(c.embedding_scale, std::sqrt(32.0));
+  EXPECT_EQ(c.window, 5);
+  EXPECT_EQ(c.windowed, std::vector<bool>({true, true, true, true, true, false, true}));
+  EXPECT_EQ(c.local_rope_theta, 10000);
+  EXPECT_EQ(c.rope_factors, std::vector<float>(4, 8));
+  EXPECT_EQ(c.attention_softcap, 0);
+  const auto gemma2 = read(tiny_model({.architecture = "gemma2", .layers = 3, .window = 5}).bytes());
+  ASSERT_TRUE(gemma2.ok()) << gemma2.error().message();
+  EXPECT_EQ(gemma2->config.windowed, std::vector<bool>({true, false, true}));
+  EXPECT_EQ(gemma2->config.attention_softcap, 20);
+  EXPECT_EQ(gemma2->config.logit_softcap, 9);
+  EXPECT_EQ(gemma2->config.attention_scale, 0);
+  // Of the largest models files do not say that the scale is by the width.
+  const auto large = read(tiny_model({.architecture = "gemma2", .layers = 46, .width = 64, .heads = 4, .head_dim = 8}).bytes());
+  EXPECT_EQ(large->config.attention_scale, 1 / std::sqrt(16.0));
+}
+
+TEST(Config, Qwen3MoeReadsItsExperts) {
+  GgufWriter w = tiny_model({.architecture = "qwen3moe", .ffn = 24});
+  w.u32("qwen3moe.feed_forward_length", 100);
+  const auto model = read(w.bytes());
+  ASSERT_TRUE(model.ok()) << model.error().message();
+  EXPECT_EQ(model->config.experts, 6);
+  EXPECT_EQ(model->config.experts_used, 2);
+  EXPECT_EQ(model->config.ffn, 24);
+  EXPECT_TRUE(model->config.normalized_gates);
+  EXPECT_EQ(message_of(w.u32("qwen3moe.expert_used_count", 7).bytes()),
+            "m.gguf: key 'qwen3moe.expert_used_count': found 7, there are 6 experts");
+  EXPECT_EQ(message_of(w.u32("qwen3moe.expert_used_count", 2).u32("qwen3moe.expert_gating_func", 2).bytes()),
+            "m.gguf: key 'qwen3moe.expert_gating_func': found 2, wanted 1: a router without a softmax is not supported");
+}
+
+TEST(Config, Phi3TakesLongFactorsBeyondItsOriginalContext) {
+  GgufWriter w = tiny_model({.architecture = "phi3"});
+  w.u32("phi3.rope.scaling.original_context_length", 64).f32("phi3.rope.scaling.attn_factor", 1.25f);
+  const auto model = read(w.bytes());
+  ASSERT_TRUE(model.ok()) << model.error().message();
+  EXPECT_EQ(model->config.rope_attention_factor, 1.25);
+  EXPECT_FALSE(frontends::wants_long_rope(model->config, 0));
+  EXPECT_FALSE(frontends::wants_long_rope(model->config, 64));
+  EXPECT_TRUE(frontends::wants_long_rope(model->config, 65));
 }
 
 TEST(Config, DefaultsAreThoseOfGguf) {
@@ -160,7 +212,8 @@ TEST(Config, VocabularyOnlyFilesAndForeignArchitecturesOpen) {
   EXPECT_EQ(model->config.architecture, "falcon");
   EXPECT_EQ(model->config.vocabulary, 3);
   EXPECT_EQ(model->config.layers, 0);
-  EXPECT_EQ(message_of(w.bytes()), "m.gguf: architecture 'falcon' is not supported (supported: llama, qwen2, qwen3)");
+  EXPECT_EQ(message_of(w.bytes()),
+            "m.gguf: architecture 'falcon' is not supported (supported: gemma2, gemma3, llama, phi3, qwen2, qwen3, qwen3moe)");
 }
 
 }  // namespace

@@ -17,7 +17,8 @@ weight @odd_gain : f32[48]
 weight @q_gain : q8_0[64]
 weight @freqs : f32[16]
 weight @ids : i32[2]
-func @f decode rows=2 (%x: f32[2, 64], %wide: f32[2, 512], %one: f32[1, 64], %i: i32[2], %j: i32[3], %choice: i32[2, 1], %s: f32[],
+func @f decode rows=2 (%x: f32[2, 64], %wide: f32[2, 512], %one: f32[1, 64], %i: i32[2], %j: i32[3], %choice: i32[2, 1], %three: i32[2, 3], %g3: f32[2, 3], %x3: f32[2, 192],
+                       %other: i32[1, 3], %s: f32[],
                        %column: f32[2, 1], %v: f32[64], %h: f16[2, 64], %q8: q8_1[2, 64], %q4: q4_0[2, 64], %cube: f32[2, 2, 64],
                        %kv: state f16[2, 2, 32]) {{
   %y = {}
@@ -37,6 +38,10 @@ TEST(InferTypes, Results) {
   EXPECT_EQ(type_of("matmul @w, %wide"), "f32[2, 8]");
   EXPECT_EQ(type_of("matmul @table, %q8"), "f32[2, 100]");
   EXPECT_EQ(type_of("matmul @experts, %x, %choice"), "f32[2, 96]");
+  EXPECT_EQ(type_of("matmul @experts, %x, %three"), "f32[2, 288]");
+  EXPECT_EQ(type_of("matmul @experts, %x3, %three, %g3"), "f32[2, 96]");
+  EXPECT_EQ(type_of("top_k %x {k=3}"), "i32[2, 3]");
+  EXPECT_EQ(type_of("expert_gates %x, %three {normalized=1}"), "f32[2, 3]");
   EXPECT_EQ(type_of("quantize %x {format=\"q8_1\"}"), "q8_1[2, 64]");
   EXPECT_EQ(type_of("quantize %wide {format=\"q8_K\"}"), "q8_K[2, 512]");
   EXPECT_EQ(type_of("rms_norm %x, @gain {eps=0}"), "f32[2, 64]");
@@ -75,7 +80,12 @@ TEST(InferTypes, WrongOperands) {
   EXPECT_EQ(type_of("matmul @w, %x"), "matmul: w is q4_K[8, 512], x has 64 columns");
   EXPECT_EQ(type_of("matmul @experts, %x"), "matmul: w is q8_0[4, 96, 64], wants [rows, columns]");
   EXPECT_EQ(type_of("matmul @table, %x, %choice"), "matmul: w is q8_0[100, 64], wants [experts, rows, columns]");
-  EXPECT_EQ(type_of("matmul @experts, %x, %i"), "matmul: experts is i32[2], wants i32[2, 1]");
+  EXPECT_EQ(type_of("matmul @experts, %x, %i"), "matmul: experts is i32[2], wants i32[2, t]");
+  EXPECT_EQ(type_of("matmul @experts, %x, %other"), "matmul: experts is i32[1, 3], wants i32[2, t]");
+  EXPECT_EQ(type_of("matmul @experts, %x, %three, %column"), "matmul: gates is f32[2, 1], wants f32[2, 3]");
+  EXPECT_EQ(type_of("matmul @experts, %x, %three, %g3"), "matmul: w is q8_0[4, 96, 64], x has 64 columns for 3 experts");
+  EXPECT_EQ(type_of("top_k %x {k=65}"), "top_k: k is 65, wants 1 to the 64 columns of x");
+  EXPECT_EQ(type_of("expert_gates %x, %three {normalized=2}"), "expert_gates: normalized is 2, wants 0 or 1");
   EXPECT_EQ(type_of("matmul @table, %q4"), "matmul: x is q4_0[2, 64], wants [rows, n] in f32 or an 8-bit activation format");
   EXPECT_EQ(type_of("matmul @table, %cube"), "matmul: x is f32[2, 2, 64], wants [rows, n] in f32 or an 8-bit activation format");
   EXPECT_EQ(type_of("matmul @ids, %x"), "matmul: w is i32[2], wants [rows, columns]");

@@ -54,6 +54,8 @@ weight @blk.0.attn_q.weight : q4_K[256, 256] from "blk.0.attn_q.weight"[0, 256] 
 weight @blk.0.attn_k.weight : q8_0[128, 256] from "blk.0.attn_k.weight"[0, 64], "more"[64, 64] layout "rows"
 weight @blk.0.ffn_exps.weight : bf16[4, 256, 256] layout "rows"
 weight @rope_freqs.weight : f32[16] layout "rows"
+weight @rope_factors : f32[3] from values[1, 1.5, 0.1] layout "rows"
+weight @post_norm : f32[256] from "post_norm.weight"[0, 1] as bf16 plus 1 layout "rows"
 func @decode_2 decode rows=2 arena=12288 (%tokens: i32[2] at input+0, %slot: i32[2] at input+1, %pos: i32[2] at input+2, %choice: i32[2, 1], %kv.0: state f16[2, 4, 32] at state+4) {
   %x = group "embed" {
     %x.in = embed @token_embd.weight, %tokens : f32[2, 256]
@@ -80,7 +82,11 @@ func @every_op decode rows=2 (%tokens: i32[2], %slot: i32[2], %pos: i32[2], %cho
   %x = embed @token_embd.weight, %tokens : f32[2, 256]
   %s = rms_scale %x {eps=9.999999747378752e-06} : f32[2, 1]
   %y = mul %x, %s : f32[2, 256]
-  %e = matmul @blk.0.ffn_exps.weight, %y, %choice : f32[2, 256]
+  %z = matmul @blk.0.ffn_exps.weight, %y, %choice : f32[2, 256]
+  %t = top_k %z {k=2} : i32[2, 2]
+  %g = expert_gates %z, %t {normalized=1} : f32[2, 2]
+  %u = matmul @blk.0.ffn_exps.weight, %z, %t : f32[2, 512]
+  %e = matmul @blk.0.ffn_exps.weight, %u, %t, %g : f32[2, 256]
   %a = attention %e, %kv, %slot, %pos {heads=8, kv_heads=4, head_dim=32, scale=0.17677669529663687, window=0, softcap=0} : f32[2, 256]
   %k = select_rows %a, %tokens : f32[2, 256]
   %c = constant {value=-inf} : f32[]

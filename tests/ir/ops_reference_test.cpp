@@ -15,7 +15,7 @@ TEST(OpsReference, HasEveryRowAndItsForm) {
     EXPECT_THAT(text, HasSubstr(std::string(row.doc)));
   }
   EXPECT_THAT(text, HasSubstr("\n    %y = rope %x, %pos[, %factors] {head_dim=i64, dims=i64, theta=f32, pairing=str}\n"));
-  EXPECT_THAT(text, HasSubstr("\n    %y = matmul %w, %x[, %experts]\n"));
+  EXPECT_THAT(text, HasSubstr("\n    %y = matmul %w, %x[, %experts][, %gates]\n"));
   EXPECT_THAT(text, HasSubstr("\n    %y, ... = group \"label\" { ... }\n"));
   EXPECT_THAT(text, HasSubstr("\n    ret %values, ...\n"));
   EXPECT_THAT(text, HasSubstr("- expression: `x / (F(1) + exp(F(0) - x))`\n"));

@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "ir/interp/interpreter.h"
 #include "ir/text.h"
 
@@ -31,6 +33,36 @@ Interpreter without_weights() {
 }
 
 Tensor row(std::vector<float> values) { return {{DType::f32, {1, std::int64_t(values.size())}}, std::move(values), {}}; }
+
+TEST(Evaluate, MixturesOfExperts) {
+  const auto module = parsed(R"(heddle-ir 1
+weight @w : f32[3, 2, 2]
+weight @d : f32[3, 1, 2]
+func @f decode rows=1 (%logits: f32[1, 3], %x: f32[1, 2]) {
+  %e = top_k %logits {k=2}
+  %g = expert_gates %logits, %e {normalized=1}
+  %all = expert_gates %logits, %e {normalized=0}
+  %up = matmul @w, %x, %e
+  %y = matmul @d, %up, %e, %g
+  ret %y
+}
+)");
+  const Function& f = *module->functions()[0];
+  Interpreter interpreter([](const Value& weight) -> Result<std::vector<float>> {
+    if (weight.name == "w") return std::vector<float>{1, 0, 0, 1, 2, 0, 0, 2, 0, 3, 3, 0};  // identity; twice that; swapped and three times
+    return std::vector<float>{1, 1, 10, 100, 5, 7};
+  });
+  const float third = std::log(3.0f);
+  const Tensor x = row({1, 2}), logits = row({0, third, third});  // of equals the lower column first
+  const auto found = interpreter.evaluate(f, {named(f, "e"), named(f, "g"), named(f, "all"), named(f, "up"), named(f, "y")},
+                                          {{{named(f, "x"), &x}, {named(f, "logits"), &logits}}, {}});
+  ASSERT_TRUE(found.ok()) << found.error().message();
+  EXPECT_THAT(found->tensors.at(named(f, "e")).i, ElementsAre(1, 2));
+  EXPECT_THAT(found->tensors.at(named(f, "g")).f, ElementsAre(0.5f, 0.5f));
+  EXPECT_THAT(found->tensors.at(named(f, "all")).f, ElementsAre(::testing::FloatEq(3.0f / 7), ::testing::FloatEq(3.0f / 7)));
+  EXPECT_THAT(found->tensors.at(named(f, "up")).f, ElementsAre(2, 4, 6, 3));
+  EXPECT_THAT(found->tensors.at(named(f, "y")).f, ElementsAre(0.5f * (20 + 400) + 0.5f * (30 + 21)));
+}
 
 TEST(Evaluate, StopsAtWhatIsKnownAndSeesIntoGroups) {
   const auto module = parsed(R"(heddle-ir 1

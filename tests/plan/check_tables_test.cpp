@@ -34,6 +34,10 @@ const Case table_cases[] = {
        p.weights[2]->shape = {64, 16};
      },
      "weights[2]: shape is [64, 16], q8_0 needs a multiple of 32 columns"},
+    {"values_of_a_matrix", [](PlanT& p) { p.weights[2]->sources[0]->values = {1}; },
+     "weights[2].sources[0]: 1 values for [32, 32] of q8_0, wanted a row of a vector in f32"},
+    {"plus_on_a_matrix", [](PlanT& p) { p.weights[2]->sources[0]->plus = 1; },
+     "weights[2].sources[0]: type '' plus 1 into q8_0, only a vector in f32 is made from others"},
     {"weight_layout", [](PlanT& p) { p.weights[2]->layout = "tiles"; }, "weights[2]: layout is 'tiles', wanted 'rows'"},
     {"weight_planes_on_cpu", [](PlanT& p) { p.weights[2]->layout = "planes"; }, "weights[2]: layout is 'planes', wanted 'rows'"},
     {"weight_planes_of_f16", [](PlanT& p) { as_cuda(p), p.weights[5]->layout = "planes"; },

@@ -109,30 +109,61 @@ void GgufWriter::write(const std::string& path) const {
   HEDDLE_CHECK(file.flush().good(), "{}", path);
 }
 
+namespace {
+
+void add_attention(GgufWriter& w, const TinyModel& m, const std::string& blk) {
+  const std::int64_t q = m.heads * m.head_dim, kv = m.kv_heads * m.head_dim;
+  if (m.architecture == "phi3") {
+    w.tensor(blk + "attn_qkv.weight", {q + 2 * kv, m.width}, m.matrices);
+  } else {
+    w.tensor(blk + "attn_q.weight", {q, m.width}, m.matrices);
+    w.tensor(blk + "attn_k.weight", {kv, m.width}, m.matrices);
+    w.tensor(blk + "attn_v.weight", {kv, m.width}, m.matrices);
+  }
+  if (m.architecture == "qwen2") w.tensor(blk + "attn_q.bias", {q}).tensor(blk + "attn_k.bias", {kv}).tensor(blk + "attn_v.bias", {kv});
+  if (m.architecture.starts_with("qwen3") || m.architecture == "gemma3")
+    w.tensor(blk + "attn_q_norm.weight", {m.head_dim}, DType::f32, 1).tensor(blk + "attn_k_norm.weight", {m.head_dim}, DType::f32, 1);
+  w.tensor(blk + "attn_output.weight", {m.width, q}, m.matrices);
+}
+
+void add_ffn(GgufWriter& w, const TinyModel& m, const std::string& blk) {
+  if (m.architecture == "qwen3moe") {
+    w.tensor(blk + "ffn_gate_inp.weight", {m.experts, m.width});
+    w.tensor(blk + "ffn_gate_exps.weight", {m.experts, m.ffn, m.width}, m.matrices);
+    w.tensor(blk + "ffn_up_exps.weight", {m.experts, m.ffn, m.width}, m.matrices);
+    w.tensor(blk + "ffn_down_exps.weight", {m.experts, m.width, m.ffn}, m.matrices);
+    return;
+  }
+  if (m.architecture != "phi3") w.tensor(blk + "ffn_gate.weight", {m.ffn, m.width}, m.matrices);
+  w.tensor(blk + "ffn_up.weight", {m.architecture == "phi3" ? 2 * m.ffn : m.ffn, m.width}, m.matrices);
+  w.tensor(blk + "ffn_down.weight", {m.width, m.ffn}, m.matrices);
+}
+
+}  // namespace
+
 GgufWriter tiny_model(const TinyModel& m) {
   GgufWriter w;
   const std::string a = m.architecture + ".";
+  const bool gemma = m.architecture.starts_with("gemma");
   w.text("general.architecture", m.architecture).text("general.name", "tiny");
   w.u32(a + "block_count", m.layers).u32(a + "context_length", m.context).u32(a + "embedding_length", m.width);
   w.u32(a + "feed_forward_length", m.ffn).u32(a + "attention.head_count", m.heads).u32(a + "attention.head_count_kv", m.kv_heads);
   w.u32(a + "attention.key_length", m.head_dim).u32(a + "attention.value_length", m.head_dim);
   w.f32(a + "attention.layer_norm_rms_epsilon", 1e-5f);
+  if (m.window > 0) w.u32(a + "attention.sliding_window", m.window);
+  if (m.architecture == "gemma2") w.f32(a + "attn_logit_softcapping", 20).f32(a + "final_logit_softcapping", 9);
+  if (m.architecture == "qwen3moe")
+    w.u32(a + "expert_count", m.experts).u32(a + "expert_used_count", m.experts_used).u32(a + "expert_feed_forward_length", m.ffn);
 
-  const std::int64_t q = m.heads * m.head_dim, kv = m.kv_heads * m.head_dim;
   w.tensor("token_embd.weight", {m.vocabulary, m.width}, m.matrices);
   for (std::int64_t layer = 0; layer < m.layers; ++layer) {
     const std::string blk = "blk." + std::to_string(layer) + ".";
     w.tensor(blk + "attn_norm.weight", {m.width}, DType::f32, 1);
-    w.tensor(blk + "attn_q.weight", {q, m.width}, m.matrices);
-    w.tensor(blk + "attn_k.weight", {kv, m.width}, m.matrices);
-    w.tensor(blk + "attn_v.weight", {kv, m.width}, m.matrices);
-    if (m.architecture == "qwen2") w.tensor(blk + "attn_q.bias", {q}).tensor(blk + "attn_k.bias", {kv}).tensor(blk + "attn_v.bias", {kv});
-    if (m.architecture == "qwen3") w.tensor(blk + "attn_q_norm.weight", {m.head_dim}, DType::f32, 1).tensor(blk + "attn_k_norm.weight", {m.head_dim}, DType::f32, 1);
-    w.tensor(blk + "attn_output.weight", {m.width, q}, m.matrices);
+    add_attention(w, m, blk);
+    if (gemma) w.tensor(blk + "post_attention_norm.weight", {m.width}, DType::f32, 1);
     w.tensor(blk + "ffn_norm.weight", {m.width}, DType::f32, 1);
-    w.tensor(blk + "ffn_gate.weight", {m.ffn, m.width}, m.matrices);
-    w.tensor(blk + "ffn_up.weight", {m.ffn, m.width}, m.matrices);
-    w.tensor(blk + "ffn_down.weight", {m.width, m.ffn}, m.matrices);
+    add_ffn(w, m, blk);
+    if (gemma) w.tensor(blk + "post_ffw_norm.weight", {m.width}, DType::f32, 1);
   }
   w.tensor("output_norm.weight", {m.width}, DType::f32, 1);
   if (!m.tied) w.tensor("output.weight", {m.vocabulary, m.width}, m.matrices);

@@ -57,10 +57,13 @@ std::string stored_string(const std::string& text);  // u64 length, then the tex
 
 /// A whole model with random weights, for tests that want one of their own shape. No tokenizer.
 struct TinyModel {
-  std::string architecture = "llama";  // or "qwen2": then with biases on Q, K and V; or "qwen3": norms of heads
+  /// qwen2 has biases on Q, K and V; qwen3 norms of heads; gemma2, gemma3 and phi3 the tensors of theirs; qwen3moe a mixture of experts.
+  std::string architecture = "llama";
   std::int64_t layers = 2, width = 32, ffn = 64, heads = 4, kv_heads = 2, head_dim = 8, vocabulary = 48, context = 128;
   bool tied = false;
   bool rope_factors = false;
+  std::int64_t window = 0;                     // of attention; 0: none
+  std::int64_t experts = 6, experts_used = 2;  // qwen3moe; `ffn` is the width of one
   DType matrices = DType::f32;  // vectors are f32
 };
 GgufWriter tiny_model(const TinyModel& model = {});

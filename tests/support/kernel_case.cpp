@@ -4,6 +4,7 @@
 #include <cmath>
 #include <map>
 #include <random>
+#include <span>
 
 #include "codegen/cuda/emit.h"
 #include "codegen/cuda/targets.h"
@@ -22,8 +23,13 @@ std::uint64_t hash(std::string_view name) {
   return hash;
 }
 
-/// Random elements in the type's own blocks.
+}  // namespace
+
 std::vector<std::byte> random_weight(const ir::Value& weight) {
+  if (weight.sources.size() == 1 && weight.sources[0].tensor.empty() && !weight.sources[0].values.empty()) {
+    const auto bytes = std::as_bytes(std::span(weight.sources[0].values));
+    return {bytes.begin(), bytes.end()};
+  }
   std::mt19937_64 random(hash(weight.name));
   const DTypeInfo& type = info(weight.type.dtype);
   const std::int64_t blocks = weight.type.elements() / type.elements;
@@ -49,14 +55,12 @@ std::vector<std::byte> random_weight(const ir::Value& weight) {
   return out;
 }
 
-}  // namespace
-
 Result<PreparedCase> prepare(const KernelCase& test, const std::string& target) {
   PreparedCase out;
   HEDDLE_ASSIGN(out.module, ir::parse(test.text, test.name));
   HEDDLE_ASSIGN(out.module->target, codegen::cuda::target_named(target));
   for (ir::Value* weight : out.module->weights()) {
-    weight->sources = {{weight->name, 0, weight->type.shape.size() > 1 ? weight->type.shape.front() : 1}};
+    weight->sources = {{weight->name, 0, weight->type.elements() / weight->type.width()}};
     weight->layout.name = codegen::cuda::layout_of(weight->type.dtype);
     out.weights.push_back(random_weight(*weight));
   }
@@ -132,9 +136,10 @@ Result<std::vector<std::byte>> stored_weight(const PreparedCase& prepared, std::
   const plan::WeightT& weight = *prepared.plan.weights[index];
   if (weight.layout == "rows") return prepared.weights[index];
   const DType type = *dtype_named(weight.dtype);
-  HEDDLE_ASSIGN(const std::int64_t bytes, plan::stored_bytes(weight.layout, type, weight.shape[0], weight.shape[1]));
+  const std::int64_t columns = weight.shape.back(), rows = prepared.module->weights()[index]->type.elements() / columns;
+  HEDDLE_ASSIGN(const std::int64_t bytes, plan::stored_bytes(weight.layout, type, rows, columns));
   std::vector<std::byte> out(static_cast<std::size_t>(bytes));
-  plan::to_planes(type, prepared.weights[index].data(), 0, weight.shape[0], weight.shape[1], weight.shape[0], out.data());
+  plan::to_planes(type, prepared.weights[index].data(), 0, rows, columns, rows, out.data());
   return out;
 }
 

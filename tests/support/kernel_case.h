@@ -38,6 +38,8 @@ struct PreparedCase {
   plan::PlanT plan;
   std::vector<std::vector<std::byte>> weights;  // of plan.weights
 };
+/// Random elements in the type's own blocks, made from the symbol's name; of a symbol with values of its own, those.
+std::vector<std::byte> random_weight(const ir::Value& weight);
 Result<PreparedCase> prepare(const KernelCase& test, const std::string& target);
 
 /// The first returned value of every step, by the interpreter.

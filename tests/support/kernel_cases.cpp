@@ -195,6 +195,36 @@ KernelCase layer(const Layer& l) {
   return out;
 }
 
+/// The FFN of a mixture of experts: router, gate and up of the experts chosen, down with the residual.
+struct Experts {
+  std::string name, type = "f32";
+  int rows = 1, width = 64, ffn = 32, experts = 5, chosen = 2;
+  bool normalized = true;
+};
+KernelCase experts(const Experts& e) {
+  const auto stack = [&](const char* weight, int rows, int columns) {
+    return fmt::format("weight @{} : {}[{}, {}, {}]\n", weight, e.type, e.experts, rows, columns);
+  };
+  KernelCase out;
+  out.name = "experts_" + e.name;
+  const std::string weights = embed(e.width) + weight("r", "f32", e.experts, e.width) + stack("g", e.ffn, e.width) +
+                              stack("u", e.ffn, e.width) + stack("d", e.width, e.ffn);
+  out.text = function(e.rows, weights, "",
+                      std::string(embed_group) +
+                          fmt::format("  %l = group \"logits\" {{\n    %m = matmul @r, %x\n    yield %m\n  }}\n"
+                                      "  %e, %p = group \"router\" {{\n    %e.in = top_k %l {{k={}}}\n"
+                                      "    %p.in = expert_gates %l, %e.in {{normalized={}}}\n    yield %e.in, %p.in\n  }}\n",
+                                      e.chosen, int(e.normalized)) +
+                          "  %a = group \"gate_up_swiglu\" {\n    %gate = matmul @g, %x, %e\n    %up = matmul @u, %x, %e\n"
+                          "    %s = silu %gate\n    %a.in = mul %s, %up\n    yield %a.in\n  }\n"
+                          "  %y = group \"down\" {\n    %o = matmul @d, %a, %e, %p\n    %y.in = add %x, %o\n    yield %y.in\n  }\n"
+                          "  ret %y\n");
+  out.steps = decode_steps(e.rows, 2);
+  out.slots = e.rows;
+  out.tolerance = 1e-4;
+  return out;
+}
+
 KernelCase embedding(const std::string& type, int columns, int rows) {
   KernelCase out;
   out.name = fmt::format("embed_{}_{}_{}rows", type, columns, rows);
@@ -523,6 +553,17 @@ std::vector<KernelCase> kernel_cases() {
                        .softcap = 20,
                        .tolerance = 2e-3,
                        .slow = true}));
+
+  // Mixtures of experts: every format, sizes that fill no warp, more chosen than a warp has lanes.
+  for (const char* type : {"f16", "bf16", "q8_0", "q4_0"}) out.push_back(experts({.name = type, .type = type, .rows = 2}));
+  for (const char* type : {"q4_K", "q5_K", "q6_K"})
+    out.push_back(experts({.name = type, .type = type, .rows = 3, .width = 256, .ffn = 512, .experts = 3}));
+  out.back().compiled_for_all = true;
+  out.push_back(experts({.name = "odd_sizes", .rows = 2, .width = 42, .ffn = 38, .experts = 7, .chosen = 3}));
+  out.push_back(experts({.name = "gates_of_all", .rows = 2, .width = 24, .ffn = 19, .experts = 70, .chosen = 40, .normalized = false}));
+  out.push_back(experts({.name = "one_of_one", .rows = 1, .width = 8, .ffn = 6, .experts = 1, .chosen = 1}));
+  out.push_back(
+      experts({.name = "8rows", .type = "q8_0", .rows = 8, .width = 96, .ffn = 64, .experts = 16, .chosen = 4, .normalized = false}));
 
   const std::string q8 =
       "    %y.q = quantize %n {format=\"q8_16\"}\n    yield %y.q\n  }\n  %z = group \"product\" {\n    %m = matmul @w, %y\n    yield %m\n  "

@@ -1,0 +1,17 @@
+#include "runtime/plan/vectors.h"
+
+namespace heddle::plan {
+
+bool is_made(const WeightSourceT& source) { return !source.values.empty() || !source.dtype.empty() || source.plus != 0; }
+
+std::vector<float> floats_of(const WeightSourceT& source, DType weight, const std::byte* file) {
+  if (!source.values.empty()) return source.values;
+  const DTypeInfo& stored = info(source.dtype.empty() ? weight : *dtype_named(source.dtype));
+  const std::int64_t elements = source.rows * source.columns;
+  std::vector<float> out(static_cast<std::size_t>(elements));
+  stored.dequantize(file + source.offset, out.data(), elements / stored.elements);
+  for (float& x : out) x += source.plus;
+  return out;
+}
+
+}  // namespace heddle::plan
