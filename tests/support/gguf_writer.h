@@ -38,8 +38,8 @@ struct GgufWriter {
   GgufWriter& raw(const std::string& key, std::uint32_t type, const std::string& stored);
   GgufWriter& erase(const std::string& key);
 
-  /// `shape` is outermost first. Values are small random numbers around `centre`, made from the tensor's name. `type` must be one that
-  /// heddle can write.
+  /// `shape` is outermost first. Values are small random numbers around `centre`, made from the tensor's name; random blocks in a type
+  /// that heddle does not write.
   GgufWriter& tensor(const std::string& name, const std::vector<std::int64_t>& shape, DType type = DType::f32, float centre = 0);
   Tensor& tensor_named(const std::string& name);
   GgufWriter& erase_tensor(const std::string& name);
