@@ -4,7 +4,6 @@
 #include "frontends/arch/transformer.h"
 #include "frontends/gguf/read.h"
 #include "frontends/quoted.h"
-#include "ir/base/mapped_file.h"
 
 namespace heddle::frontends {
 
@@ -32,8 +31,7 @@ std::uint64_t Model::weight_bytes() const {
 }
 
 Result<Model> open_model(const std::string& path) {
-  HEDDLE_ASSIGN(const auto file, MappedFile::open(path));
-  return gguf::read_model(file.bytes(), path);
+  return gguf::open_model(path);
 }
 
 Result<std::unique_ptr<ir::Module>> build_ir(const Model& model, const BuildOptions& options) {
