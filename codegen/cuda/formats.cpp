@@ -152,7 +152,7 @@ constexpr BlockFormat block_formats[] = {
   o.a = iq4_factor(p.header, lane);)"},
 };
 
-/// Factors of formats with a header for 256 elements.
+/// Factors that both a lane's piece and tiles read.
 constexpr std::string_view header_factors = R"(
 INLINE void k_factors(Block& o, const uint4& h, int lane) {
   const int j = lane % 8 * 6;
@@ -188,7 +188,7 @@ std::string_view stored_word(int bytes) { return bytes == 2 ? "u16" : bytes == 1
 void add_block_text(const BlockFormat& format, int together, Format& out) {
   const auto planes = plan::planes_of(format.type);
   std::string fields, parameters, copies, gets, loads;
-  int at = 0, shared_planes = 0;
+  int at = 0, shared_planes = 0;  // each of 256 elements is another lane's
   for (std::size_t i = 0; i < planes.size(); ++i) {
     const auto& [name, bytes, per] = planes[i];
     const std::string_view comma = i == 0 ? "" : ", ", word = stored_word(bytes);
@@ -209,8 +209,9 @@ void add_block_text(const BlockFormat& format, int together, Format& out) {
     } else if (bytes * together < 4) {
       copies += fmt::format("  *({0}*)(to + {1} + {2} * lane) = __ldg((const {0}*)p{3} + b);\n", word, at, bytes, i);
     } else {
-      copies += fmt::format("  if (lane % {} == {}) copy{}(to + {} + {} * lane, p{} + {}ll * b);\n", together, shared_planes++,
-                            bytes * together, at, bytes, i, bytes);
+      copies += fmt::format("  if (lane % {} == 0) copy{}(to + {} + {} * lane, p{} + {}ll * b);\n", together, bytes * together, at, bytes,
+                            i, bytes);
+      ++shared_planes;
     }
     gets += fmt::format("{}*(const {}*)(from + {} + {} * lane)", comma, word, at, bytes);
     loads += fmt::format("{}__ldg((const {}*)p{} + b)", comma, word, i);

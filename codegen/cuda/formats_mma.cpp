@@ -109,7 +109,8 @@ std::optional<TileFormat> text_of(const TileText& text, const Format& format, in
     } else {
       const int copied = bytes == 4 ? 4 : bytes * together;
       if (copied < 4) return std::nullopt;
-      copies += bytes == 4 ? std::string("  ") : fmt::format("  if (b % {} == {}) ", together, shared_planes++);
+      copies += bytes == 4 ? std::string("  ") : fmt::format("  if (b % {} == 0) ", together);
+      shared_planes += bytes < 4;
       copies += fmt::format("copy{}(to + {} + {} * (r * {} + b), p{} + {}ll * at);\n", copied, at, bytes, blocks, i, bytes);
       held.emplace_back(name, fmt::format("((u32)*(const {}*)(from + {} + {} * (r * {} + b)))",
                                           bytes == 4   ? "u32"

@@ -90,12 +90,12 @@ void take_scales(Block& block, const Place& from, std::int64_t index) {
 }
 
 template <class Block>
-requires(sizeof(Block) < 64) void put(const Block& block, const Place& to, std::int64_t index) {
+void put(const Block& block, const Place& to, std::int64_t index) {
   put_scales(block, to, index);
   put_words(block, to, index);
 }
 template <class Block>
-requires(sizeof(Block) < 64) void take(Block& block, const Place& from, std::int64_t index) {
+void take(Block& block, const Place& from, std::int64_t index) {
   take_scales(block, from, index);
   take_words(block, from, index);
 }

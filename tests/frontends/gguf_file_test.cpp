@@ -283,20 +283,9 @@ TEST(OpenModel, ReadsAFileAndNamesIt) {
   EXPECT_THAT(frontends::open_model(dir.file("c.gguf")).error().message(), HasSubstr("No such file or directory"));
 }
 
-/// The tiny model in three files, as gguf-split writes it: the first has the metadata.
+/// The tiny model in three files.
 class SplitModel : public ::testing::Test {
  protected:
-  SplitModel() : whole(tiny_model()) {
-    for (int i = 0; i < 3; ++i) {
-      GgufWriter part;
-      if (i == 0) part.keys = whole.keys;
-      part.raw("split.no", 2, stored(std::uint16_t(i))).raw("split.count", 2, stored(std::uint16_t(3)));
-      part.i32("split.tensors.count", std::int32_t(whole.tensors.size()));
-      for (std::size_t t = 0; t < whole.tensors.size(); ++t)
-        if (t % 3 == std::size_t(i)) part.tensors.push_back(whole.tensors[t]);
-      parts.push_back(std::move(part));
-    }
-  }
   std::string path(int part) const { return dir.file(fmt::format("tiny-{:05}-of-00003.gguf", part)); }
   void write() const {
     for (int i = 0; i < 3; ++i) parts[std::size_t(i)].write(path(i + 1));
@@ -308,8 +297,8 @@ class SplitModel : public ::testing::Test {
   }
 
   const TempDir dir;
-  GgufWriter whole;
-  std::vector<GgufWriter> parts;
+  const GgufWriter whole = tiny_model();
+  std::vector<GgufWriter> parts = whole.split(3);
 };
 
 TEST_F(SplitModel, AnyPartOpensAll) {

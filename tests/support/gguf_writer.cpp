@@ -119,6 +119,17 @@ void GgufWriter::write(const std::string& path) const {
   HEDDLE_CHECK(file.flush().good(), "{}", path);
 }
 
+std::vector<GgufWriter> GgufWriter::split(int count) const {
+  std::vector<GgufWriter> parts(static_cast<std::size_t>(count));
+  parts[0].keys = keys;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    parts[i].raw("split.no", 2, stored(std::uint16_t(i))).raw("split.count", 2, stored(std::uint16_t(count)));
+    parts[i].i32("split.tensors.count", std::int32_t(tensors.size()));
+    for (std::size_t t = i; t < tensors.size(); t += parts.size()) parts[i].tensors.push_back(tensors[t]);
+  }
+  return parts;
+}
+
 GgufWriter tiny_model(const TinyModel& m) {
   GgufWriter w;
   const std::string a = m.architecture + ".";

@@ -46,6 +46,8 @@ struct GgufWriter {
 
   std::string bytes() const;
   void write(const std::string& path) const;
+  /// The file in `count` parts as gguf-split makes them: the first has the keys, tensors are dealt out in turn.
+  std::vector<GgufWriter> split(int count) const;
 };
 
 /// `value` as it is stored, little-endian.
