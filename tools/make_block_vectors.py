@@ -40,6 +40,7 @@ DEQUANTIZE_APART = {
     "Q3_K": (8, [108]),
     "IQ4_NL": (12, [0]),
     "IQ4_XS": (8, [0]),
+    "MXFP4": (12, []),
 }
 QUANTIZE = {"Q4_0": 12, "Q8_0": 12}
 QUANTIZE_BY_GGML = {"Q4_K": 8, "Q8_K": 8}

@@ -150,6 +150,9 @@ constexpr BlockFormat block_formats[] = {
     {DType::iq4_xs, false, false, true, R"(
   codes(o.w, p.qs, iq4_values);
   o.a = iq4_factor(p.header, lane);)"},
+    {DType::mxfp4, false, false, true, R"(
+  codes(o.w, p.qs, fp4_values);
+  o.a = e8m0_half(p.e);)"},
 };
 
 /// Factors that both a lane's piece and tiles read.
@@ -170,6 +173,7 @@ INLINE float iq4_factor(const uint2& h, int lane) {
   const int j = lane % 8;
   return low_f16(h.x) * (float)((int)(h.y >> 4 * j & 15 | (h.x >> (16 + 2 * j) & 3) << 4) - 32);
 }
+INLINE float e8m0_half(u32 e) { return __uint_as_float(e < 2 ? 0x00200000u << e : (e - 1) << 23); }
 )";
 
 /// "#define name make_uint4(...)": 16 signed bytes.
@@ -358,8 +362,8 @@ Result<Format> format_of(DType type, const std::string& layout, std::int64_t row
 }
 
 std::string format_prelude(std::int64_t k, int x_piece) {
-  return fmt::format("constexpr u32 K = {}, XPIECE = {};\n{}{}{}", k, x_piece, common.substr(1), define_table("iq4_values", iq4_values),
-                     header_factors.substr(1));
+  return fmt::format("constexpr u32 K = {}, XPIECE = {};\n{}{}{}", k, x_piece, common.substr(1),
+                     define_table("iq4_values", iq4_values) + define_table("fp4_values", fp4_values), header_factors.substr(1));
 }
 
 }  // namespace heddle::codegen::cuda

@@ -71,6 +71,7 @@ INLINE float tile_dot_q2_K(float sum, float2 f, const float4& scales, int first,
      32},
     {DType::iq4_nl, "look_up(iq4_values, $qs, low, high);", "return make_float2(low_f16($d), 0);"},
     {DType::iq4_xs, "look_up(iq4_values, $qs, low, high);", "return make_float2(iq4_factor($header, first + b), 0);"},
+    {DType::mxfp4, "look_up(fp4_values, $qs, low, high);", "return make_float2(e8m0_half($e), 0);"},
 };
 
 constexpr std::string_view tile_text = R"($dot

@@ -1,4 +1,5 @@
 #pragma once
+#include <bit>
 #include <cstdint>
 
 #include "ir/base/half.h"
@@ -76,6 +77,10 @@ struct BlockIQ4_XS {  // 8 sub-blocks of 32: x = d * (scale - 32) * iq4_values[q
   std::uint8_t scales_l[4];  // low 4 bits, two to a byte, the first in the low nibble
   std::uint8_t qs[128];      // of a sub-block 16 bytes as q4_0
 };
+struct BlockMXFP4 {  // x = e8m0_half(e) * fp4_values[q]  (source: OCP Microscaling Formats 1.0, MXFP4)
+  std::uint8_t e;
+  std::uint8_t qs[16];  // as q4_0
+};
 /// Written with i = -127 / m where m is the element of largest magnitude, q = x * i rounded to nearest, halves to even, and d = 1 / i.
 struct BlockQ8_K {  // x = d * q
   float d;
@@ -112,6 +117,11 @@ inline ScaleMin scale_min(const std::uint8_t* packed, int j) {
   if (j < 4) return {std::uint8_t(packed[j] & 63), std::uint8_t(packed[j + 4] & 63)};
   return {std::uint8_t((packed[j + 4] & 15) | ((packed[j - 4] >> 6) << 4)), std::uint8_t((packed[j + 4] >> 4) | ((packed[j] >> 6) << 4))};
 }
+
+/// Twice the numbers that the codes of mxfp4 stand for, e2m1.
+inline constexpr std::int8_t fp4_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+/// Half of 2^(e - 127).
+inline float e8m0_half(std::uint8_t e) { return std::bit_cast<float>(e < 2 ? 0x00200000u << e : std::uint32_t(e - 1) << 23); }
 
 /// Element `i` of a block of q5_0 or q5_1.
 template <class Block>

@@ -178,6 +178,17 @@ void dequantize_iq4_xs(const std::byte* in, float* out, std::int64_t blocks) {
   }
 }
 
+void dequantize_mxfp4(const std::byte* in, float* out, std::int64_t blocks) {
+  for (std::int64_t b = 0; b < blocks; ++b, out += 32) {
+    const auto block = load<BlockMXFP4>(in, b);
+    const float d = e8m0_half(block.e);
+    for (int i = 0; i < 16; ++i) {
+      out[i] = d * float(fp4_values[block.qs[i] & 15]);
+      out[i + 16] = d * float(fp4_values[block.qs[i] >> 4]);
+    }
+  }
+}
+
 void dequantize_q8_K(const std::byte* in, float* out, std::int64_t blocks) {
   for (std::int64_t b = 0; b < blocks; ++b, out += 256) {
     const auto block = load<BlockQ8_K>(in, b);

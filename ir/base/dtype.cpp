@@ -241,6 +241,7 @@ constexpr std::nullptr_t quantize_q4_1 = nullptr, quantize_q5_0 = nullptr, quant
 constexpr std::nullptr_t quantize_q2_K = nullptr, quantize_q3_K = nullptr, quantize_q5_K = nullptr, quantize_q6_K = nullptr;
 constexpr std::nullptr_t quantize_iq4_nl = nullptr;
 constexpr std::nullptr_t quantize_iq4_xs = nullptr;
+constexpr std::nullptr_t quantize_mxfp4 = nullptr;
 
 constexpr DTypeInfo dtypes[] = {
 #define HEDDLE_DTYPE(name, elements, bytes, ggml) {#name, elements, bytes, ggml, dequantize_##name, quantize_##name},

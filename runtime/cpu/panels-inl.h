@@ -371,6 +371,26 @@ struct Panel<DType::iq4_xs> {
   }
 };
 
+template <>
+struct Panel<DType::mxfp4> {
+  static constexpr bool is_signed = true, has_offset = false, halves = false;
+  static constexpr int bias = byte_bias;
+  static HWY_INLINE void scales(const std::byte* group, std::int64_t blocks, int part, float* HWY_RESTRICT scale, float*) {
+    const hn::RebindToUnsigned<Ints> du;
+    const hn::Rebind<std::uint8_t, Ints> d8;
+    for (std::int64_t b = 0; b < blocks; ++b) {  // e8m0_half in blocks.h
+      const auto e = hn::PromoteTo(du, hn::LoadU(d8, reinterpret_cast<const std::uint8_t*>(group + b * 16 + part * lanes)));
+      const auto normal = hn::ShiftLeft<23>(hn::Sub(e, hn::Set(du, 1)));
+      const auto tiny = hn::ShiftLeft<21>(hn::Add(e, hn::Set(du, 1)));  // of 0 and 1
+      const auto bits = hn::IfThenElse(hn::Gt(e, hn::Set(du, 1)), normal, tiny);
+      hn::Store(hn::BitCast(Floats(), bits), Floats(), scale + b * lanes);
+    }
+  }
+  static HWY_INLINE void quants(const std::byte* group, std::int64_t blocks, std::int64_t b, int part, Byte* HWY_RESTRICT q) {
+    load_codes(behind_scales(group, blocks, 1) + b * 256, part, fp4_values, q);
+  }
+};
+
 /// Calls `visit.operator()<dtype>()` for a type that has panels.
 template <class Visit>
 HWY_INLINE void visit_panel(DType dtype, const Visit& visit) {

@@ -23,6 +23,7 @@ constexpr Plane planes_of_q5_K[] = {{"qs", 16, 32}, {"qh", 4, 32}, {"header", 16
 constexpr Plane planes_of_q6_K[] = {{"ql", 16, 32}, {"qh", 8, 32}, {"scales", 2, 32}, {"d", 4, 256}};
 constexpr Plane planes_of_iq4_nl[] = {{"qs", 16, 32}, {"d", 2, 32}};
 constexpr Plane planes_of_iq4_xs[] = {{"qs", 16, 32}, {"header", 8, 256}};
+constexpr Plane planes_of_mxfp4[] = {{"qs", 16, 32}, {"e", 1, 32}};
 
 constexpr std::int64_t plane_alignment = 256;
 std::int64_t aligned(std::int64_t bytes) { return (bytes + plane_alignment - 1) / plane_alignment * plane_alignment; }
@@ -169,6 +170,11 @@ void take_apart(const BlockQ6_K& block, std::byte* const* out) {
 void take_apart(const BlockIQ4_XS& block, std::byte* const* out) {
   std::memcpy(out[0], block.qs, 128);
   std::memcpy(out[1], &block, 8);
+}
+
+void take_apart(const BlockMXFP4& block, std::byte* const* out) {
+  std::memcpy(out[0], block.qs, 16);
+  store(out[1], block.e);
 }
 
 template <class Block>

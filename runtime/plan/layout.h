@@ -27,6 +27,7 @@
 ///   q5_K    qs, qh as q5_0;  header as q4_K
 ///   q6_K    ql as q4_0's qs;  qh 8 bytes per 32 as q2_K's qs;  scales int8 x 2 per 32;  d float per 256
 ///   iq4_xs  qs as q4_0;  header 8 bytes per 256: f16 d, u16 scales_h, 4 bytes scales_l as in the file
+///   mxfp4   qs as q4_0;  e 1 byte per 32
 namespace heddle::plan {
 
 struct Plane {

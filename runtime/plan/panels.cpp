@@ -89,6 +89,11 @@ void take_scales(Block& block, const Place& from, std::int64_t index) {
   if constexpr (requires { block.m; }) block.m = load<f16>(from.group + from.columns + index * 32 + 2 * from.lane);
 }
 
+void put_scales(const BlockMXFP4& block, const Place& to, std::int64_t index) { store(to.group + index * 16 + to.lane, block.e); }
+void take_scales(BlockMXFP4& block, const Place& from, std::int64_t index) {
+  block.e = load<std::uint8_t>(from.group + index * 16 + from.lane);
+}
+
 template <class Block>
 void put(const Block& block, const Place& to, std::int64_t index) {
   put_scales(block, to, index);

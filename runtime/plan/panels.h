@@ -27,6 +27,7 @@
 ///   q6_K    f16 d[16]; int8 scales[16][16], one row per 16 columns; then per 32 columns 4 vectors of nibbles as q4_0 and 2 of high bits as
 ///           q2_K's quants
 ///   iq4_xs  f16 d[16]; u16 scales_h[16]; the file's 4 bytes of scales_l, one vector; then nibbles as q4_0
+///   mxfp4   u8 e[n][16], padded to 64 bytes; then nibbles as q4_0
 ///
 /// Groups of q3_K and q6_K start at multiples of 32 bytes, all others at multiples of 64.
 namespace heddle::plan {

@@ -15,7 +15,7 @@ using ::testing::StartsWith;
 
 const std::string supported_types =
     "(supported: f32, f16, bf16, q4_0, q4_1, q5_0, q5_1, q8_0, q2_K, q3_K, q4_K, q5_K, q6_K, "
-    "iq4_nl, iq4_xs)";
+    "iq4_nl, iq4_xs, mxfp4)";
 constexpr std::uint64_t absurd = 0x7fffffffffffffff, all_ones = 0xffffffffffffffff;
 
 class MalformedFile : public ::testing::TestWithParam<Malformed> {};

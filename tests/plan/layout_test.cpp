@@ -49,6 +49,8 @@ struct Reader {
                half_at(piece(2, row, column) + 2);
       case DType::iq4_nl:
         return half_at(piece(1, row, column)) * float(iq4_values[nibble(qs, i)]);
+      case DType::mxfp4:
+        return e8m0_half(*piece(1, row, column)) * float(fp4_values[nibble(qs, i)]);
       case DType::q8_0:
         return half_at(piece(1, row, column)) * float(std::int8_t(qs[i]));
       case DType::q2_K: {

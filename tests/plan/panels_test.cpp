@@ -56,6 +56,8 @@ struct Reader {
                half(n * 32 + b * 32 + 2 * lane);
       case DType::iq4_nl:
         return half(b * 32 + 2 * lane) * float(iq4_values[nibble(header + b * 256)]);
+      case DType::mxfp4:
+        return e8m0_half(group[b * 16 + lane]) * float(fp4_values[nibble((n * 16 + 63) / 64 * 64 + b * 256)]);
       case DType::q2_K: {
         const int scales = group[64 + at_16s];
         return half(2 * lane) * float(scales & 15) * float(pair(320 + b * 128)) - half(32 + 2 * lane) * float(scales >> 4);

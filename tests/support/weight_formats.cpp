@@ -16,6 +16,7 @@ void set_scales(Block& block, float scale, std::mt19937& random) {
   const auto half = [&] { return to_f16(scale * (random() % 2 ? 1.0f : -1.0f) * (0.75f + float(random() % 1000) / 2000)); };
   if constexpr (requires { block.d; }) block.d = half();
   if constexpr (requires { block.dmin; }) block.dmin = half();
+  if constexpr (requires { block.e; }) block.e = std::uint8_t(128 + std::ilogb(scale) + int(random() % 2));
   if constexpr (requires { block.m; }) block.m = to_f16(-8 * to_float(half()));
 }
 
