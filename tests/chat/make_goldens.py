@@ -1,5 +1,6 @@
 """Renders every template in FOLDER/templates over the conversations of conversations.json with jinja2 (PyPI), set up as transformers sets it
-up, into FOLDER/golden/<template>.json: {conversation: {"text": ...} or {"error": ...}}.
+up, into FOLDER/golden/<template>.json: {conversation: {"text": ...}, {"raised": message} or {"error": ...}}; and every line of expressions.txt, a
+template each, over nothing, into golden/expressions.json.
 
     python3 make_goldens.py [FOLDER]      # FOLDER: this one
 """
@@ -16,8 +17,12 @@ here = pathlib.Path(__file__).parent
 now = datetime.datetime(2024, 7, 26, 9, 5, 3)  # template_test.cpp has the same
 
 
+class Raised(Exception):
+    pass
+
+
 def raise_exception(message):
-    raise jinja2.exceptions.TemplateError(message)
+    raise Raised(message)
 
 
 def tojson(x, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
@@ -49,8 +54,21 @@ def render(template, conversation):
              "add_generation_prompt": conversation.get("add_generation_prompt", True), "bos_token": "<s>", "eos_token": "</s>"}
     try:
         return {"text": template.render(**given)}
+    except Raised as e:
+        return {"raised": str(e)}
     except Exception as e:  # a template may fail in any way python can
         return {"error": str(e)}
+
+
+def expression(source):
+    try:
+        return {"text": environment.from_string(source).render()}
+    except Exception as e:
+        return {"error": str(e)}
+
+
+def write(path, golden):
+    path.write_text(json.dumps(golden, indent=1, ensure_ascii=False) + "\n")
 
 
 def main():
@@ -60,7 +78,10 @@ def main():
     for path in sorted((folder / "templates").glob("*.jinja")):
         template = environment.from_string(path.read_text())
         golden = {c["name"]: render(template, c) for c in conversations}
-        (folder / "golden" / (path.stem + ".json")).write_text(json.dumps(golden, indent=1, ensure_ascii=False) + "\n")
+        write(folder / "golden" / (path.stem + ".json"), golden)
+    if folder == here:
+        lines = [line for line in (here / "expressions.txt").read_text().splitlines() if line]
+        write(here / "golden" / "expressions.json", {line: expression(line) for line in lines})
 
 
 main()

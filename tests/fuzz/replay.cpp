@@ -48,10 +48,11 @@ Input read(const fs::path& path) {
 
 /// A few changes: bits, bytes, numbers at their edges, stretches removed, repeated or taken from another input.
 Input mutated(Input input, const std::vector<Input>& others, std::mt19937& random) {
-  const auto below = [&](std::size_t n) { return n == 0 ? 0 : std::size_t(random() % n); };
-  static const std::uint64_t edges[] = {0, 1, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff, 0x80000000, 0xffffffff, ~0ull >> 1, ~0ull};
+  const auto below = [&](std::size_t n) { return n == 0 ? n : std::size_t(random() % n); };
+  static const std::uint64_t edges[] = {0,      1,          0x7f,       0x80,       0xff,       0x7fff, 0x8000,
+                                        0xffff, 0x7fffffff, 0x80000000, 0xffffffff, ~0ull >> 1, ~0ull};
   for (std::size_t changes = 1 + below(4); changes > 0; --changes) {
-    const std::size_t at = below(input.size() + 1), length = std::min(below(32), input.size() - at);
+    const std::size_t at = below(input.size() + 1), length = std::min<std::size_t>(below(32), input.size() - at);
     switch (below(6)) {
       case 0:
         if (at < input.size()) input[at] ^= std::uint8_t(1 << below(8));
@@ -61,7 +62,7 @@ Input mutated(Input input, const std::vector<Input>& others, std::mt19937& rando
         break;
       case 2: {
         const std::uint64_t edge = edges[below(std::size(edges))];
-        std::memcpy(input.data() + at, &edge, std::min({std::size_t(1) << below(4), input.size() - at}));
+        std::memcpy(input.data() + at, &edge, std::min(std::size_t(1) << below(4), input.size() - at));
         break;
       }
       case 3:
@@ -74,8 +75,9 @@ Input mutated(Input input, const std::vector<Input>& others, std::mt19937& rando
       }
       case 5: {
         const Input& other = others[below(others.size())];
-        const std::size_t from = below(other.size() + 1), count = std::min(below(64), other.size() - from);
-        input.insert(input.begin() + std::ptrdiff_t(at), other.begin() + std::ptrdiff_t(from), other.begin() + std::ptrdiff_t(from + count));
+        const std::size_t from = below(other.size() + 1), count = std::min<std::size_t>(below(64), other.size() - from);
+        input.insert(input.begin() + std::ptrdiff_t(at), other.begin() + std::ptrdiff_t(from),
+                     other.begin() + std::ptrdiff_t(from + count));
         break;
       }
     }
