@@ -12,6 +12,7 @@ packages=(
   libflatbuffers-dev flatbuffers-compiler
   libpcre2-dev           # pre-tokenizer patterns
   libxxhash-dev libhwy-dev
+  libedit-dev            # the line editor of heddle chat
   libgtest-dev libgmock-dev libbenchmark-dev
 )
 missing=()

@@ -1,6 +1,5 @@
 #include "program.h"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -10,24 +9,25 @@
 
 namespace heddle::testing {
 
-Ran heddle(const std::vector<std::string>& arguments) {
-  int out[2], err[2];
-  HEDDLE_CHECK(pipe(out) == 0 && pipe(err) == 0);
+Ran heddle(const std::vector<std::string>& arguments, const std::string& input) {
+  int in[2], out[2], err[2];
+  HEDDLE_CHECK(pipe(in) == 0 && pipe(out) == 0 && pipe(err) == 0);
+  HEDDLE_CHECK(input.size() < 65536 && write(in[1], input.data(), input.size()) == ssize_t(input.size()));
+  close(in[1]);
   const pid_t child = fork();
   HEDDLE_CHECK(child >= 0);
   if (child == 0) {
-    dup2(open("/dev/null", O_RDONLY), 0);
+    dup2(in[0], 0);
     dup2(out[1], 1);
     dup2(err[1], 2);
-    for (int fd : {out[0], out[1], err[0], err[1]}) close(fd);
+    for (int fd : {in[0], out[0], out[1], err[0], err[1]}) close(fd);
     std::vector<char*> argv{const_cast<char*>(HEDDLE_PROGRAM)};
     for (const auto& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
     argv.push_back(nullptr);
     execv(HEDDLE_PROGRAM, argv.data());
     _exit(127);
   }
-  close(out[1]);
-  close(err[1]);
+  for (int fd : {in[0], out[1], err[1]}) close(fd);
   Ran ran;
   pollfd fds[] = {{out[0], POLLIN, 0}, {err[0], POLLIN, 0}};
   std::string* texts[] = {&ran.out, &ran.err};

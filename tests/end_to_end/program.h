@@ -10,8 +10,8 @@ struct Ran {
   std::string out, err;
 };
 
-/// Runs the built program with these arguments and no standard input. Nothing goes through a shell.
-Ran heddle(const std::vector<std::string>& arguments);
+/// Runs the built program with these arguments and this standard input, which must be less than a pipe holds. Nothing goes through a shell.
+Ran heddle(const std::vector<std::string>& arguments, const std::string& input = "");
 
 /// The bundled model.
 std::string bundled_model();
