@@ -1,4 +1,5 @@
 // Every subcommand on the bundled model, and what each says of bad input.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -204,6 +205,25 @@ TEST_F(Commands, ChatAnswersLinesOfAPipeAndKeepsTheCache) {
   std::ofstream(file) << "a\n{% include 'b' %}";
   EXPECT_EQ(bad({"run", bundled_model(), "--target", "cpu", "--chat", "--template", file, "-p", "x"}),
             "heddle: " + file + ": chat template: line 2: tag 'include' is not supported\n");
+}
+
+TEST_F(Commands, ChatInATerminalOutlivesAnInterruptedAnswer) {
+  const std::string file = files_.file("paragraphs.jinja");
+  std::ofstream(file) << paragraphs;
+  good({"compile", bundled_model(), "--target", "cpu"});
+  Terminal terminal({"chat", bundled_model(), "--target", "cpu", "--template", file, "--ignore-eos", "--ctx", "1000000", "--cache-dir", cache_.path()});
+  EXPECT_THAT(terminal.read_to("> "), ::testing::HasSubstr("/exit or Ctrl-D ends"));
+  terminal.type("The ship\r");
+  terminal.read_to("The ship");
+  terminal.read_to(" ");  // an answer that would not end
+  terminal.type("\x03");
+  EXPECT_THAT(terminal.read_to("> "), ::testing::EndsWith("\r\n> "));
+  terminal.type("half a line\x03");
+  terminal.read_to("> ");
+  terminal.type("\x10");  // Ctrl-P: the line before
+  EXPECT_THAT(terminal.read_to("The ship"), ::testing::EndsWith("The ship"));
+  terminal.type("\x15\x04");  // an empty line, and Ctrl-D
+  EXPECT_EQ(terminal.exit_code(), 0);
 }
 
 TEST_F(Commands, TokenizeGoesThereAndBack) {

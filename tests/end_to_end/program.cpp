@@ -1,8 +1,13 @@
 #include "program.h"
 
 #include <poll.h>
+#include <pty.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <utility>
 
 #include "ir/base/check.h"
 #include "tests/support/paths.h"
@@ -50,6 +55,51 @@ Ran heddle(const std::vector<std::string>& arguments, const std::string& input) 
   waitpid(child, &status, 0);
   ran.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   return ran;
+}
+
+Terminal::Terminal(const std::vector<std::string>& arguments) {
+  child_ = forkpty(&terminal_, nullptr, nullptr, nullptr);
+  HEDDLE_CHECK(child_ >= 0);
+  if (child_ > 0) return;
+  setenv("TERM", "dumb", 1);
+  std::vector<char*> argv{const_cast<char*>(HEDDLE_PROGRAM)};
+  for (const auto& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+  argv.push_back(nullptr);
+  execv(HEDDLE_PROGRAM, argv.data());
+  _exit(127);
+}
+
+Terminal::~Terminal() {
+  if (child_ > 0) {
+    kill(child_, SIGKILL);
+    waitpid(child_, nullptr, 0);
+  }
+  close(terminal_);
+}
+
+void Terminal::type(const std::string& keys) { HEDDLE_CHECK(write(terminal_, keys.data(), keys.size()) == ssize_t(keys.size())); }
+
+std::string Terminal::read_to(const std::string& text) {
+  for (;;) {
+    if (const auto at = held_.find(text); at != held_.npos) {
+      const std::string out = held_.substr(0, at + text.size());
+      held_.erase(0, out.size());
+      return out;
+    }
+    pollfd ready = {terminal_, POLLIN, 0};
+    char buffer[4096];
+    const ssize_t n = poll(&ready, 1, 10000) > 0 ? read(terminal_, buffer, sizeof buffer) : 0;
+    if (n <= 0) return std::exchange(held_, "");
+    held_.append(buffer, std::size_t(n));
+  }
+}
+
+int Terminal::exit_code() {
+  read_to("\1");  // never written: to the end of the output, which a full terminal would hold up
+  int status = 0;
+  waitpid(child_, &status, 0);
+  child_ = -1;
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 std::string bundled_model() { return source_path("tests/models/tiny-llama-Q4_K_M.gguf"); }
