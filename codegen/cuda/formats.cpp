@@ -199,10 +199,11 @@ void add_block_text(const BlockFormat& format, int together, Format& out) {
     fields += fmt::format(" {} {};", held_word(bytes), name);
     parameters += fmt::format("const char* p{}, ", i);
     if (per == 256) {
-      const std::string from =
-          bytes % 8 == 0 && shared_planes == 0 ? fmt::format("{}ll * b", bytes / 8) : fmt::format("{}ll * (b / 8)", bytes);
-      copies +=
-          fmt::format("  if (lane % 8 == {}) copy{}(to + {} + lane / 8 * {}, p{} + {});\n", shared_planes++, bytes, at, bytes, i, from);
+      // The first lane's place needs no division.
+      const bool first = bytes % 8 == 0 && shared_planes == 0;
+      const std::string to = first ? fmt::format("{} * lane", bytes / 8) : fmt::format("lane / 8 * {}", bytes);
+      const std::string from = first ? fmt::format("{}ll * b", bytes / 8) : fmt::format("{}ll * (b / 8)", bytes);
+      copies += fmt::format("  if (lane % 8 == {}) copy{}(to + {} + {}, p{} + {});\n", shared_planes++, bytes, at, to, i, from);
       gets += fmt::format("{}*(const {}*)(from + {} + lane / 8 * {})", comma, word, at, bytes);
       loads += fmt::format("{}__ldg((const {}*)p{} + b / 8)", comma, word, i);
       at += 4 * bytes;
