@@ -129,9 +129,10 @@ class Parser : ExpressionParser {
       HEDDLE_TRY(end_of_tag());
       HEDDLE_ASSIGN(Block block, statements({"elif", "else", "endif"}));
       s.bodies.push_back(std::move(block));
-      const std::string next = take().text;
-      if (next == "elif") continue;
-      if (next == "else") {
+      const bool otherwise = is_name("else"), again = is_name("elif");
+      take();
+      if (again) continue;
+      if (otherwise) {
         HEDDLE_TRY(body_to("endif", s));
         return s;
       }
