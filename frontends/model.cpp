@@ -4,6 +4,7 @@
 #include "frontends/arch/transformer.h"
 #include "frontends/gguf/read.h"
 #include "frontends/quoted.h"
+#include "frontends/safetensors/read.h"
 #include "ir/base/mapped_file.h"
 
 namespace heddle::frontends {
@@ -32,6 +33,7 @@ std::uint64_t Model::weight_bytes() const {
 }
 
 Result<Model> open_model(const std::string& path) {
+  if (const std::string folder = safetensors::folder_of(path); !folder.empty()) return safetensors::read_model(folder, path);
   HEDDLE_ASSIGN(const auto file, MappedFile::open(path));
   return gguf::read_model(file.bytes(), path);
 }

@@ -42,7 +42,7 @@ struct Model {
   std::uint64_t weight_bytes() const;                     // of all tensors, as stored
 };
 
-/// Opens a model file by its content (GGUF magic; later a safetensors folder).
+/// Opens a GGUF file, or a folder as Hugging Face lays models out (safetensors/read.h) by its path or that of one of its files.
 Result<Model> open_model(const std::string& path);
 
 /// Which entry points to build.

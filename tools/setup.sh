@@ -11,6 +11,7 @@ packages=(
   libfmt-dev libspdlog-dev nlohmann-json3-dev libcli11-dev
   libflatbuffers-dev flatbuffers-compiler
   libpcre2-dev           # pre-tokenizer patterns
+  libutf8proc-dev        # Unicode normal forms, which some tokenizers want
   libxxhash-dev libhwy-dev
   libedit-dev            # the line editor of heddle chat
   libgtest-dev libgmock-dev libbenchmark-dev

@@ -11,6 +11,7 @@ static Result<void> build(const Config& config, const BuildOptions& options, Wei
   return {};
 }
 
-const Architecture llama = {.name = "llama", .gguf_rope_adjacent = true, .build = build};
+static constexpr std::string_view model_types[] = {"llama"};
+const Architecture llama = {.name = "llama", .gguf_rope_adjacent = true, .model_types = model_types, .build = build};
 
 }  // namespace heddle::frontends

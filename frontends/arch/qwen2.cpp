@@ -10,6 +10,7 @@ static Result<void> build(const Config& config, const BuildOptions& options, Wei
   return {};
 }
 
-const Architecture qwen2 = {.name = "qwen2", .gguf_rope_adjacent = false, .build = build};
+static constexpr std::string_view model_types[] = {"qwen2"};
+const Architecture qwen2 = {.name = "qwen2", .gguf_rope_adjacent = false, .model_types = model_types, .build = build};
 
 }  // namespace heddle::frontends

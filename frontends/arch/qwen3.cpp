@@ -11,6 +11,7 @@ static Result<void> build(const Config& config, const BuildOptions& options, Wei
   return {};
 }
 
-const Architecture qwen3 = {.name = "qwen3", .gguf_rope_adjacent = false, .build = build};
+static constexpr std::string_view model_types[] = {"qwen3"};
+const Architecture qwen3 = {.name = "qwen3", .gguf_rope_adjacent = false, .model_types = model_types, .build = build};
 
 }  // namespace heddle::frontends

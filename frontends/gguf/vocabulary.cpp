@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "frontends/end_of_text.h"
 #include "frontends/quoted.h"
 
 namespace heddle::frontends::gguf {
@@ -12,10 +13,6 @@ constexpr int control = 3, byte = 6;  // token types
 /// Pre-tokenizers of vocabularies that want BOS unless the file says otherwise (llama.cpp, llama-vocab.cpp).
 constexpr std::string_view pre_with_bos[] = {"chameleon", "falcon-h1", "falcon3",  "jina-v5-nano", "lfm2",  "llama-bpe",
                                              "llama-v3",  "llama3",    "midm-2.0", "pixtral",      "tekken"};
-
-/// Control tokens that end a text or a turn even if no key says so.
-constexpr std::string_view end_texts[] = {"</s>",    "<EOT>",      "<end_of_turn>", "<|end_of_text|>", "<|endoftext|>",
-                                          "<|end|>", "<|eom_id|>", "<|eot_id|>",    "<|im_end|>"};
 
 std::string key(std::string_view name) { return "tokenizer.ggml." + std::string(name); }
 
@@ -97,7 +94,7 @@ Result<void> read_special_ids(const Metadata& metadata, plan::VocabularyT& vocab
   };
   for (const auto id : {vocabulary.eos, end_of_turn, end_of_message}) add_end(id);
   for (std::size_t id = 0; id < tokens; ++id) {
-    if (vocabulary.tokens[id]->type == control && contains(end_texts, vocabulary.tokens[id]->text)) add_end(std::int32_t(id));
+    if (vocabulary.tokens[id]->type == control && is_end_of_text(vocabulary.tokens[id]->text)) add_end(std::int32_t(id));
   }
   return {};
 }

@@ -1,8 +1,12 @@
 #include "runtime/text/bpe.h"
 
+#include <algorithm>
+#include <limits>
 #include <queue>
 #include <unordered_map>
+#include <utility>
 
+#include "runtime/text/blanks.h"
 #include "runtime/text/utf8.h"
 
 namespace heddle::text {
@@ -62,21 +66,33 @@ struct BpeTokenizer::Scratch {
   std::string spelled;
 };
 
-BpeTokenizer::BpeTokenizer(const plan::VocabularyT& vocabulary, PreTokenizer pre)
+BpeTokenizer::BpeTokenizer(const plan::VocabularyT& vocabulary, TextSteps normalizers, PreTokenizer pre)
     : Tokenizer(vocabulary),
+      normalizers_(std::move(normalizers)),
       pre_(std::move(pre)),
       special_(vocabulary),
+      rewritten_special_(vocabulary, normalizers_),
       symbols_(vocabulary.tokens.size() + 256),
       merges_(vocabulary.merges.size()) {
   for (std::size_t i = 0; i < vocabulary.tokens.size(); ++i) {
     if (!vocabulary.tokens[i]->text.empty()) symbols_.add(vocabulary.tokens[i]->text, std::int32_t(i));
   }
-  for (int b = 0; b < 256; ++b) byte_symbols_[b] = symbol(alphabet().characters[b]);
+  byte_symbols_.fill(std::numeric_limits<std::int32_t>::max());
+  if (!vocabulary.characters) {
+    for (int b = 0; b < 256; ++b) byte_symbols_[b] = symbol(alphabet().characters[b]);
+    return;
+  }
+  for (std::size_t i = 0; i < vocabulary.tokens.size(); ++i) {
+    const plan::TokenT& token = *vocabulary.tokens[i];
+    if (const int byte = type_of(token) == TokenType::byte ? byte_of(token.text) : -1; byte >= 0) byte_symbols_[byte] = std::int32_t(i);
+  }
 }
 
 Result<std::unique_ptr<Tokenizer>> BpeTokenizer::create(const plan::VocabularyT& vocabulary) {
-  HEDDLE_ASSIGN(PreTokenizer pre, PreTokenizer::create(vocabulary.pre));
-  auto tokenizer = std::unique_ptr<BpeTokenizer>(new BpeTokenizer(vocabulary, std::move(pre)));
+  auto normalizers = TextSteps::create(vocabulary.normalizers);
+  if (!normalizers.ok()) return normalizers.take_error().at("normalizer");
+  HEDDLE_ASSIGN(PreTokenizer pre, PreTokenizer::create(vocabulary));
+  auto tokenizer = std::unique_ptr<BpeTokenizer>(new BpeTokenizer(vocabulary, std::move(*normalizers), std::move(pre)));
   HEDDLE_TRY(tokenizer->add_merges());
   return std::unique_ptr<Tokenizer>(std::move(tokenizer));
 }
@@ -112,7 +128,7 @@ std::vector<std::int32_t> BpeTokenizer::encode(std::string_view text, EncodeOpti
     }
     for (std::string_view rest = fragment.text; !rest.empty();) {
       const std::size_t good = utf8_prefix(rest);
-      for (std::string_view word : pre_.split(rest.substr(0, good))) encode_word(word, scratch, out);
+      if (good > 0) encode_text(rest.substr(0, good), rest.data() == text.data(), options.special, scratch, out);
       rest.remove_prefix(good);
       while (!rest.empty() && utf8_step(rest).state != Utf8Step::whole) {
         append_byte(std::uint8_t(rest[0]), out);
@@ -123,11 +139,53 @@ std::vector<std::int32_t> BpeTokenizer::encode(std::string_view text, EncodeOpti
   return out;
 }
 
+void BpeTokenizer::encode_text(std::string_view text, bool at_start, bool special, Scratch& scratch, std::vector<std::int32_t>& out) const {
+  std::string rewritten;
+  if (!normalizers_.empty()) text = rewritten = normalizers_.rewrite(text, at_start);
+  for (const Fragment& fragment : rewritten_special_.split(text, special)) {
+    if (fragment.token >= 0) {
+      out.push_back(fragment.token);
+      continue;
+    }
+    Pieces words;
+    words.texts.push_back(fragment.text);
+    words.at_start = at_start && fragment.text.data() == text.data();
+    pre_.split(words);
+    for (std::string_view word : words.texts) encode_word(word, scratch, out);
+  }
+}
+
+/// The symbols that the merges of a word begin with, as parts.
+void BpeTokenizer::add_symbols(std::string_view word, Scratch& scratch) const {
+  auto& parts = scratch.parts;
+  parts.clear();
+  const auto add = [&](std::int32_t symbol, std::size_t begin) { parts.push_back({symbol, int(parts.size()) - 1, int(parts.size()) + 1, std::uint32_t(begin)}); };
+  if (!vocabulary_->characters) {
+    for (std::size_t i = 0; i < word.size(); ++i) add(byte_symbols_[std::uint8_t(word[i])], i);
+  }
+  bool after_unknown = false;
+  for (std::size_t i = 0, length; vocabulary_->characters && i < word.size(); i += length) {
+    length = utf8_step(word.substr(i)).length;
+    const std::string_view character = word.substr(i, length);
+    const bool was_unknown = std::exchange(after_unknown, false);
+    if (const std::int32_t token = symbols_.find(character); token >= 0 && token < size()) {
+      add(token, i);
+    } else if (std::ranges::all_of(character, [&](char c) { return byte_symbols_[std::uint8_t(c)] < size(); })) {
+      for (std::size_t b = 0; b < length; ++b) add(byte_symbols_[std::uint8_t(character[b])], i + b);
+    } else if (vocabulary_->unknown >= 0) {
+      after_unknown = true;
+      if (!was_unknown || !vocabulary_->fuse_unknown) add(vocabulary_->unknown, i);
+    }
+  }
+  if (!parts.empty()) parts.back().next = -1;
+}
+
 void BpeTokenizer::encode_word(std::string_view word, Scratch& scratch, std::vector<std::int32_t>& out) const {
   if (pre_.ignore_merges()) {
     scratch.spelled.clear();
-    for (char c : word) scratch.spelled += alphabet().characters[std::uint8_t(c)];
-    const std::int32_t whole = symbols_.find(scratch.spelled);
+    for (char c : word)
+      if (!vocabulary_->characters) scratch.spelled += alphabet().characters[std::uint8_t(c)];
+    const std::int32_t whole = symbols_.find(vocabulary_->characters ? word : scratch.spelled);
     if (whole >= 0 && whole < size()) {
       out.push_back(whole);
       return;
@@ -136,10 +194,7 @@ void BpeTokenizer::encode_word(std::string_view word, Scratch& scratch, std::vec
 
   auto& parts = scratch.parts;
   auto& queue = scratch.queue;  // empty again at the end
-  parts.clear();
-  for (std::size_t i = 0; i < word.size(); ++i) {
-    parts.push_back({byte_symbols_[std::uint8_t(word[i])], int(i) - 1, i + 1 < word.size() ? int(i) + 1 : -1, std::uint32_t(i)});
-  }
+  add_symbols(word, scratch);
   const auto consider = [&](int left, int right) {
     if (left < 0 || right < 0) return;
     const MergeIndex::Merge* merge = merges_.find(parts[left].symbol, parts[right].symbol);
@@ -160,7 +215,7 @@ void BpeTokenizer::encode_word(std::string_view word, Scratch& scratch, std::vec
     consider(pair.left, left.next);
   }
 
-  for (int i = 0; i >= 0; i = parts[i].next) {
+  for (int i = parts.empty() ? -1 : 0; i >= 0; i = parts[i].next) {
     if (parts[i].symbol < size()) {
       out.push_back(parts[i].symbol);
       continue;
@@ -175,8 +230,9 @@ void BpeTokenizer::append_byte(std::uint8_t byte, std::vector<std::int32_t>& out
   else if (vocabulary_->unknown >= 0) out.push_back(vocabulary_->unknown);
 }
 
-std::string BpeTokenizer::piece(std::int32_t token, bool, bool special) const {
+std::string BpeTokenizer::piece(std::int32_t token, bool first, bool special) const {
   if (token < 0 || token >= size()) return "";
+  if (vocabulary_->characters) return piece_with_blanks(*vocabulary_, token, first, special);
   const plan::TokenT& t = *vocabulary_->tokens[token];
   if (is_control(*vocabulary_, token)) return special ? t.text : "";
   switch (type_of(t)) {

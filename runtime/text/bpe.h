@@ -10,8 +10,10 @@
 
 namespace heddle::text {
 
-/// Byte-level BPE (vocabulary kind "bpe"): a text is cut into words (pre_tokenizers.h), each byte of a word is a character of GPT-2's
-/// alphabet, and neighbours are merged in the order of the list of merges, the leftmost first. `add_space_prefix` does not apply.
+/// BPE by a list of merges (vocabulary kind "bpe"): a text is rewritten (`normalizers`) and cut into words (pre_tokenizers.h), whose symbols
+/// are merged in the order of the list, the leftmost first. A word's symbols are its bytes as characters of GPT-2's alphabet, or, where the
+/// vocabulary says `characters`, its characters, those that are no token as byte tokens <0xNN> or unknown; only then U+2581 stands for
+/// a blank and `add_space_prefix` applies, to texts that are put together from tokens.
 class BpeTokenizer final : public Tokenizer {
  public:
   /// "merge 5 is 'abc', wanted two symbols separated by a blank" and the errors of PreTokenizer::create.
@@ -22,18 +24,21 @@ class BpeTokenizer final : public Tokenizer {
  private:
   struct Scratch;
 
-  BpeTokenizer(const plan::VocabularyT& vocabulary, PreTokenizer pre);
+  BpeTokenizer(const plan::VocabularyT& vocabulary, TextSteps normalizers, PreTokenizer pre);
   Result<void> add_merges();
   /// A symbol is a text over the alphabet that a merge takes or gives: the id of the token with this text, or a number above all ids.
   std::int32_t symbol(std::string_view text);
+  void encode_text(std::string_view text, bool at_start, bool special, Scratch& scratch, std::vector<std::int32_t>& out) const;
   void encode_word(std::string_view word, Scratch& scratch, std::vector<std::int32_t>& out) const;
+  void add_symbols(std::string_view word, Scratch& scratch) const;
   void append_byte(std::uint8_t byte, std::vector<std::int32_t>& out) const;
 
+  TextSteps normalizers_;
   PreTokenizer pre_;
-  SpecialTokens special_;
+  SpecialTokens special_, rewritten_special_;
   TextIndex symbols_;
   std::deque<std::string> own_texts_;  // of symbols that are no tokens
-  std::array<std::int32_t, 256> byte_symbols_;
+  std::array<std::int32_t, 256> byte_symbols_;  // a number above all ids where a byte has none
   MergeIndex merges_;
 };
 

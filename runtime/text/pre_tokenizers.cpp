@@ -1,7 +1,5 @@
 #include "runtime/text/pre_tokenizers.h"
 
-#include <pcre2.h>
-
 #include <algorithm>
 #include <string>
 
@@ -89,114 +87,38 @@ std::string supported_names() {
   return fmt::format("{}", fmt::join(names, ", "));
 }
 
-// ---- The engine
-
-struct Free {
-  void operator()(pcre2_code* p) const { pcre2_code_free(p); }
-  void operator()(pcre2_match_data* p) const { pcre2_match_data_free(p); }
-  void operator()(pcre2_match_context* p) const { pcre2_match_context_free(p); }
-};
-using Code = std::unique_ptr<pcre2_code, Free>;
-using MatchData = std::unique_ptr<pcre2_match_data, Free>;
-using MatchContext = std::unique_ptr<pcre2_match_context, Free>;
-
-/// PCRE2's \s also takes U+180E, which is no white space since Unicode 6.3.
-std::string with_unicode_spaces(std::string_view expression) {
-  std::string out;
-  for (std::size_t i = 0; i < expression.size(); ++i) {
-    if (expression[i] != '\\' || i + 1 == expression.size()) {
-      out += expression[i];
-      continue;
-    }
-    const char escaped = expression[++i];
-    if (escaped == 's') out += R"(\p{White_Space})";
-    else if (escaped == 'S') out += R"(\P{White_Space})";
-    else (out += '\\') += escaped;
-  }
-  return out;
-}
-
-Code compile(std::string_view expression) {
-  const std::string text = with_unicode_spaces(expression);
-  int code = 0;
-  PCRE2_SIZE place = 0;
-  Code compiled(pcre2_compile(PCRE2_SPTR(text.data()), text.size(), PCRE2_UTF | PCRE2_UCP | PCRE2_DOLLAR_ENDONLY, &code, &place, nullptr));
-  HEDDLE_CHECK(compiled != nullptr, "expression '{}': error {} at {}", text, code, place);
-  pcre2_jit_compile(compiled.get(), PCRE2_JIT_COMPLETE);  // where there is no JIT, matching is slower and the same
-  return compiled;
-}
-
-/// Finds matches of one expression after the other in one piece of text after the other.
-class Matcher {
- public:
-  Matcher() : data_(pcre2_match_data_create(1, nullptr)), context_(pcre2_match_context_create(nullptr)) {
-    HEDDLE_CHECK(data_ && context_);
-    pcre2_set_match_limit(context_.get(), UINT32_MAX);  // long runs of one kind of character are legal
-    pcre2_set_heap_limit(context_.get(), UINT32_MAX);
-  }
-
-  void cut(const pcre2_code* code, std::string_view piece, std::vector<std::string_view>& out) {
-    std::size_t done = 0;
-    for (std::size_t begin, end; find(code, piece, done, begin, end); done = end) {
-      if (begin > done) out.push_back(piece.substr(done, begin - done));
-      out.push_back(piece.substr(begin, end - begin));
-    }
-    if (done < piece.size()) out.push_back(piece.substr(done));
-  }
-
- private:
-  bool find(const pcre2_code* code, std::string_view piece, std::size_t from, std::size_t& begin, std::size_t& end) {
-    if (from == piece.size()) return false;
-    const auto match = [&](std::uint32_t options) {
-      return pcre2_match(code, PCRE2_SPTR(piece.data()), piece.size(), from, options, data_.get(), context_.get());
-    };
-    int found = match(PCRE2_NOTEMPTY | PCRE2_NO_UTF_CHECK);
-    if (found == PCRE2_ERROR_JIT_STACKLIMIT) found = match(PCRE2_NOTEMPTY | PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT);  // its stack is 32 kB
-    if (found == PCRE2_ERROR_NOMATCH) return false;
-    HEDDLE_CHECK(found >= 0, "pcre2_match failed: {}", found);
-    const PCRE2_SIZE* offsets = pcre2_get_ovector_pointer(data_.get());
-    begin = offsets[0];
-    end = offsets[1];
-    return true;
-  }
-
-  MatchData data_;
-  MatchContext context_;
-};
-
 }  // namespace
-
-struct PreTokenizer::Expressions {
-  std::vector<Code> codes;
-};
-
-PreTokenizer::PreTokenizer(std::unique_ptr<Expressions> expressions, bool ignore_merges)
-    : expressions_(std::move(expressions)), ignore_merges_(ignore_merges) {}
-PreTokenizer::PreTokenizer(PreTokenizer&&) noexcept = default;
-PreTokenizer& PreTokenizer::operator=(PreTokenizer&&) noexcept = default;
-PreTokenizer::~PreTokenizer() = default;
 
 Result<PreTokenizer> PreTokenizer::create(std::string_view name) {
   if (name.empty()) name = "default";
   for (const Row& row : table()) {
     if (std::find(row.names.begin(), row.names.end(), name) == row.names.end()) continue;
-    auto expressions = std::make_unique<Expressions>();
-    for (const char* expression : row.expressions) expressions->codes.push_back(compile(expression));
-    return PreTokenizer(std::move(expressions), row.ignore_merges);
+    PreTokenizer out;
+    for (const char* expression : row.expressions) out.steps_.cut_at(expression);
+    out.ignore_merges_ = row.ignore_merges;
+    return out;
   }
   return error("pre-tokenizer '{}' is not supported (supported: {})", name, supported_names());
 }
 
+Result<PreTokenizer> PreTokenizer::create(const plan::VocabularyT& vocabulary) {
+  if (vocabulary.pre != "steps") return create(vocabulary.pre);
+  PreTokenizer out;
+  auto steps = TextSteps::create(vocabulary.pre_steps);
+  if (!steps.ok()) return steps.take_error().at("pre-tokenizer");
+  out.steps_ = std::move(*steps);
+  out.ignore_merges_ = vocabulary.ignore_merges;
+  return out;
+}
+
+void PreTokenizer::split(Pieces& pieces) const { steps_.run(pieces); }
+
 std::vector<std::string_view> PreTokenizer::split(std::string_view text) const {
-  std::vector<std::string_view> pieces, cut;
-  if (!text.empty()) pieces.push_back(text);
-  Matcher matcher;
-  for (const Code& code : expressions_->codes) {
-    cut.clear();
-    for (std::string_view piece : pieces) matcher.cut(code.get(), piece, cut);
-    pieces.swap(cut);
-  }
-  return pieces;
+  Pieces pieces;
+  if (!text.empty()) pieces.texts.push_back(text);
+  split(pieces);
+  HEDDLE_CHECK(pieces.own.empty());
+  return pieces.texts;
 }
 
 }  // namespace heddle::text

@@ -1,15 +1,13 @@
 #include "runtime/text/spm.h"
 
 #include <algorithm>
-#include <charconv>
 #include <queue>
 
+#include "runtime/text/blanks.h"
 #include "runtime/text/utf8.h"
 
 namespace heddle::text {
 namespace {
-
-constexpr std::string_view blank = "\xe2\x96\x81";  // U+2581
 
 struct Symbol {
   int previous, next;           // -1: none
@@ -22,12 +20,6 @@ struct Pair {
   std::uint32_t length;  // of both together when the pair was found
   bool operator<(const Pair& other) const { return score != other.score ? score < other.score : left > other.left; }
 };
-
-std::string replace_all(std::string_view text, std::string_view from, std::string_view to) {
-  std::string out;
-  for (std::size_t at; (at = text.find(from)) != text.npos; text.remove_prefix(at + from.size())) (out += text.substr(0, at)) += to;
-  return out += text;
-}
 
 std::vector<Symbol> characters_of(std::string_view text) {
   std::vector<Symbol> symbols;
@@ -47,14 +39,6 @@ std::size_t next_word(std::string_view text) {
   std::size_t at = 0;
   while (text.substr(at).starts_with(blank)) at += blank.size();
   return std::min(text.find(blank, at), text.size());
-}
-
-/// The byte of "<0x0A>"; -1 if `text` is not of this form.
-int byte_of(std::string_view text) {
-  if (text.size() != 6 || !text.starts_with("<0x") || text[5] != '>') return -1;
-  int value = 0;
-  const auto [end, failed] = std::from_chars(text.data() + 3, text.data() + 5, value, 16);
-  return failed == std::errc() && end == text.data() + 5 ? value : -1;
 }
 
 }  // namespace
@@ -143,24 +127,7 @@ void SpmTokenizer::append_bytes(std::string_view character, std::vector<std::int
 
 std::string SpmTokenizer::piece(std::int32_t token, bool first, bool special) const {
   if (token < 0 || token >= size()) return "";
-  const plan::TokenT& t = *vocabulary_->tokens[token];
-  if (is_control(*vocabulary_, token)) return special ? t.text : "";
-  switch (type_of(t)) {
-    case TokenType::unknown:
-    case TokenType::unused:
-      return special ? t.text : "";
-    case TokenType::user_defined:
-      return t.text;
-    case TokenType::byte: {
-      const int byte = byte_of(t.text);
-      return byte >= 0 ? std::string(1, char(byte)) : "";
-    }
-    default: {
-      std::string text = replace_all(t.text, blank, " ");
-      if (first && vocabulary_->add_space_prefix && text.starts_with(' ')) text.erase(0, 1);
-      return text;
-    }
-  }
+  return piece_with_blanks(*vocabulary_, token, first, special);
 }
 
 }  // namespace heddle::text
