@@ -25,6 +25,7 @@ class Object {
   virtual ~Object() = default;
   virtual std::string_view type() const = 0;
   virtual std::optional<Value> attribute(std::string_view) const { return std::nullopt; }
+  virtual std::optional<Result<Value>> call_method(std::string_view, const Arguments&) { return std::nullopt; }
   virtual bool callable() const { return false; }
   virtual Result<Value> call(Renderer&, const Arguments&) { return error("'{}' object is not callable", type()); }
 };

@@ -76,6 +76,8 @@ class Renderer {
   Result<Value> dict_of(const Expression& e, Scope& scope);
   Result<Arguments> arguments(const CallArguments& written, Scope& scope);
 
+  static constexpr int deepest = 400;  // evaluations in each other, on this program's stack
+
   std::tm now_;
   Scope globals_, top_;
   std::deque<Scope> scopes_;
