@@ -5,7 +5,6 @@
 #include "frontends/gguf/read.h"
 #include "frontends/quoted.h"
 #include "frontends/safetensors/read.h"
-#include "ir/base/mapped_file.h"
 
 namespace heddle::frontends {
 
@@ -38,8 +37,7 @@ bool wants_long_rope(const Config& config, std::int64_t context) {
 
 Result<Model> open_model(const std::string& path) {
   if (const std::string folder = safetensors::folder_of(path); !folder.empty()) return safetensors::read_model(folder, path);
-  HEDDLE_ASSIGN(const auto file, MappedFile::open(path));
-  return gguf::read_model(file.bytes(), path);
+  return gguf::open_model(path);
 }
 
 Result<std::unique_ptr<ir::Module>> build_ir(const Model& model, const BuildOptions& options) {

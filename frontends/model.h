@@ -64,7 +64,8 @@ struct Model {
   std::uint64_t weight_bytes() const;                     // of all tensors, as stored
 };
 
-/// Opens a GGUF file, or a folder as Hugging Face lays models out (safetensors/read.h) by its path or that of one of its files.
+/// Opens a GGUF file by its content (a part of a split model opens all of it), or a folder as Hugging Face lays models out
+/// (safetensors/read.h) by its path or that of one of its files.
 Result<Model> open_model(const std::string& path);
 
 /// Which entry points to build.

@@ -94,12 +94,13 @@ Result<GenerateResult> generate(Session& session, const text::Tokenizer* tokeniz
   GenerateResult result;
   result.prompt_tokens = std::int64_t(prompt.size());
   std::optional<text::Detokenizer> detokenizer;
-  if (tokenizer) detokenizer.emplace(*tokenizer, session.position() == 0 && all_control(*tokenizer, prompt));
+  if (tokenizer) detokenizer.emplace(*tokenizer, session.position() == options.fed && all_control(*tokenizer, prompt));
   StopFilter filter(options.stop, text);
 
   const std::vector<std::int32_t> end_tokens = end_tokens_of(session, options);
   auto start = Clock::now();
-  HEDDLE_TRY(session.feed_all_but_last(prompt));
+  HEDDLE_CHECK(options.fed >= 0 && (options.fed == 0 || options.fed < result.prompt_tokens));
+  HEDDLE_TRY(session.feed_all_but_last(prompt.subspan(std::size_t(options.fed))));
   HEDDLE_ASSIGN(const auto source, token_source(session, prompt, options, end_tokens));
   result.drawn_on_device = source->on_device();
 

@@ -17,6 +17,7 @@ struct GenerateOptions {
   std::int64_t max_tokens = -1;   // -1: until end, stop or full cache
   std::vector<std::string> stop;  // texts that end the output; they are not part of it
   bool ignore_end = false;
+  std::int64_t fed = 0;  // tokens at the prompt's start that the session has been fed already; less than all
 };
 
 struct GenerateResult {
@@ -28,7 +29,7 @@ struct GenerateResult {
   std::int64_t prompt_tokens = 0;
 };
 
-/// Feeds `prompt`, then samples until a stop. `text` gets the output as whole UTF-8 sequences as soon as they cannot be part of a stop
+/// Feeds what is not fed of `prompt`, then samples until a stop. `text` gets the output as whole UTF-8 sequences as soon as they cannot be part of a stop
 /// text any more (it is never called with a null tokenizer); `token` every id; returning false from `token` cancels.
 Result<GenerateResult> generate(Session& session, const text::Tokenizer* tokenizer, std::span<const std::int32_t> prompt,
                                 const GenerateOptions& options, const std::function<void(std::string_view)>& text,

@@ -11,18 +11,18 @@ constexpr std::size_t most_sequences = 1024;
 
 /// The entry points that a session uses, by index.
 struct Entries {
-  std::size_t decode = 0;  // of one row
-  std::size_t widest_decode = 0;
+  std::size_t decode = 0;         // of one row
+  std::size_t widest_decode = 0;  // of at most the rows asked for
   std::vector<std::size_t> prefill;
 };
 
-std::optional<Entries> find_entries(const plan::PlanT& plan) {
+std::optional<Entries> find_entries(const plan::PlanT& plan, std::size_t most_rows = SIZE_MAX) {
   Entries found;
   bool any = false;
   for (std::size_t i = 0; i < plan.entries.size(); ++i) {
     const plan::EntryPointT& entry = *plan.entries[i];
     if (entry.kind == "prefill") found.prefill.push_back(i);
-    if (entry.kind != "decode") continue;
+    if (entry.kind != "decode" || (entry.rows > most_rows && entry.rows > 1)) continue;
     if (entry.rows == 1) found.decode = i, any = true;
     if (plan.entries[found.widest_decode]->kind != "decode" || entry.rows > plan.entries[found.widest_decode]->rows)
       found.widest_decode = i;
@@ -132,9 +132,9 @@ Result<Draw> Session::draw() {
 Result<void> Session::end_draws() { return device_->end_generation(); }
 
 Result<void> Session::feed_all_logits(std::span<const std::int32_t> tokens,
-                                      const std::function<Result<void>(std::size_t, std::span<const float>)>& row) {
+                                      const std::function<Result<void>(std::size_t, std::span<const float>)>& row, std::size_t most_rows) {
   HEDDLE_TRY(check_tokens(tokens, *plan_, position_, context_));
-  const std::size_t entry = find_entries(*plan_)->widest_decode, rows = plan_->entries[entry]->rows;
+  const std::size_t entry = find_entries(*plan_, most_rows)->widest_decode, rows = plan_->entries[entry]->rows;
   for (std::size_t begin = 0; begin < tokens.size(); begin += rows) {
     const auto chunk = tokens.subspan(begin, std::min(rows, tokens.size() - begin));
     HEDDLE_TRY(device_->run(entry, rows_of(chunk, slot_, position_, rows)));

@@ -49,9 +49,11 @@ class Session {
                                                                       std::span<const std::vector<std::int32_t>> histories,
                                                                       const SamplingOptions& sampling, std::int64_t count);
 
-  /// Feeds all tokens and calls `row(i, logits after token i)` for each, through the widest decode entry point (perplexity).
+  /// Feeds all tokens and calls `row(i, logits after token i)` for each (perplexity), through the widest decode entry point of at most
+  /// `most_rows` rows.
   Result<void> feed_all_logits(std::span<const std::int32_t> tokens,
-                               const std::function<Result<void>(std::size_t, std::span<const float>)>& row);
+                               const std::function<Result<void>(std::size_t, std::span<const float>)>& row,
+                               std::size_t most_rows = SIZE_MAX);
 
  private:
   std::shared_ptr<Device> device_;

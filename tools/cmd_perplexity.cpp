@@ -14,7 +14,7 @@ namespace {
 
 struct Options {
   std::string model, file, tokens;
-  std::int64_t window = 512, limit = 0;
+  std::int64_t window = 512, limit = 0, rows = INT32_MAX;
   CompileOptions compile;
   DeviceOptions device;
   bool json = false;
@@ -61,21 +61,24 @@ Result<void> run(const Options& options) {
   for (std::size_t w = 0; w < windows; ++w) {
     session.rewind(0);
     const std::span<const std::int32_t> ids(tokens.data() + w * window, window);
-    HEDDLE_TRY(session.feed_all_logits(ids, [&](std::size_t i, std::span<const float> logits) -> Result<void> {
-      if (i + 1 == window) return {};
-      const double nll = negative_log_likelihood(logits, ids[i + 1]);
-      if (!std::isfinite(nll)) return error("logits after token {} of window {} are not finite", i, w);
-      total += nll;
-      ++scored;
-      return {};
-    }));
+    HEDDLE_TRY(session.feed_all_logits(
+        ids,
+        [&](std::size_t i, std::span<const float> logits) -> Result<void> {
+          if (i + 1 == window) return {};
+          const double nll = negative_log_likelihood(logits, ids[i + 1]);
+          if (!std::isfinite(nll)) return error("logits after token {} of window {} are not finite", i, w);
+          total += nll;
+          ++scored;
+          return {};
+        },
+        std::size_t(options.rows)));
     progress(double(w + 1) / double(windows));
   }
   const double nll = total / double(scored), perplexity = std::exp(nll);
   if (options.json)
-    fmt::print("{}\n", nlohmann::json{{"ppl", perplexity}, {"nll_per_token", nll}, {"tokens_scored", scored}, {"window", options.window}}.dump());
-  else
-    fmt::print("perplexity {:.4f} over {} tokens in windows of {} ({:.6f} nats a token)\n", perplexity, scored, window, nll);
+    fmt::print("{}\n",
+               nlohmann::json{{"ppl", perplexity}, {"nll_per_token", nll}, {"tokens_scored", scored}, {"window", options.window}}.dump());
+  else fmt::print("perplexity {:.4f} over {} tokens in windows of {} ({:.6f} nats a token)\n", perplexity, scored, window, nll);
   return {};
 }
 
@@ -87,8 +90,12 @@ void add_perplexity(CLI::App& app, int& exit_code) {
   command->add_option("model", options->model, "a GGUF file or a plan")->required();
   auto* file = command->add_option("-f,--file", options->file, "a text file; - is standard input");
   command->add_option("--tokens", options->tokens, "token ids instead: a file of little-endian 32-bit integers")->excludes(file);
-  command->add_option("--window", options->window, "tokens a window")->capture_default_str()->check(CLI::Range(std::int64_t(2), std::int64_t(1) << 24));
+  command->add_option("--window", options->window, "tokens a window")
+      ->capture_default_str()
+      ->check(CLI::Range(std::int64_t(2), std::int64_t(1) << 24));
   command->add_option("--windows", options->limit, "score only the first N windows")->check(CLI::PositiveNumber);
+  command->add_option("--rows", options->rows, "tokens a step at most (default: as many as the plan's widest decode entry point has)")
+      ->check(CLI::PositiveNumber);
   command->add_flag("--json", options->json, "a JSON object");
   add_plan_options(*command, options->compile);
   add_pass_options(*command, options->compile);

@@ -2,6 +2,7 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 
+#include "runtime/conversation.h"
 #include "runtime/cuda/device.h"
 #include "runtime/generate.h"
 #include "tools/commands.h"
@@ -12,8 +13,8 @@ namespace heddle::tools {
 namespace {
 
 struct Options {
-  std::string model, prompt, file, ids;
-  bool has_prompt = false;
+  std::string model, prompt, file, ids, system, chat_template;
+  bool has_prompt = false, chat = false;
   CompileOptions compile;
   DeviceOptions device;
   runtime::GenerateOptions generate;
@@ -37,7 +38,16 @@ Result<Prompt> prompt_of(const Options& options, const plan::PlanT& plan, const 
     if (!options.has_prompt) {
       HEDDLE_ASSIGN(prompt.text, read_input(options.file.empty() ? "-" : options.file));
     }
-    prompt.tokens = tokenizer->encode(prompt.text, {.bos = true, .special = true});
+    if (options.chat) {
+      HEDDLE_ASSIGN(const auto chat_template, template_for(plan, options.chat_template));
+      std::vector<chat::Message> messages;
+      if (!options.system.empty()) messages.push_back({"system", options.system});
+      messages.push_back({"user", prompt.text});
+      HEDDLE_ASSIGN(prompt.tokens, runtime::chat_tokens(chat_template, messages, *tokenizer));
+      prompt.text = tokenizer->decode(prompt.tokens, /*special=*/true);
+    } else {
+      prompt.tokens = tokenizer->encode(prompt.text, {.bos = true, .special = true});
+    }
   }
   if (prompt.tokens.empty()) return error("the prompt is empty");
   return prompt;
@@ -69,7 +79,7 @@ Result<void> run(const Options& options) {
 
   catch_interrupt();
   const bool plain = !options.json;
-  if (plain && !options.no_echo) fmt::print("{}", prompt.text);
+  if (plain && !options.no_echo && !options.chat) fmt::print("{}", prompt.text);
   std::fflush(stdout);
   std::string text;
   auto on_text = [&](std::string_view piece) {
@@ -115,22 +125,16 @@ Result<void> run(const Options& options) {
 void add_run(CLI::App& app, int& exit_code) {
   auto* command = app.add_subcommand("run", "generate text; compiles the model first when there is no valid plan");
   auto options = std::make_shared<Options>();
-  auto& sampling = options->generate.sampling;
   command->add_option("model", options->model, "a GGUF file or a plan")->required();
   auto* prompt = command->add_option("-p,--prompt", options->prompt, "the text to continue");
   command->add_option("-f,--file", options->file, "read the prompt from a file; - is standard input")->excludes(prompt);
-  command->add_option("--ids", options->ids, "the prompt as token ids: 1,2,3")->excludes(prompt);
-  command->add_option("-n,--tokens", options->generate.max_tokens, "tokens to generate (default: until the text ends or the context is full)");
+  auto* ids = command->add_option("--ids", options->ids, "the prompt as token ids: 1,2,3")->excludes(prompt);
   command->add_option("--ctx", options->context, "positions to make room for (default: trained length or 4096, whichever is less)")
       ->check(CLI::Range(std::int64_t(1), std::int64_t(1) << 30));
-  command->add_option("--temp", sampling.temperature, "0 takes the likeliest token")->capture_default_str()->check(CLI::NonNegativeNumber);
-  command->add_option("--top-k", sampling.top_k, "draw from the K likeliest; 0: from all")->capture_default_str();
-  command->add_option("--top-p", sampling.top_p, "draw from the likeliest that make up this probability")->capture_default_str()->check(CLI::Range(0.0, 1.0));
-  command->add_option("--min-p", sampling.min_p, "leave out tokens less likely than this share of the likeliest")->capture_default_str()->check(CLI::Range(0.0, 1.0));
-  command->add_option("--repeat-penalty", sampling.repeat_penalty, "divide the logits of the last tokens; 1: off")->capture_default_str()->check(CLI::PositiveNumber);
-  command->add_option("--seed", sampling.seed, "the same seed draws the same text")->capture_default_str();
-  command->add_option("--stop", options->generate.stop, "end the output before this text (again for more)")->take_all()->type_name("TEXT");
-  command->add_flag("--ignore-eos", options->generate.ignore_end, "go on after an end token");
+  auto* chat = command->add_flag("--chat", options->chat, "the prompt is a question, put to the model through its chat template")->excludes(ids);
+  command->add_option("--system", options->system, "with --chat: the system message")->needs(chat);
+  add_template_option(*command, options->chat_template);
+  add_sampling_options(*command, options->generate);
   command->add_flag("--no-echo", options->no_echo, "do not print the prompt");
   command->add_flag("--json", options->json, "one JSON object instead of text");
   add_plan_options(*command, options->compile);

@@ -10,6 +10,7 @@ namespace heddle::tools {
 // The callbacks store the exit code in `exit_code`.
 void add_bench(CLI::App& app, int& exit_code);
 void add_cache(CLI::App& app, int& exit_code);
+void add_chat(CLI::App& app, int& exit_code);
 void add_compile(CLI::App& app, int& exit_code);
 void add_inspect(CLI::App& app, int& exit_code);
 void add_logits(CLI::App& app, int& exit_code);

@@ -49,13 +49,25 @@ bool is_cuda(const ir::Target& target) { return target.name.starts_with("cuda:")
 /// The entry points a target gets. Many rows of logits serve perplexity; prompts go through steps without a head. A GPU's matrix units want
 /// many rows; their kernels are the same for all numbers of rows from 128 on. With activations in f32 they are not used. On the
 /// CPU wide ones too: weights are read and unpacked once a step.
-std::vector<frontends::EntryRequest> entries_for(const ir::Target& target) {
+std::vector<frontends::EntryRequest> default_entries(const ir::Target& target) {
   if (!is_cuda(target)) return {{"decode", 1}, {"decode", 8}, {"prefill", 32}, {"prefill", 128}};
   if (target.activations == "f32") return {{"decode", 1}, {"decode", 8}, {"prefill", 8}};
   std::vector<frontends::EntryRequest> out;
   for (const int rows : {1, 8, 16, 32, 64}) out.push_back({"decode", rows});
   for (const int rows : {8, 16, 32, 64, 128, 256, 512, 1024, 2048}) out.push_back({"prefill", rows});
   return out;
+}
+
+Result<std::vector<frontends::EntryRequest>> entries_for(const ir::Target& target, const CompileOptions& options) {
+  auto entries = default_entries(target);
+  if (options.prefill.empty()) return entries;
+  std::erase_if(entries, [](const auto& entry) { return entry.kind == "prefill"; });
+  for (const int rows : options.prefill) {
+    if (rows < 0 || rows > 8192) return error("--prefill: found {}, wanted 1 to 8192 rows, or 0 for none", rows);
+    if (std::ranges::count(options.prefill, rows) > 1) return error("--prefill: found {} twice", rows);
+    if (rows > 0) entries.push_back({"prefill", rows});
+  }
+  return entries;
 }
 
 /// The version of the compiler of kernels; empty for a target that has none.
@@ -101,6 +113,7 @@ plan::Key key_for(const frontends::Model& model, const ir::Target& target, const
                : frontends::wants_long_rope(model.config, options.context) ? "long"
                                                                            : "short"},
       {"pipeline", passes::print_pipeline(steps)},
+      {"prefill rows", fmt::format("{}", fmt::join(options.prefill, ","))},
       {"disabled passes", fmt::format("{}", fmt::join(options.disabled, ","))},
       {"tuning", tuning},
       {"pass limit", options.pass_limit < 0 ? std::string() : std::to_string(options.pass_limit)},
@@ -202,7 +215,7 @@ Result<ir::Target> target_named(const std::string& name, const std::string& acti
 Result<std::unique_ptr<ir::Module>> lower(const frontends::Model& model, const CompileOptions& options) {
   frontends::BuildOptions build;
   HEDDLE_ASSIGN(build.target, target_named(options.target, options.activations));
-  build.entries = entries_for(build.target);
+  HEDDLE_ASSIGN(build.entries, entries_for(build.target, options));
   const auto kv = dtype_named(kv_name(options, build.target));
   if (kv != DType::f32 && kv != DType::f16) return error("cache type '{}' is not known (known: auto, f16, f32)", options.kv);
   build.kv = *kv;

@@ -17,6 +17,7 @@ struct CompileOptions {
   std::string target = "auto";       // "cpu", "auto"
   std::string activations = "q8";    // "q8": the target's 8-bit format; "f32"
   std::string kv = "auto";           // dtype of the key/value cache: "f32", "f16"; "auto": f16 on a GPU with 8-bit activations, else f32
+  std::vector<int> prefill;                              // rows of the entry points that read prompts; empty: the target's; {0}: none
   std::int64_t context = 0;          // positions that the cache will hold; matters to models with rotary factors for long contexts only
   std::vector<std::string> disabled;                     // passes
   std::string pipeline;                                  // instead of the target's list; empty: the target's

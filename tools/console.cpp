@@ -49,6 +49,13 @@ void catch_interrupt() {
   sigaction(SIGINT, &action, nullptr);
 }
 
+void catch_interrupts() {
+  interrupt_flag = false;
+  struct sigaction action = {};
+  action.sa_handler = [](int) { interrupt_flag = true; };
+  sigaction(SIGINT, &action, nullptr);
+}
+
 bool interrupted() { return interrupt_flag; }
 
 }  // namespace heddle::tools

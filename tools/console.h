@@ -22,4 +22,7 @@ int fail(const Error& error);
 void catch_interrupt();
 bool interrupted();
 
+/// Ctrl-C sets the flag every time, and a read that waits for input returns; forgets an earlier one.
+void catch_interrupts();
+
 }  // namespace heddle::tools

@@ -24,13 +24,30 @@ except ImportError as missing:
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "tests" / "ir_base" / "data"
 
 # format: blocks, byte offsets of its f16 scales
-DEQUANTIZE = {"Q4_0": (12, [0]), "Q8_0": (12, [0]), "Q4_K": (8, [0, 2]), "Q5_K": (8, [0, 2]), "Q6_K": (8, [208])}
+DEQUANTIZE = {
+    "Q4_0": (12, [0]),
+    "Q8_0": (12, [0]),
+    "Q4_K": (8, [0, 2]),
+    "Q5_K": (8, [0, 2]),
+    "Q6_K": (8, [208]),
+}
+# The same, with a random sequence of their own each: a format more changes no other's vectors.
+DEQUANTIZE_APART = {
+    "Q4_1": (12, [0, 2]),
+    "Q5_0": (12, [0]),
+    "Q5_1": (12, [0, 2]),
+    "Q2_K": (8, [80, 82]),
+    "Q3_K": (8, [108]),
+    "IQ4_NL": (12, [0]),
+    "IQ4_XS": (8, [0]),
+    "MXFP4": (12, []),
+}
 QUANTIZE = {"Q4_0": 12, "Q8_0": 12}
 QUANTIZE_BY_GGML = {"Q4_K": 8, "Q8_K": 8}
 
 
 def our_name(name):
-    return name.lower().replace("_k", "_K")
+    return name.lower().removesuffix("_k") + ("_K" if name.endswith("_K") else "")
 
 
 def write(name, direction, elements, blocks, floats):
@@ -62,6 +79,13 @@ def random_floats(rng, count, elements):
     return x.astype(np.float32)
 
 
+def write_dequantized(rng, name, count, scales):
+    kind = gguf.GGMLQuantizationType[name]
+    elements, size = gguf.GGML_QUANT_SIZES[kind]
+    blocks = random_blocks(rng, count, size, scales)
+    write(name, "dequantize", elements, blocks, gguf.quants.dequantize(blocks, kind))
+
+
 def quantize_by_ggml(library, name, floats, size):
     blocks = np.zeros((len(floats), size), dtype=np.uint8)
     function = getattr(library, f"quantize_row_{our_name(name)}_ref")
@@ -76,10 +100,9 @@ def main():
     rng = np.random.default_rng(20240229)
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name, (count, scales) in DEQUANTIZE.items():
-        kind = gguf.GGMLQuantizationType[name]
-        elements, size = gguf.GGML_QUANT_SIZES[kind]
-        blocks = random_blocks(rng, count, size, scales)
-        write(name, "dequantize", elements, blocks, gguf.quants.dequantize(blocks, kind))
+        write_dequantized(rng, name, count, scales)
+    for name, (count, scales) in DEQUANTIZE_APART.items():
+        write_dequantized(np.random.default_rng([20240229, gguf.GGMLQuantizationType[name]]), name, count, scales)
     for name, count in QUANTIZE.items():
         kind = gguf.GGMLQuantizationType[name]
         elements, _ = gguf.GGML_QUANT_SIZES[kind]

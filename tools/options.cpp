@@ -14,6 +14,9 @@ void add_plan_options(CLI::App& app, CompileOptions& options) {
   app.add_option("--activations", options.activations, "what quantised weights are multiplied with: q8 (8-bit blocks, faster) or f32 (exact)")
       ->capture_default_str();
   app.add_option("--kv", options.kv, "type of the key/value cache: f32, f16, or auto: f16 on a GPU with 8-bit activations, else f32")->capture_default_str();
+  app.add_option("--prefill", options.prefill, "rows of the entry points that read prompts: 16,512; 0: none (default: the target's)")
+      ->delimiter(',')
+      ->type_name("ROWS");
   app.add_option("--cache-dir", options.cache_dir, "where plans are kept (default: $XDG_CACHE_HOME/heddle, else ~/.cache/heddle)");
   app.add_flag("--no-cache{false}", options.use_cache, "neither read nor write the plan cache");
 }
@@ -30,6 +33,34 @@ void add_device_options(CLI::App& app, DeviceOptions& options) {
   app.add_flag("--no-graph", options.no_graph, "CUDA: launch kernel by kernel instead of one graph a step");
   app.add_flag("--plain-edges", options.plain_edges, "CUDA: no kernel starts before its predecessors are complete");
   app.add_flag("--reference", options.reference, "run on the reference interpreter: slow, exact sums");
+}
+
+void add_sampling_options(CLI::App& app, runtime::GenerateOptions& options) {
+  auto& sampling = options.sampling;
+  app.add_option("-n,--tokens", options.max_tokens, "tokens to generate (default: until the text ends or the context is full)");
+  app.add_option("--temp", sampling.temperature, "0 takes the likeliest token")->capture_default_str()->check(CLI::NonNegativeNumber);
+  app.add_option("--top-k", sampling.top_k, "draw from the K likeliest; 0: from all")->capture_default_str();
+  app.add_option("--top-p", sampling.top_p, "draw from the likeliest that make up this probability")->capture_default_str()->check(CLI::Range(0.0, 1.0));
+  app.add_option("--min-p", sampling.min_p, "leave out tokens less likely than this share of the likeliest")->capture_default_str()->check(CLI::Range(0.0, 1.0));
+  app.add_option("--repeat-penalty", sampling.repeat_penalty, "divide the logits of the last tokens; 1: off")->capture_default_str()->check(CLI::PositiveNumber);
+  app.add_option("--seed", sampling.seed, "the same seed draws the same text")->capture_default_str();
+  app.add_option("--stop", options.stop, "end the output before this text (again for more)")->take_all()->type_name("TEXT");
+  app.add_flag("--ignore-eos", options.ignore_end, "go on after an end token");
+}
+
+void add_template_option(CLI::App& app, std::string& file) {
+  app.add_option("--template", file, "a Jinja chat template instead of the model's own")->type_name("FILE");
+}
+
+Result<chat::Template> template_for(const plan::PlanT& plan, const std::string& file) {
+  std::string source = plan.chat_template;
+  if (!file.empty()) {
+    HEDDLE_ASSIGN(source, read_text_file(file));
+  }
+  if (source.empty()) return error("the model has no chat template: give one with --template FILE");
+  auto parsed = chat::Template::parse(source);
+  if (!parsed.ok() && !file.empty()) return parsed.take_error().at(file);
+  return parsed;
 }
 
 Result<std::vector<std::int32_t>> parse_ids(const std::string& text, std::int64_t vocabulary) {

@@ -2,6 +2,8 @@
 #include <string>
 #include <vector>
 
+#include "runtime/chat/template.h"
+#include "runtime/generate.h"
 #include "tools/compile_model.h"
 #include "tools/open_session.h"
 
@@ -12,9 +14,14 @@ class App;
 namespace heddle::tools {
 
 /// Options that several subcommands share, declared once.
-void add_plan_options(CLI::App& app, CompileOptions& options);     // --target, --activations, --kv, --cache-dir, --no-cache
+void add_plan_options(CLI::App& app, CompileOptions& options);     // --target, --activations, --kv, --prefill, --cache-dir, --no-cache
 void add_pass_options(CLI::App& app, CompileOptions& options);     // --disable, --pipeline, --pass-plugin, --pass-limit
 void add_device_options(CLI::App& app, DeviceOptions& options);    // -t, --reference
+void add_sampling_options(CLI::App& app, runtime::GenerateOptions& options);  // -n, --temp, --top-k, ..., --seed, --stop, --ignore-eos
+void add_template_option(CLI::App& app, std::string& file);         // --template
+
+/// The model's chat template, or the one in `file` if it is not empty. "the model has no chat template: give one with --template FILE".
+Result<chat::Template> template_for(const plan::PlanT& plan, const std::string& file);
 
 /// "1,2,3" or "1 2 3" -> ids; each must be in [0, vocabulary).
 Result<std::vector<std::int32_t>> parse_ids(const std::string& text, std::int64_t vocabulary);

@@ -13,6 +13,7 @@ packages=(
   libpcre2-dev           # pre-tokenizer patterns
   libutf8proc-dev        # Unicode normal forms, which some tokenizers want
   libxxhash-dev libhwy-dev
+  libedit-dev            # the line editor of heddle chat
   libgtest-dev libgmock-dev libbenchmark-dev
 )
 missing=()

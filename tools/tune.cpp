@@ -14,8 +14,8 @@ namespace {
 
 using codegen::cuda::Tuning;
 
-constexpr int rounds = 15, steps_a_round = 20;
-constexpr std::int64_t context = 512, position = 128;
+constexpr int rounds = 15, steps_a_round = 20, prompts_a_round = 2;
+constexpr std::int64_t context = 1024, position = 128, prompt_rows = 512;
 constexpr double spreads_to_win = 3;
 
 double median(std::vector<double> values) {
@@ -38,13 +38,25 @@ std::shared_ptr<plan::PlanT> decode_only(const plan::PlanT& plan) {
   return out;
 }
 
-/// Adds another plan's decode step, which reads the same weights, with kernels of its own.
-void add_entry(plan::PlanT& plan, const plan::PlanT& other) {
+/// The entry point that reads prompts, of at most `prompt_rows` rows; null if there is none.
+const plan::EntryPointT* prompt_of(const plan::PlanT& plan) {
+  const plan::EntryPointT* best = nullptr;
+  for (const auto& entry : plan.entries)
+    if (entry->kind == "prefill" && entry->rows <= prompt_rows && (!best || entry->rows > best->rows)) best = entry.get();
+  return best;
+}
+
+/// Adds another plan's decode step, which reads the same weights, with kernels of its own; and how it reads prompts, if `prompts`.
+void add_entries(plan::PlanT& plan, const plan::PlanT& other, bool prompts) {
   const std::uint32_t first = std::uint32_t(plan.kernels.size());
   for (const auto& kernel : other.kernels) plan.kernels.push_back(std::make_unique<plan::KernelT>(*kernel));
-  auto& entry = *plan.entries.emplace_back(std::make_unique<plan::EntryPointT>(decode_of_one_row(other)));
-  for (const auto& node : entry.nodes) node->kernel += first;
-  entry.sampling.clear();
+  const auto add = [&](const plan::EntryPointT& added) {
+    auto& entry = *plan.entries.emplace_back(std::make_unique<plan::EntryPointT>(added));
+    for (const auto& node : entry.nodes) node->kernel += first;
+    entry.sampling.clear();
+  };
+  add(decode_of_one_row(other));
+  if (const plan::EntryPointT* prompt = prompts ? prompt_of(other) : nullptr) add(*prompt);
 }
 
 bool same_weights(const plan::PlanT& a, const plan::PlanT& b) {
@@ -61,23 +73,31 @@ void add_variant(plan::PlanT& plan, const plan::PlanT& base, std::uint32_t kerne
   plan.kernels.push_back(std::make_unique<plan::KernelT>(with));
 }
 
-/// Microseconds of a step of each entry point in each round; every round runs all of them once, in turn.
+/// Microseconds of a step of each entry point in each round; every round runs all of them once, in turn. The first is a decode step.
 Result<std::vector<std::vector<double>>> time_entries(std::shared_ptr<const plan::PlanT> plan,
                                                       const std::function<void(double)>& progress) {
   HEDDLE_ASSIGN(auto device, runtime::make_cuda_device({.target = plan->target}));
   const std::size_t count = plan->entries.size();
   HEDDLE_TRY(device->load(plan, {1, context}, {}));
   std::vector<std::vector<double>> out(count);
-  const std::vector<runtime::StepRow> rows{{1, 0, std::int32_t(position)}};
+  const auto finish = [&](std::size_t entry) -> Result<void> {  // a prompt has no logits to wait for: a decode step's, behind it
+    const bool prompt = plan->entries[entry]->outputs.empty();
+    if (prompt) HEDDLE_TRY(device->run(0, std::vector<runtime::StepRow>{{1, 0, std::int32_t(position)}}));
+    HEDDLE_TRY(device->logits(prompt ? 0 : entry, 0));
+    return {};
+  };
   for (int r = -1; r < rounds; ++r)
     for (std::size_t e = 0; e < count; ++e) {
+      std::vector<runtime::StepRow> rows;
+      for (std::uint32_t i = 0; i < plan->entries[e]->rows; ++i) rows.push_back({1, 0, std::int32_t(position + i)});
+      const int steps = rows.size() > 1 ? prompts_a_round : steps_a_round;
       HEDDLE_TRY(device->run(e, rows));  // not timed: the first step after another graph finds other weights in the cache
-      HEDDLE_TRY(device->logits(e, 0));
+      HEDDLE_TRY(finish(e));
       const auto start = std::chrono::steady_clock::now();
-      for (int i = 0; i < steps_a_round; ++i) HEDDLE_TRY(device->run(e, rows));
-      HEDDLE_TRY(device->logits(e, 0));
+      for (int i = 0; i < steps; ++i) HEDDLE_TRY(device->run(e, rows));
+      HEDDLE_TRY(finish(e));
       const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-      if (r >= 0) out[e].push_back(seconds / steps_a_round * 1e6);
+      if (r >= 0) out[e].push_back(seconds / steps * 1e6);
       if (progress) progress(double((r + 1) * int(count) + int(e) + 1) / double((rounds + 1) * int(count)));
     }
   return out;
@@ -169,9 +189,13 @@ struct Tuner {
     return {};
   }
 
-  /// Stage two: the step without one of the passes each, all with the kernels of stage one.
-  Result<void> passes(const plan::PlanT& base, const std::vector<std::string>& optional, const std::function<void(double)>& progress) {
-    auto all = std::make_shared<plan::PlanT>(base);
+  /// Stage two: the step without one of the passes each, all with the kernels of stage one. A pass is in every entry point, so it loses
+  /// only where prompts are not slower without it.
+  Result<void> passes(const plan::PlanT& full, const std::vector<std::string>& optional, const std::function<void(double)>& progress) {
+    auto all = std::make_shared<plan::PlanT>(full);
+    all->entries.clear();
+    add_entries(*all, full, true);
+    const bool prompts = all->entries.size() > 1;
     std::vector<std::string> tried;
     for (const std::string& pass : optional) {
       CompileOptions without = options;
@@ -182,14 +206,26 @@ struct Tuner {
       plan::PlanT other = *compiled->plan;
       codegen::cuda::apply(result.tuning, other);
       HEDDLE_TRY(compile(other));
-      if (!same_weights(base, other)) continue;
-      add_entry(*all, other);
+      if (!same_weights(full, other)) continue;
+      add_entries(*all, other, prompts);
       tried.push_back(pass);
     }
     HEDDLE_ASSIGN(const auto times, time_entries(all, progress));
-    const Trial* best = nullptr;
+    const std::size_t each = prompts ? 2 : 1;
     const std::size_t first = result.trials.size();
-    for (std::size_t i = 0; i < tried.size(); ++i) result.trials.push_back(judged("without " + tried[i], times[0], times[i + 1]));
+    for (std::size_t i = 0; i < tried.size(); ++i) {
+      Trial trial = judged("without " + tried[i], times[0], times[each * (i + 1)]);
+      if (prompts) {
+        const Trial prompt = judged("", times[1], times[each * (i + 1) + 1]);
+        if (prompt.us > prompt.default_us + prompt.spread_us) {
+          trial.what +=
+              fmt::format(" (prompts of {} tokens: {:.1f} us, {:.1f} with it)", all->entries[1]->rows, prompt.us, prompt.default_us);
+          trial.kept = false;
+        }
+      }
+      result.trials.push_back(std::move(trial));
+    }
+    const Trial* best = nullptr;
     for (std::size_t i = first; i < result.trials.size(); ++i) {
       Trial& trial = result.trials[i];
       if (trial.kept && (!best || trial.us < best->us)) best = &trial;
@@ -198,7 +234,7 @@ struct Tuner {
     if (!best) return {};
     const std::size_t index = std::size_t(best - &result.trials[first]);
     result.trials[first + index].kept = true;
-    result.tuning.passes.push_back({model_name(*base.model), tried[index], best->default_us, best->us});
+    result.tuning.passes.push_back({model_name(*full.model), tried[index], best->default_us, best->us});
     return {};
   }
 };
@@ -228,10 +264,13 @@ Result<TuneResult> tune(const std::string& path, const CompileOptions& asked, co
   auto tuned = std::make_shared<plan::PlanT>(*base);
   codegen::cuda::apply(tuner.result.tuning, *tuned);
   HEDDLE_TRY(tuner.compile(*tuned));
-  HEDDLE_TRY(tuner.passes(*tuned, passes_that_fired(compiled.report), part(0.6, 0.3)));
+  auto full = std::make_shared<plan::PlanT>(*compiled.plan);
+  codegen::cuda::apply(tuner.result.tuning, *full);
+  HEDDLE_TRY(tuner.compile(*full));
+  HEDDLE_TRY(tuner.passes(*full, passes_that_fired(compiled.report), part(0.6, 0.3)));
 
   auto both = std::make_shared<plan::PlanT>(*base);
-  add_entry(*both, *tuned);
+  add_entries(*both, *tuned, false);
   HEDDLE_ASSIGN(const auto times, time_entries(both, part(0.9, 0.1)));
   const Trial together = judged("all kernels together", times[0], times[1]);
   tuner.result.default_us = together.default_us, tuner.result.tuned_us = together.us;

@@ -11,6 +11,7 @@
 #include "codegen/cuda/emit.h"
 #include "codegen/cuda/prelude.h"
 #include "codegen/cuda/targets.h"
+#include "codegen/cuda/tuning.h"
 
 namespace heddle::codegen::cuda {
 namespace {
@@ -21,10 +22,10 @@ struct Shape {
   int bytes;                     // that a lane loads at once
   int elements, lanes, chunks;   // of such a load; lanes on a key; loads of a lane
   int warps = 8, unroll = 4;
-  int splits = 1, least = 64;                                                     // blocks along the context; positions of a block at least
-  bool mma = false;                                                               // on tensor cores
-  int stages = 0;                                                                 // of their ring
-  int keys() const { return 32 / lanes; }                                         // of a warp, side by side
+  int splits = 1, alone = 64;              // blocks along the context; positions up to which one has all
+  bool mma = false;                        // on tensor cores
+  int stages = 0;                          // of their ring
+  int keys() const { return 32 / lanes; }  // of a warp, side by side
   int round() const { return mma ? warps * mma_keys : warps * keys() * unroll; }  // positions that a block looks at together
   std::int64_t columns() const { return group * head_dim; }
   std::int64_t stride() const { return mma ? head_dim + 4 : head_dim; }  // of a head in shared memory: away from the same banks
@@ -54,11 +55,13 @@ Shape shape_of(const plan::KernelSpecT& spec, const ir::Target& target) {
   if (shape.mma) shape.warps = loop.head_dim <= 64 ? 16 : 12, shape.unroll = 1;
   else if (held > 64) shape.unroll = 2;
   if (!shape.mma && held > 128) shape.warps = 4, shape.unroll = 1;
-  // One block for each multiprocessor at most: its registers fill half of one, and a second wave would begin behind the first. A split
-  // costs the time of about two rounds, for what the blocks tell each other.
+  // One block for each multiprocessor at most: its registers fill half of one, and a second wave would begin behind the first. What the
+  // blocks of a split context tell each other takes the time of about two rounds; once it is split, one round each is best, up to 16
+  // splits: more take longer to merge than four rounds do.
   shape.splits = int(std::clamp<std::int64_t>(target.workers / (shape.groups * spec.rows), 1, 64));
   while (shape.mma && shape.warps > 4 && shape.shared_bytes() > limits_of(target).shared_bytes) shape.warps -= 4;
-  shape.least = shape.mma ? 2 * shape.round() : std::max(64, 2 * shape.round());
+  const int rounds = std::clamp(knob(spec, "rounds", shape.mma ? 3 : 2), 1, 64);
+  shape.alone = shape.mma ? rounds * shape.round() : std::max(64, rounds * shape.round());
   return shape;
 }
 
@@ -100,7 +103,8 @@ for (int h = 0; h < HEADS; ++h)
     }
 // the positions of this block
 const int begin_all = $begin, length = slot < 0 ? 0 : position + 1 - begin_all;
-const int share = max(LEAST, ((length + SPLITS - 1) / SPLITS + ROUND - 1) / ROUND * ROUND);
+const int wanted = max((length + SPLITS - 1) / SPLITS, min((length + 15) / 16, 4 * ROUND));
+const int share = length <= ALONE ? ALONE : (wanted + ROUND - 1) / ROUND * ROUND;
 const int splits = max(1, (length + share - 1) / share);
 if (split >= splits) return;
 const int begin = begin_all + split * share, end = min(begin + share, begin_all + length);
@@ -331,8 +335,8 @@ Emitted emit_attention(const plan::KernelSpecT& spec, const ir::Target& target) 
            loop.kv_heads, loop.heads / loop.kv_heads);
   out.line("constexpr int ELEMENTS = {}, LANES = {}, CHUNKS = {}, LOADS = {}, KEYS = {}, UNROLL = {}, WIDE = {};", shape.elements,
            shape.lanes, shape.chunks, loop.head_dim / shape.elements, shape.keys(), shape.unroll, shape.elements % 4 == 0 ? 4 : 1);
-  out.line("constexpr int WARPS = {}, ROUND = {}, SPLITS = {}, LEAST = {}, COUNTERS = {};", shape.warps, shape.round(), shape.splits,
-           shape.least, counters);
+  out.line("constexpr int WARPS = {}, ROUND = {}, SPLITS = {}, ALONE = {}, COUNTERS = {};", shape.warps, shape.round(), shape.splits,
+           shape.alone, counters);
   out.line("constexpr float LOWEST = -1e30f;");
   out.line("constexpr int ROWS = {}, STRIDE = {}, STAGES = {}, RING = {};", spec.rows, shape.stride(), shape.stages, shape.ring_at());
   out.put(places);

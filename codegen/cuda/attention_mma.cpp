@@ -28,7 +28,8 @@ if (ROWS > 1) {
 }
 // the positions of this block
 const int begin_all = $begin, length = slot < 0 ? 0 : position + 1 - begin_all;
-const int share = max(LEAST, ((length + SPLITS - 1) / SPLITS + ROUND - 1) / ROUND * ROUND);
+const int wanted = max((length + SPLITS - 1) / SPLITS, min((length + 15) / 16, 4 * ROUND));
+const int share = length <= ALONE ? ALONE : (wanted + ROUND - 1) / ROUND * ROUND;
 const int splits = max(1, (length + share - 1) / share);
 if (split >= splits) {
   wait();

@@ -1,8 +1,10 @@
 #include "codegen/cuda/formats.h"
 
+#include <algorithm>
 #include <numeric>
 
 #include "codegen/cuda/text.h"
+#include "ir/base/blocks.h"
 #include "runtime/plan/layout.h"
 
 namespace heddle::codegen::cuda {
@@ -66,7 +68,176 @@ INLINE void nibbles(int* w, const uint4& q) {
   w[2] = q.z & 0x0f0f0f0f, w[6] = q.z >> 4 & 0x0f0f0f0f;
   w[3] = q.w & 0x0f0f0f0f, w[7] = q.w >> 4 & 0x0f0f0f0f;
 }
+INLINE u32 spread(u32 bits) { return (bits & 15) * 0x00204081 & 0x01010101; }  // four bits, one to a byte
+template <int TO> INLINE void add_bits(int* w, u32 bits) {
+#pragma unroll
+  for (int i = 0; i < 8; ++i) w[i] |= spread(bits >> 4 * i) << TO;
+}
+// two words with two bits of every element
+INLINE void pairs(int* w, const uint2& q) {
+#pragma unroll
+  for (int i = 0; i < 4; ++i) w[i] = q.x >> 2 * i & 0x03030303, w[i + 4] = q.y >> 2 * i & 0x03030303;
+}
+// eight codes of 4 bits: the bytes of `t` that the low ones and the high ones stand for
+INLINE void look_up(const uint4& t, u32 q, u32& low, u32& high) {
+  const u32 place = q & 0x77777777, second = (q >> 1 & 0x44444444) | 0x32103210;
+  const u32 x = __byte_perm(__byte_perm(t.x, t.y, place), __byte_perm(t.z, t.w, place), second);
+  const u32 y = __byte_perm(__byte_perm(t.x, t.y, place >> 16), __byte_perm(t.z, t.w, place >> 16), second >> 16);
+  low = __byte_perm(x, y, 0x6420), high = __byte_perm(x, y, 0x7531);
+}
+INLINE void codes(int* w, const uint4& q, const uint4& t) {
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    u32 low, high;
+    look_up(t, word(q, i), low, high);
+    w[i] = low, w[i + 4] = high;
+  }
+}
 )";
+
+/// What is particular to a format in planes. `unpack` fills Block o from `p`, a piece with a field for each plane by its name: uint4, uint2
+/// or, of 4 bytes and fewer, u32. `lane` % 8 is the piece's place in 256 columns.
+struct BlockFormat {
+  DType type;
+  bool halves, offset, is_signed;  // as in Format
+  std::string_view unpack;
+};
+
+constexpr BlockFormat block_formats[] = {
+    {DType::q4_0, false, true, false, R"(
+  nibbles(o.w, p.qs);
+  o.a = low_f16(p.d), o.c = -8 * o.a;)"},
+    {DType::q4_1, false, true, false, R"(
+  nibbles(o.w, p.qs);
+  o.a = low_f16(p.dm), o.c = high_f16(p.dm);)"},
+    {DType::q5_0, false, true, false, R"(
+  nibbles(o.w, p.qs);
+  add_bits<4>(o.w, p.qh);
+  o.a = low_f16(p.d), o.c = -16 * o.a;)"},
+    {DType::q5_1, false, true, false, R"(
+  nibbles(o.w, p.qs);
+  add_bits<4>(o.w, p.qh);
+  o.a = low_f16(p.dm), o.c = high_f16(p.dm);)"},
+    {DType::q2_K, true, true, false, R"(
+  pairs(o.w, p.qs);
+  const float d = low_f16(p.dm), dmin = high_f16(p.dm);
+  o.a = d * (float)(int)(p.scales & 15), o.b = d * (float)(int)(p.scales >> 8 & 15);
+  o.c = -(dmin * (float)(int)(p.scales >> 4 & 15)), o.d = -(dmin * (float)(int)(p.scales >> 12));)"},
+    {DType::q3_K, true, true, false, R"(
+  pairs(o.w, p.qs);
+  add_bits<2>(o.w, p.qh);
+  q3_factors(o, p.header, lane);)"},
+    {DType::q4_K, false, true, false, R"(
+  nibbles(o.w, p.qs);
+  k_factors(o, p.header, lane);)"},
+    {DType::q5_K, false, true, false, R"(
+  nibbles(o.w, p.qs);
+  add_bits<4>(o.w, p.qh);
+  k_factors(o, p.header, lane);)"},
+    {DType::q6_K, true, true, false, R"(
+  nibbles(o.w, p.ql);
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    o.w[i] |= (p.qh.x >> 2 * i & 0x03030303) << 4;
+    o.w[i + 4] |= (p.qh.y >> 2 * i & 0x03030303) << 4;
+  }
+  const float d = __uint_as_float(p.d);
+  o.a = d * (float)(signed char)(p.scales & 255), o.b = d * (float)(signed char)(p.scales >> 8);
+  o.c = -32 * o.a, o.d = -32 * o.b;)"},
+    {DType::iq4_nl, false, false, true, R"(
+  codes(o.w, p.qs, iq4_values);
+  o.a = low_f16(p.d);)"},
+    {DType::iq4_xs, false, false, true, R"(
+  codes(o.w, p.qs, iq4_values);
+  o.a = iq4_factor(p.header, lane);)"},
+    {DType::mxfp4, false, false, true, R"(
+  codes(o.w, p.qs, fp4_values);
+  o.a = e8m0_half(p.e);)"},
+};
+
+/// Factors that both a lane's piece and tiles read.
+constexpr std::string_view header_factors = R"(
+INLINE void k_factors(Block& o, const uint4& h, int lane) {
+  const int j = lane % 8 * 6;
+  const u32 scale = (u32)(((u64)h.z << 32 | h.y) >> j) & 63, min = (u32)(((u64)h.w << 32 | h.z) >> (16 + j)) & 63;
+  o.a = low_f16(h.x) * (float)(int)scale, o.c = -(high_f16(h.x) * (float)(int)min);
+}
+INLINE void q3_factors(Block& o, const uint4& h, int lane) {
+  const int j = lane % 8;
+  const u32 low = (u32)(((u64)h.z << 32 | h.y) >> 8 * j) & 255, high = h.w >> 4 * j;
+  const float d = low_f16(h.x);
+  o.a = d * (float)((int)(low & 15 | (high & 3) << 4) - 32), o.b = d * (float)((int)(low >> 4 | (high >> 2 & 3) << 4) - 32);
+  o.c = -4 * o.a, o.d = -4 * o.b;
+}
+INLINE float iq4_factor(const uint2& h, int lane) {
+  const int j = lane % 8;
+  return low_f16(h.x) * (float)((int)(h.y >> 4 * j & 15 | (h.x >> (16 + 2 * j) & 3) << 4) - 32);
+}
+INLINE float e8m0_half(u32 e) { return __uint_as_float(e < 2 ? 0x00200000u << e : (e - 1) << 23); }
+)";
+
+/// "#define name make_uint4(...)": 16 signed bytes.
+std::string define_table(std::string_view name, const std::int8_t (&values)[16]) {
+  std::uint32_t words[4] = {};
+  for (unsigned i = 0; i < 16; ++i) words[i / 4] |= std::uint32_t(std::uint8_t(values[i])) << (i % 4 * 8);
+  return fmt::format("#define {} make_uint4({:#x}u, {:#x}u, {:#x}u, {:#x}u)\n", name, words[0], words[1], words[2], words[3]);
+}
+
+/// The word in which a lane holds what it has of a plane, and the one that it is in memory.
+std::string_view held_word(int bytes) { return bytes == 16 ? "uint4" : bytes == 8 ? "uint2" : "u32"; }
+std::string_view stored_word(int bytes) { return bytes == 2 ? "u16" : bytes == 1 ? "unsigned char" : held_word(bytes); }
+
+/// Text of a format whose lanes hold one piece of each plane. Small pieces, and those of 256 elements, are copied by one lane for several;
+/// what `together` lanes have is still too small for an asynchronous copy where a row has few common factors with 8.
+void add_block_text(const BlockFormat& format, int together, Format& out) {
+  const auto planes = plan::planes_of(format.type);
+  std::string fields, parameters, copies, gets, loads;
+  int at = 0, shared_planes = 0;  // each of 256 elements is another lane's
+  for (std::size_t i = 0; i < planes.size(); ++i) {
+    const auto& [name, bytes, per] = planes[i];
+    const std::string_view comma = i == 0 ? "" : ", ", word = stored_word(bytes);
+    fields += fmt::format(" {} {};", held_word(bytes), name);
+    parameters += fmt::format("const char* p{}, ", i);
+    if (per == 256) {
+      const std::string from =
+          bytes % 8 == 0 && shared_planes == 0 ? fmt::format("{}ll * b", bytes / 8) : fmt::format("{}ll * (b / 8)", bytes);
+      copies +=
+          fmt::format("  if (lane % 8 == {}) copy{}(to + {} + lane / 8 * {}, p{} + {});\n", shared_planes++, bytes, at, bytes, i, from);
+      gets += fmt::format("{}*(const {}*)(from + {} + lane / 8 * {})", comma, word, at, bytes);
+      loads += fmt::format("{}__ldg((const {}*)p{} + b / 8)", comma, word, i);
+      at += 4 * bytes;
+      continue;
+    }
+    if (bytes >= 4) {
+      copies += fmt::format("  copy{}(to + {} + {} * lane, p{} + {}ll * b);\n", bytes, at, bytes, i, bytes);
+    } else if (bytes * together < 4) {
+      copies += fmt::format("  *({0}*)(to + {1} + {2} * lane) = __ldg((const {0}*)p{3} + b);\n", word, at, bytes, i);
+    } else {
+      copies += fmt::format("  if (lane % {} == 0) copy{}(to + {} + {} * lane, p{} + {}ll * b);\n", together, bytes * together, at, bytes,
+                            i, bytes);
+      ++shared_planes;
+    }
+    gets += fmt::format("{}*(const {}*)(from + {} + {} * lane)", comma, word, at, bytes);
+    loads += fmt::format("{}__ldg((const {}*)p{} + b)", comma, word, i);
+    at += 32 * bytes;
+  }
+  constexpr std::string_view text = R"(
+struct P_$name {$fields };
+INLINE void copy_$name(char* to, int lane, $parameters) {
+$copies}
+INLINE P_$name get_$name(const char* from, int lane) { return {$gets}; }
+INLINE P_$name load_$name($parameters) { return {$loads}; }
+INLINE Block unpack_$name(const P_$name& p, int lane) {
+  Block o;$unpack
+  return o;
+}
+)";
+  const Words words{{"name", out.name}, {"fields", fields}, {"parameters", parameters + "u32 b"},  {"copies", copies},
+                    {"gets", gets},     {"loads", loads},   {"unpack", std::string(format.unpack)}};
+  out.halves = format.halves, out.offset = format.offset, out.is_signed = format.is_signed;
+  out.stage_bytes = at;
+  out.text = filled(text, words);
+}
 
 /// f16 factors, one for 32 elements, that `together` lanes copy as one. Single ones are too small for an asynchronous copy.
 std::string copy_factors(int together, std::string_view at, std::string_view plane) {
@@ -74,25 +245,9 @@ std::string copy_factors(int together, std::string_view at, std::string_view pla
   return fmt::format("if (lane % {0} == 0) copy{1}(to + {2} + 2 * lane, {3} + 2ll * b);", together, 2 * together, at, plane);
 }
 
-constexpr std::string_view q4_0_text = R"(
-struct P_q4_0 { uint4 q; u32 d; };
-INLINE void copy_q4_0(char* to, int lane, const char* p0, const char* p1, u32 b) {
-  copy16(to + 16 * lane, p0 + 16ll * b);
-  $factors
-}
-INLINE P_q4_0 get_q4_0(const char* from, int lane) { return {*(const uint4*)(from + 16 * lane), *(const u16*)(from + 512 + 2 * lane)}; }
-INLINE P_q4_0 load_q4_0(const char* p0, const char* p1, u32 b) { return {__ldg((const uint4*)p0 + b), __ldg((const u16*)p1 + b)}; }
-INLINE Block unpack_q4_0(const P_q4_0& p, int) {
-  Block o;
-  nibbles(o.w, p.q);
-  o.a = low_f16(p.d), o.c = -8 * o.a;
-  return o;
-}
-)";
-
-/// $together lanes copy their blocks in common, neighbouring lanes neighbouring 16 bytes: where the halves of a sector of 32 bytes are copied
-/// apart, or to places apart, the sector is asked for twice. Of every eight lanes four read their last half first, so that they do not meet
-/// in a bank.
+/// $together lanes copy their blocks in common, neighbouring lanes neighbouring 16 bytes: where the halves of a sector of 32 bytes are
+/// copied apart, or to places apart, the sector is asked for twice. Of every eight lanes four read their last half first, so that they do
+/// not meet in a bank.
 constexpr std::string_view q8_0_text = R"(
 struct P_q8_0 { int4 q, r; u32 d; };
 INLINE void copy_q8_0(char* to, int lane, const char* p0, const char* p1, u32 b) {
@@ -116,82 +271,6 @@ INLINE Block unpack_q8_0(const P_q8_0& p, int) {
   o.w[0] = p.q.x, o.w[1] = p.q.y, o.w[2] = p.q.z, o.w[3] = p.q.w;
   o.w[4] = p.r.x, o.w[5] = p.r.y, o.w[6] = p.r.z, o.w[7] = p.r.w;
   o.a = low_f16(p.d);
-  return o;
-}
-)";
-
-constexpr std::string_view k_factors = R"(
-INLINE void k_factors(Block& o, const uint4& h, int lane) {
-  const int j = lane % 8 * 6;
-  const u32 scale = (u32)(((u64)h.z << 32 | h.y) >> j) & 63, min = (u32)(((u64)h.w << 32 | h.z) >> (16 + j)) & 63;
-  o.a = low_f16(h.x) * (float)(int)scale, o.c = -(high_f16(h.x) * (float)(int)min);
-}
-)";
-
-constexpr std::string_view q4_K_text = R"(
-struct P_q4_K { uint4 q, h; };
-INLINE void copy_q4_K(char* to, int lane, const char* p0, const char* p1, u32 b) {
-  copy16(to + 16 * lane, p0 + 16ll * b);
-  if (lane % 8 == 0) copy16(to + 512 + 2 * lane, p1 + 2ll * b);
-}
-INLINE P_q4_K get_q4_K(const char* from, int lane) { return {*(const uint4*)(from + 16 * lane), *(const uint4*)(from + 512 + lane / 8 * 16)}; }
-INLINE P_q4_K load_q4_K(const char* p0, const char* p1, u32 b) { return {__ldg((const uint4*)p0 + b), __ldg((const uint4*)p1 + b / 8)}; }
-INLINE Block unpack_q4_K(const P_q4_K& p, int lane) {
-  Block o;
-  nibbles(o.w, p.q);
-  k_factors(o, p.h, lane);
-  return o;
-}
-)";
-
-constexpr std::string_view q5_K_text = R"(
-struct P_q5_K { uint4 q, h; u32 high; };
-INLINE void copy_q5_K(char* to, int lane, const char* p0, const char* p1, const char* p2, u32 b) {
-  copy16(to + 16 * lane, p0 + 16ll * b);
-  copy4(to + 512 + 4 * lane, p1 + 4ll * b);
-  if (lane % 8 == 0) copy16(to + 640 + 2 * lane, p2 + 2ll * b);
-}
-INLINE P_q5_K get_q5_K(const char* from, int lane) {
-  return {*(const uint4*)(from + 16 * lane), *(const uint4*)(from + 640 + lane / 8 * 16), *(const u32*)(from + 512 + 4 * lane)};
-}
-INLINE P_q5_K load_q5_K(const char* p0, const char* p1, const char* p2, u32 b) {
-  return {__ldg((const uint4*)p0 + b), __ldg((const uint4*)p2 + b / 8), __ldg((const u32*)p1 + b)};
-}
-INLINE Block unpack_q5_K(const P_q5_K& p, int lane) {
-  Block o;
-  nibbles(o.w, p.q);
-#pragma unroll
-  for (int i = 0; i < 8; ++i) o.w[i] |= ((p.high >> 4 * i & 15) * 0x00204081 & 0x01010101) << 4;  // four bits, one to a byte
-  k_factors(o, p.h, lane);
-  return o;
-}
-)";
-
-constexpr std::string_view q6_K_text = R"(
-struct P_q6_K { uint4 q; uint2 high; u32 scales; float d; };
-INLINE void copy_q6_K(char* to, int lane, const char* p0, const char* p1, const char* p2, const char* p3, u32 b) {
-  copy16(to + 16 * lane, p0 + 16ll * b);
-  copy8(to + 512 + 8 * lane, p1 + 8ll * b);
-  if (lane % 8 == 0) copy16(to + 768 + 2 * lane, p2 + 2ll * b);
-  if (lane % 8 == 1) copy4(to + 832 + lane / 8 * 4, p3 + 4ll * (b / 8));
-}
-INLINE P_q6_K get_q6_K(const char* from, int lane) {
-  return {*(const uint4*)(from + 16 * lane), *(const uint2*)(from + 512 + 8 * lane), *(const u16*)(from + 768 + 2 * lane),
-          *(const float*)(from + 832 + lane / 8 * 4)};
-}
-INLINE P_q6_K load_q6_K(const char* p0, const char* p1, const char* p2, const char* p3, u32 b) {
-  return {__ldg((const uint4*)p0 + b), __ldg((const uint2*)p1 + b), __ldg((const u16*)p2 + b), __ldg((const float*)p3 + b / 8)};
-}
-INLINE Block unpack_q6_K(const P_q6_K& p, int) {
-  Block o;
-  nibbles(o.w, p.q);
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    o.w[i] |= (p.high.x >> 2 * i & 0x03030303) << 4;
-    o.w[i + 4] |= (p.high.y >> 2 * i & 0x03030303) << 4;
-  }
-  o.a = p.d * (float)(signed char)(p.scales & 255), o.b = p.d * (float)(signed char)(p.scales >> 8);
-  o.c = -32 * o.a, o.d = -32 * o.b;
   return o;
 }
 )";
@@ -268,35 +347,23 @@ Result<Format> format_of(DType type, const std::string& layout, std::int64_t row
              .text = {}};
   for (std::size_t i = 0; i < plan::planes_of(type).size(); ++i) out.planes.push_back(plan::plane_offset(type, rows, columns, i));
   const int together = int(std::gcd(columns / 32, std::int64_t{8}));
-  switch (type) {
-    case DType::q4_0:
-      out.stage_bytes = 512 + 64, out.lanes_together = together, out.offset = true;
-      out.text = filled(q4_0_text, {{"factors", copy_factors(together, "512", "p1")}});
-      break;
-    case DType::q8_0:
-      out.stage_bytes = 1024 + 64, out.lanes_together = together;
-      out.text = filled(q8_0_text, {{"factors", copy_factors(together, "1024", "p1")}, {"together", std::to_string(together)}});
-      break;
-    case DType::q4_K:
-      out.stage_bytes = 512 + 64, out.offset = true;
-      out.text = q4_K_text;
-      break;
-    case DType::q5_K:
-      out.stage_bytes = 512 + 128 + 64, out.offset = true;
-      out.text = q5_K_text;
-      break;
-    case DType::q6_K:
-      out.stage_bytes = 512 + 256 + 64 + 16, out.halves = out.offset = true;
-      out.text = q6_K_text;
-      break;
-    default:
-      return error("weights in {} cannot be read by the GPU", name(type));
+  if (type == DType::q8_0) {
+    out.stage_bytes = 1024 + 64, out.lanes_together = together, out.is_signed = true;
+    out.text = filled(q8_0_text, {{"factors", copy_factors(together, "1024", "p1")}, {"together", std::to_string(together)}});
+    return out;
   }
+  const auto* const format = std::ranges::find(block_formats, type, &BlockFormat::type);
+  if (format == std::end(block_formats)) return error("weights in {} cannot be read by the GPU", name(type));
+  const auto planes = plan::planes_of(type);
+  const bool small = std::ranges::any_of(planes, [](const plan::Plane& plane) { return plane.bytes < 4 || plane.per == 256; });
+  out.lanes_together = small ? together : 1;
+  add_block_text(*format, together, out);
   return out;
 }
 
 std::string format_prelude(std::int64_t k, int x_piece) {
-  return fmt::format("constexpr u32 K = {}, XPIECE = {};\n{}{}", k, x_piece, common.substr(1), k_factors.substr(1));
+  return fmt::format("constexpr u32 K = {}, XPIECE = {};\n{}{}{}", k, x_piece, common.substr(1),
+                     define_table("iq4_values", iq4_values) + define_table("fp4_values", fp4_values), header_factors.substr(1));
 }
 
 }  // namespace heddle::codegen::cuda

@@ -26,6 +26,7 @@ struct Format {
   int lanes_together;                   // lanes that share a copy: the number of lanes on a row is a multiple of it
   bool integers;                        // unpacks to a Block: bytes and factors; otherwise Floats
   bool halves = false, offset = false;  // Block: two factors for the 16 first and last elements; an addend
+  bool is_signed = false;               // its bytes have a sign
   std::vector<std::int64_t> planes;     // offsets in the stored weight
   std::string text;
 

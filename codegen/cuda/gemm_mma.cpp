@@ -85,11 +85,9 @@ void GemmKernel::print_tile_products(Text& out, const GemmClass& c) {
   if (per_row % plan_.blocks != 0) out.line("if (k * BLOCKS + b >= {}) break;", per_row);
   out.line("u32 low[2], high[2];");
   out.line("words_{0}(from, g, b, j, low[0], high[0]), words_{0}(from, g + 8, b, j, low[1], high[1]);", name);
-  out.line(
-      "int c[4] = {{origin, origin, origin, origin}}, d[4] = {{origin, origin, origin, origin}};  // of the first and of the last 16 "
-      "columns");
-  out.line("mma_s8(c, low[0], low[1], *(const u32*)(x + {} + g * {} + b * 16 + j * 4));", plan_.first_at, plan_.x_row);
-  out.line("mma_s8(d, high[0], high[1], *(const u32*)(x + {} + g * {} + b * 16 + j * 4));", plan_.last_at, plan_.x_row);
+  out.line("int c[4], d[4];  // of the first and of the last 16 columns");
+  out.line("mma_s8(c, low[0], low[1], *(const u32*)(x + {} + g * {} + b * 16 + j * 4), origin);", plan_.first_at, plan_.x_row);
+  out.line("mma_s8(d, high[0], high[1], *(const u32*)(x + {} + g * {} + b * 16 + j * 4), origin);", plan_.last_at, plan_.x_row);
   out.line("#pragma unroll");
   out.open("for (int i = 0; i < 2; ++i) {{");
   out.line("const float4 scales = *(const float4*)(x + {} + (2 * j + i) * {} + b * 16);", plan_.ds_at, plan_.x_row);

@@ -258,7 +258,7 @@ std::variant<GemmPlan, CannotEmit> plan_gemm(const plan::KernelSpecT& spec, cons
     // 32 warps have 64 registers a lane, 16 have 128. Float products of blocks unpack 32 numbers.
     const bool unpacks = plan.floats && plan.x_piece == 32;
     const int most_warps = plan.chunk * streams <= (unpacks ? 2 : 4) ? 32 : 16;
-    for (plan.warps = std::clamp(knob(spec, "warps", most_warps), 8, most_warps); plan.warps >= 8; plan.warps -= 8) {
+    for (plan.warps = std::clamp(knob(spec, "warps", most_warps), 8, most_warps); plan.warps >= 8; plan.warps -= 4) {
       choose_lanes(plan, target);
       for (plan.stages = std::clamp(knob(spec, "stages", wanted_stages(plan, target)), 2, 8); plan.stages >= 2; --plan.stages) {
         lay_out(plan);

@@ -27,15 +27,18 @@ struct F_$name {
   INLINE void reload(Piece&, const char*, const u32 (&)[3], u32, u32, int) {}
   INLINE void prepare(Ready& r, const Piece& piece, u32 number) {
     r.block = unpack_$name(piece, number % 8);
-    r.scale[0] = pack_f16(r.block.a, r.block.a), r.offset[0] = pack_f16(r.block.c, r.block.c);
-    if ($factors > 1) r.scale[$factors - 1] = pack_f16(r.block.b, r.block.b), r.offset[$factors - 1] = pack_f16(r.block.d, r.block.d);
+    r.scale[0] = pack_f16(r.block.a, r.block.a);
+    if ($factors > 1) r.scale[$factors - 1] = pack_f16(r.block.b, r.block.b);
+    if ($offset) r.offset[0] = pack_f16(r.block.c, r.block.c);
+    if ($offset && $factors > 1) r.offset[$factors - 1] = pack_f16(r.block.d, r.block.d);
   }
   INLINE void halves(u32& even, u32& odd, const Ready& r, const Piece&, int s) {
-    // 1024 + b is the half 0x6400 + b
-    const u32 bytes = r.block.w[s], zero = 0xe400e400;
-    const u32 scale = r.scale[s / 4 % $factors], offset = r.offset[s / 4 % $factors];
+    // 1024 + b is the half 0x6400 + b; bytes with a sign are moved by 128
+    const u32 bytes = r.block.w[s]$moved, zero = $zero;
+    const u32 scale = r.scale[s / 4 % $factors];
     even = add_f16x2(__byte_perm(bytes, 0x64646464, 0x4240), zero), odd = add_f16x2(__byte_perm(bytes, 0x64646464, 0x4341), zero);
-    even = fma_f16x2(even, scale, offset), odd = fma_f16x2(odd, scale, offset);
+    if ($offset) even = fma_f16x2(even, scale, r.offset[s / 4 % $factors]), odd = fma_f16x2(odd, scale, r.offset[s / 4 % $factors]);
+    else even = multiply_f16x2(even, scale), odd = multiply_f16x2(odd, scale);
   }
 };
 )";
@@ -235,7 +238,12 @@ class Kernel {
     std::string planes;
     for (std::size_t i = 0; i < format.planes.size(); ++i) planes += i == 0 ? "p" : ", " + plane(i);
     out.put(format.text);
-    out.put(block_format, {{"name", format.name}, {"factors", format.halves ? "2" : "1"}, {"planes", planes}});
+    out.put(block_format, {{"name", format.name},
+                           {"factors", format.halves ? "2" : "1"},
+                           {"planes", planes},
+                           {"offset", format.offset ? "true" : "false"},
+                           {"moved", format.is_signed ? " ^ 0x80808080" : ""},
+                           {"zero", format.is_signed ? "0xe480e480" : "0xe400e400"}});
   }
 
   void print_kernel(Text& out, int threads) {

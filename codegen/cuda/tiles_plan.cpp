@@ -7,6 +7,7 @@
 #include "codegen/cuda/targets.h"
 #include "codegen/cuda/tile_epilogue.h"
 #include "codegen/cuda/tiles.h"
+#include "runtime/plan/layout.h"
 
 namespace heddle::codegen::cuda {
 namespace {
@@ -104,18 +105,7 @@ std::variant<TilePlan, CannotEmit> plan_with(const plan::KernelSpecT& spec, cons
 }  // namespace
 
 bool has_tiles(DType type, std::int64_t k) {
-  switch (type) {
-    case DType::q4_0:
-    case DType::q8_0:
-    case DType::q4_K:
-    case DType::q5_K:
-    case DType::q6_K:
-    case DType::f16:
-    case DType::bf16:
-      return k % 128 == 0;
-    default:
-      return false;
-  }
+  return k % 128 == 0 && (type == DType::f16 || type == DType::bf16 || !plan::planes_of(type).empty());
 }
 
 namespace {

@@ -13,20 +13,29 @@ namespace {
 
 using nlohmann::json;
 
-/// Knobs that emitters know, with the values worth trying.
-const std::map<std::string, std::vector<int>, std::less<>>& gemm_knobs() {
-  static const std::map<std::string, std::vector<int>, std::less<>> all{{"warps", {16, 24, 32}}, {"stages", {2, 3, 4}}};
+/// Knobs that emitters know, with the values worth trying: of products the warps of a block and the stages of their rings; of attention the
+/// rounds up to which a context is not split.
+struct KnobRow {
+  std::string_view name;
+  plan::LoopKind loop;
+  std::vector<int> values;
+};
+const std::vector<KnobRow>& knob_rows() {
+  static const std::vector<KnobRow> all{{"rounds", plan::LoopKind::attention, {1, 2, 3, 4}},
+                                        {"stages", plan::LoopKind::gemm, {2, 3, 4}},
+                                        {"warps", plan::LoopKind::gemm, {16, 20, 24, 28, 32}}};
   return all;
 }
 
-std::vector<std::string> knob_names() {
-  std::vector<std::string> names;
-  for (const auto& [name, values] : gemm_knobs()) names.push_back(name);
+std::vector<std::string_view> knob_names() {
+  std::vector<std::string_view> names;
+  for (const KnobRow& row : knob_rows()) names.push_back(row.name);
   return names;
 }
 
 Result<plan::KnobT> knob_of(const std::string& name, const json& value, std::string_view place) {
-  if (!gemm_knobs().contains(name)) return error("{}: knob '{}' is not known (known: {})", place, name, fmt::join(knob_names(), ", "));
+  if (std::ranges::find(knob_rows(), name, &KnobRow::name) == knob_rows().end())
+    return error("{}: knob '{}' is not known (known: {})", place, name, fmt::join(knob_names(), ", "));
   if (!value.is_number_integer()) return error("{}: knob '{}' is {}, wanted an integer", place, name, value.dump());
   plan::KnobT knob;
   knob.name = name, knob.value = value.get<int>();
@@ -138,14 +147,14 @@ void apply(const Tuning& tuning, plan::PlanT& plan) {
 
 std::vector<std::vector<plan::KnobT>> candidates(const plan::KernelSpecT& spec) {
   std::vector<std::vector<plan::KnobT>> out;
-  if (spec.loop != plan::LoopKind::gemm) return out;
-  const auto make = [](const std::string& name, int value) {
-    plan::KnobT knob;
-    knob.name = name, knob.value = value;
-    return knob;
-  };
-  for (const auto& [name, values] : gemm_knobs())
-    for (const int value : values) out.push_back({make(name, value)});
+  for (const KnobRow& row : knob_rows()) {
+    if (row.loop != spec.loop) continue;
+    for (const int value : row.values) {
+      plan::KnobT knob;
+      knob.name = row.name, knob.value = value;
+      out.push_back({knob});
+    }
+  }
   return out;
 }
 

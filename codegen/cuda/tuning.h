@@ -33,7 +33,7 @@ struct Tuning {
   void merge(const Tuning& newer);
 };
 
-/// `place` stands in errors: "h100.json: kernels[3]: knob 'warp' is not known (known: stages, warps)".
+/// `place` stands in errors: "h100.json: kernels[3]: knob 'warp' is not known (known: rounds, stages, warps)".
 Result<Tuning> parse_tuning(std::string_view text, std::string_view place);
 std::string print_tuning(const Tuning& tuning);
 

@@ -137,61 +137,17 @@ Result<void> read_metadata(Cursor& in, std::uint64_t keys, Metadata& metadata) {
   return {};
 }
 
-// Names of tensor types that heddle does not read (source: enum ggml_type in ggml.h).
-std::string_view foreign_type_name(std::uint32_t id) {
-  switch (id) {
-    case 3:
-      return "q4_1";
-    case 6:
-      return "q5_0";
-    case 7:
-      return "q5_1";
-    case 9:
-      return "q8_1";
-    case 10:
-      return "q2_K";
-    case 11:
-      return "q3_K";
-    case 15:
-      return "q8_K";
-    case 16:
-      return "iq2_xxs";
-    case 17:
-      return "iq2_xs";
-    case 18:
-      return "iq3_xxs";
-    case 19:
-      return "iq1_s";
-    case 20:
-      return "iq4_nl";
-    case 21:
-      return "iq3_s";
-    case 22:
-      return "iq2_s";
-    case 23:
-      return "iq4_xs";
-    case 24:
-      return "i8";
-    case 25:
-      return "i16";
-    case 26:
-      return "i32";
-    case 27:
-      return "i64";
-    case 28:
-      return "f64";
-    case 29:
-      return "iq1_m";
-    case 34:
-      return "tq1_0";
-    case 35:
-      return "tq2_0";
-    case 39:
-      return "mxfp4";
-    default:
-      return {};
-  }
-}
+struct ForeignType {
+  std::uint32_t id;
+  std::string_view name;
+};
+// Tensor types that heddle does not read (source: enum ggml_type in ggml.h, with those that it has given up).
+constexpr ForeignType foreign_types[] = {
+    {4, "q4_2"},        {5, "q4_3"},        {9, "q8_1"},        {15, "q8_K"},     {16, "iq2_xxs"},  {17, "iq2_xs"}, {18, "iq3_xxs"},
+    {19, "iq1_s"},      {21, "iq3_s"},      {22, "iq2_s"},      {24, "i8"},       {25, "i16"},      {26, "i32"},    {27, "i64"},
+    {28, "f64"},        {29, "iq1_m"},      {31, "q4_0_4_4"},   {32, "q4_0_4_8"}, {33, "q4_0_8_8"}, {34, "tq1_0"},  {35, "tq2_0"},
+    {36, "iq4_nl_4_4"}, {37, "iq4_nl_4_8"}, {38, "iq4_nl_8_8"}, {40, "nvfp4"},    {41, "q1_0"},
+};
 
 // Formats for activations and indices have ids too, but are no weights.
 bool is_weight_type(DType type) { return type != DType::q8_1 && type != DType::q8_K && type != DType::i32; }
@@ -205,9 +161,9 @@ Result<DType> read_tensor_type(Cursor& in) {
     if (row.ggml >= 0 && is_weight_type(*dtype_of_ggml(row.ggml)))
       supported += fmt::format("{}{}", supported.empty() ? "" : ", ", row.name);
   }
-  const std::string_view name = foreign_type_name(id);
-  if (name.empty()) return in.bad(fmt::format("tensor type {} is unknown (supported: {})", id, supported));
-  return in.bad(fmt::format("tensor type {} ({}) is not supported (supported: {})", name, id, supported));
+  const auto* const foreign = std::ranges::find(foreign_types, id, &ForeignType::id);
+  if (foreign == std::end(foreign_types)) return in.bad(fmt::format("tensor type {} is unknown (supported: {})", id, supported));
+  return in.bad(fmt::format("tensor type {} ({}) is not supported (supported: {})", foreign->name, id, supported));
 }
 
 /// `dims` innermost first. Sets shape and bytes.

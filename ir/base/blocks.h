@@ -1,4 +1,5 @@
 #pragma once
+#include <bit>
 #include <cstdint>
 
 #include "ir/base/half.h"
@@ -11,6 +12,19 @@ struct BlockQ4_0 {  // x = d * (q - 8)
   f16 d;
   std::uint8_t qs[16];  // element i in the low nibble of qs[i], 16 + i in the high one
 };
+struct BlockQ4_1 {  // x = d * q + m
+  f16 d, m;
+  std::uint8_t qs[16];  // as q4_0
+};
+struct BlockQ5_0 {  // x = d * (q - 16)
+  f16 d;
+  std::uint8_t qh[4];   // bit i of the little-endian word is the fifth bit of element i
+  std::uint8_t qs[16];  // as q4_0
+};
+struct BlockQ5_1 {  // x = d * q + m
+  f16 d, m;
+  std::uint8_t qh[4], qs[16];  // as q5_0
+};
 /// Written with d = max|x| / 127 and q = x * (1 / d) rounded to nearest, halves away from zero.
 struct BlockQ8_0 {  // x = d * q
   f16 d;
@@ -22,6 +36,17 @@ struct BlockQ8_0 {  // x = d * q
 struct BlockQ8_1 {  // x = d * q;  s = d * sum(q)
   f16 d, s;
   std::int8_t qs[32];
+};
+struct BlockQ2_K {          // 16 sub-blocks of 16: x = d * (scales & 15) * q - dmin * (scales >> 4)
+  std::uint8_t scales[16];  // of a sub-block: scale in the low nibble, minimum in the high one
+  std::uint8_t qs[64];      // bits 2j, 2j + 1 of qs[32 * h + i] belong to element 128 * h + 32 * j + i
+  f16 d, dmin;
+};
+struct BlockQ3_K {          // 16 sub-blocks of 16: x = d * scale * (q - 4)
+  std::uint8_t hmask[32];   // bit j of hmask[i] is the third bit of element 32 * j + i
+  std::uint8_t qs[64];      // as q2_K
+  std::uint8_t scales[12];  // 16 scales of 6 bits, less 32: `q3_K_scale`
+  f16 d;
 };
 /// Written as ggml's reference does: per sub-block the scale and minimum with the least weighted squared error over 21 grids, weights
 /// sqrt(mean of x^2) + |x|; then both in 63 steps of the block's largest, and the quants rounded anew to what a reader will see.
@@ -41,6 +66,20 @@ struct BlockQ6_K {       // 16 sub-blocks of 16: x = d * scale * (q - 32)
   std::uint8_t qh[64];   // high 2 bits
   std::int8_t scales[16];
   f16 d;
+};
+struct BlockIQ4_NL {  // x = d * iq4_values[q]
+  f16 d;
+  std::uint8_t qs[16];  // as q4_0
+};
+struct BlockIQ4_XS {  // 8 sub-blocks of 32: x = d * (scale - 32) * iq4_values[q]
+  f16 d;
+  std::uint16_t scales_h;    // high 2 bits of scale j at bit 2j
+  std::uint8_t scales_l[4];  // low 4 bits, two to a byte, the first in the low nibble
+  std::uint8_t qs[128];      // of a sub-block 16 bytes as q4_0
+};
+struct BlockMXFP4 {  // x = e8m0_half(e) * fp4_values[q]  (source: OCP Microscaling Formats 1.0, MXFP4)
+  std::uint8_t e;
+  std::uint8_t qs[16];  // as q4_0
 };
 /// Written with i = -127 / m where m is the element of largest magnitude, q = x * i rounded to nearest, halves to even, and d = 1 / i.
 struct BlockQ8_K {  // x = d * q
@@ -62,9 +101,13 @@ constexpr int f16_128_place(int element) {
   const int t = element / 32, s = element % 32 / 4, j = element % 4;
   return 16 * s + 8 * (j & 1) + 2 * t + (j >> 1);
 }
-static_assert(sizeof(BlockQ4_0) == 18 && sizeof(BlockQ8_0) == 34 && sizeof(BlockQ8_1) == 36 && sizeof(BlockQ4_K) == 144 &&
-              sizeof(BlockQ5_K) == 176 && sizeof(BlockQ6_K) == 210 && sizeof(BlockQ8_K) == 292 && sizeof(BlockQ8_16) == 24 &&
-              sizeof(BlockF16_128) == 256);
+#define HEDDLE_DTYPE(name, elements, bytes, ggml)
+#define HEDDLE_WEIGHT_FORMAT(name, elements, bytes, ggml, Block) static_assert(sizeof(Block) == bytes);
+#include "ir/base/dtype.def"
+static_assert(sizeof(BlockQ8_1) == 36 && sizeof(BlockQ8_K) == 292 && sizeof(BlockQ8_16) == 24 && sizeof(BlockF16_128) == 256);
+
+/// The numbers that the 4-bit codes of iq4_nl and iq4_xs stand for.
+inline constexpr std::int8_t iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 
 /// Scale and minimum of sub-block `j` (0..7) out of the 12 packed bytes of q4_K and q5_K.
 struct ScaleMin {
@@ -73,6 +116,32 @@ struct ScaleMin {
 inline ScaleMin scale_min(const std::uint8_t* packed, int j) {
   if (j < 4) return {std::uint8_t(packed[j] & 63), std::uint8_t(packed[j + 4] & 63)};
   return {std::uint8_t((packed[j + 4] & 15) | ((packed[j - 4] >> 6) << 4)), std::uint8_t((packed[j + 4] >> 4) | ((packed[j] >> 6) << 4))};
+}
+
+/// Twice the numbers that the codes of mxfp4 stand for, e2m1.
+inline constexpr std::int8_t fp4_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+/// Half of 2^(e - 127).
+inline float e8m0_half(std::uint8_t e) { return std::bit_cast<float>(e < 2 ? 0x00200000u << e : std::uint32_t(e - 1) << 23); }
+
+/// Element `i` of a block of q5_0 or q5_1.
+template <class Block>
+int five_bits(const Block& block, int i) {
+  const int low = i < 16 ? block.qs[i] & 15 : block.qs[i - 16] >> 4;
+  return low | (block.qh[i / 8] >> (i % 8) & 1) << 4;
+}
+
+/// Element `e` out of the 64 bytes of q2_K and q3_K.
+inline int two_bits(const std::uint8_t* qs, int e) { return qs[e / 128 * 32 + e % 32] >> (e % 128 / 32 * 2) & 3; }
+
+/// Of sub-block `j` (0..15), [-32, 31]: low 4 bits in a nibble of the first 8 bytes, high 2 bits in the last 4 bytes.
+inline int q3_K_scale(const BlockQ3_K& block, int j) {
+  const int low = block.scales[j % 8] >> (j / 8 * 4) & 15, high = block.scales[8 + j % 4] >> (j / 4 * 2) & 3;
+  return (low | high << 4) - 32;
+}
+
+/// Of sub-block `j` (0..7), [-32, 31].
+inline int iq4_xs_scale(const BlockIQ4_XS& block, int j) {
+  return ((block.scales_l[j / 2] >> (j % 2 * 4) & 15) | (block.scales_h >> (2 * j) & 3) << 4) - 32;
 }
 
 }  // namespace heddle

@@ -9,48 +9,28 @@
 
 #include "ir/base/blocks.h"
 #include "ir/base/check.h"
+#include "ir/base/dequantize.h"
 
 namespace heddle {
 namespace {
 
-// Blocks sit at any address of a mapped file, so they are copied out and in rather than pointed at.
-template <class T>
-T load(const std::byte* in, std::int64_t index) {
-  T value;
-  std::memcpy(&value, in + index * std::int64_t(sizeof(T)), sizeof(T));
-  return value;
-}
-
+// Blocks sit at any address, so they are copied rather than pointed at.
 template <class T>
 void store(std::byte* out, std::int64_t index, const T& value) {
   std::memcpy(out + index * std::int64_t(sizeof(T)), &value, sizeof(T));
 }
 
-void dequantize_f32(const std::byte* in, float* out, std::int64_t blocks) {
-  if (blocks > 0) std::memcpy(out, in, std::size_t(blocks) * sizeof(float));
-}
 void quantize_f32(const float* in, std::byte* out, std::int64_t blocks) {
   if (blocks > 0) std::memcpy(out, in, std::size_t(blocks) * sizeof(float));
 }
 
-void dequantize_f16(const std::byte* in, float* out, std::int64_t blocks) {
-  for (std::int64_t i = 0; i < blocks; ++i) out[i] = to_float(load<f16>(in, i));
-}
 void quantize_f16(const float* in, std::byte* out, std::int64_t blocks) {
   for (std::int64_t i = 0; i < blocks; ++i) store(out, i, to_f16(in[i]));
 }
 
-void dequantize_bf16(const std::byte* in, float* out, std::int64_t blocks) {
-  for (std::int64_t i = 0; i < blocks; ++i) out[i] = to_float(load<bf16>(in, i));
-}
 void quantize_bf16(const float* in, std::byte* out, std::int64_t blocks) {
   for (std::int64_t i = 0; i < blocks; ++i) store(out, i, to_bf16(in[i]));
 }
-
-void dequantize_i32(const std::byte* in, float* out, std::int64_t blocks) {
-  for (std::int64_t i = 0; i < blocks; ++i) out[i] = float(load<std::int32_t>(in, i));
-}
-constexpr std::nullptr_t quantize_i32 = nullptr;
 
 /// Largest |x|; NaN if any element is NaN (NaN patterns are above infinity's).
 float largest_magnitude(const float* x, int n) {
@@ -70,16 +50,6 @@ float reciprocal_or_zero(float d) { return d != 0 ? 1 / d : 0.0f; }
 /// An already rounded value as an integer of [low, high]. NaN becomes 0: such a block has a scale that is not finite and reads as NaN.
 int to_int(float rounded, int low, int high) { return std::isnan(rounded) ? 0 : int(std::clamp(rounded, float(low), float(high))); }
 
-void dequantize_q4_0(const std::byte* in, float* out, std::int64_t blocks) {
-  for (std::int64_t b = 0; b < blocks; ++b, out += 32) {
-    const auto block = load<BlockQ4_0>(in, b);
-    const float d = to_float(block.d);
-    for (int i = 0; i < 16; ++i) {
-      out[i] = d * float((block.qs[i] & 15) - 8);
-      out[i + 16] = d * float((block.qs[i] >> 4) - 8);
-    }
-  }
-}
 void quantize_q4_0(const float* in, std::byte* out, std::int64_t blocks) {
   for (std::int64_t b = 0; b < blocks; ++b, in += 32) {
     const float d = extreme(in, 32) / -8, inverse = reciprocal_or_zero(d);  // the extreme gets q - 8 = -8, whatever its sign
@@ -90,13 +60,6 @@ void quantize_q4_0(const float* in, std::byte* out, std::int64_t blocks) {
   }
 }
 
-void dequantize_q8_0(const std::byte* in, float* out, std::int64_t blocks) {
-  for (std::int64_t b = 0; b < blocks; ++b, out += 32) {
-    const auto block = load<BlockQ8_0>(in, b);
-    const float d = to_float(block.d);
-    for (int i = 0; i < 32; ++i) out[i] = d * float(block.qs[i]);
-  }
-}
 void quantize_q8_0(const float* in, std::byte* out, std::int64_t blocks) {
   for (std::int64_t b = 0; b < blocks; ++b, in += 32) {
     const float d = largest_magnitude(in, 32) / 127, inverse = reciprocal_or_zero(d);
@@ -106,13 +69,6 @@ void quantize_q8_0(const float* in, std::byte* out, std::int64_t blocks) {
   }
 }
 
-void dequantize_q8_1(const std::byte* in, float* out, std::int64_t blocks) {
-  for (std::int64_t b = 0; b < blocks; ++b, out += 32) {
-    const auto block = load<BlockQ8_1>(in, b);
-    const float d = to_float(block.d);
-    for (int i = 0; i < 32; ++i) out[i] = d * float(block.qs[i]);
-  }
-}
 void quantize_q8_1(const float* in, std::byte* out, std::int64_t blocks) {
   for (std::int64_t b = 0; b < blocks; ++b, in += 32) {
     const float d = largest_magnitude(in, 32) / 127, inverse = reciprocal_or_zero(d);
@@ -124,21 +80,6 @@ void quantize_q8_1(const float* in, std::byte* out, std::int64_t blocks) {
     }
     block.s = to_f16(d * float(sum));
     store(out, b, block);
-  }
-}
-
-void dequantize_q4_K(const std::byte* in, float* out, std::int64_t blocks) {
-  for (std::int64_t b = 0; b < blocks; ++b, out += 256) {
-    const auto block = load<BlockQ4_K>(in, b);
-    const float d = to_float(block.d), dmin = to_float(block.dmin);
-    for (int j = 0; j < 8; ++j) {
-      const ScaleMin s = scale_min(block.scales, j);
-      const float scale = d * float(s.scale), min = dmin * float(s.min);
-      for (int i = 0; i < 32; ++i) {
-        const int q = (block.qs[j / 2 * 32 + i] >> (j % 2 * 4)) & 15;
-        out[j * 32 + i] = scale * float(q) - min;
-      }
-    }
   }
 }
 
@@ -254,42 +195,6 @@ void quantize_q4_K(const float* in, std::byte* out, std::int64_t blocks) {
   }
 }
 
-void dequantize_q5_K(const std::byte* in, float* out, std::int64_t blocks) {
-  for (std::int64_t b = 0; b < blocks; ++b, out += 256) {
-    const auto block = load<BlockQ5_K>(in, b);
-    const float d = to_float(block.d), dmin = to_float(block.dmin);
-    for (int j = 0; j < 8; ++j) {
-      const ScaleMin s = scale_min(block.scales, j);
-      const float scale = d * float(s.scale), min = dmin * float(s.min);
-      for (int i = 0; i < 32; ++i) {
-        const int low = (block.qs[j / 2 * 32 + i] >> (j % 2 * 4)) & 15, high = (block.qh[i] >> j) & 1;
-        out[j * 32 + i] = scale * float(low | high << 4) - min;
-      }
-    }
-  }
-}
-constexpr std::nullptr_t quantize_q5_K = nullptr;
-
-void dequantize_q6_K(const std::byte* in, float* out, std::int64_t blocks) {
-  for (std::int64_t b = 0; b < blocks; ++b, out += 256) {
-    const auto block = load<BlockQ6_K>(in, b);
-    const float d = to_float(block.d);
-    for (int e = 0; e < 256; ++e) {
-      const int half = e / 128, quarter = e % 128 / 32, i = e % 32;
-      const int low = (block.ql[half * 64 + quarter % 2 * 32 + i] >> (quarter / 2 * 4)) & 15;
-      const int high = (block.qh[half * 32 + i] >> (quarter * 2)) & 3;
-      out[e] = d * float(block.scales[e / 16]) * float((low | high << 4) - 32);
-    }
-  }
-}
-constexpr std::nullptr_t quantize_q6_K = nullptr;
-
-void dequantize_q8_K(const std::byte* in, float* out, std::int64_t blocks) {
-  for (std::int64_t b = 0; b < blocks; ++b, out += 256) {
-    const auto block = load<BlockQ8_K>(in, b);
-    for (int i = 0; i < 256; ++i) out[i] = block.d * float(block.qs[i]);
-  }
-}
 void quantize_q8_K(const float* in, std::byte* out, std::int64_t blocks) {
   for (std::int64_t b = 0; b < blocks; ++b, in += 256) {
     BlockQ8_K block{};
@@ -305,12 +210,6 @@ void quantize_q8_K(const float* in, std::byte* out, std::int64_t blocks) {
   }
 }
 
-void dequantize_q8_16(const std::byte* in, float* out, std::int64_t blocks) {
-  for (std::int64_t b = 0; b < blocks; ++b, out += 16) {
-    const auto block = load<BlockQ8_16>(in, b);
-    for (int i = 0; i < 16; ++i) out[i] = block.d * float(block.qs[i]);
-  }
-}
 void quantize_q8_16(const float* in, std::byte* out, std::int64_t blocks) {
   for (std::int64_t b = 0; b < blocks; ++b, in += 16) {
     BlockQ8_16 block{};
@@ -328,12 +227,6 @@ void quantize_q8_16(const float* in, std::byte* out, std::int64_t blocks) {
   }
 }
 
-void dequantize_f16_128(const std::byte* in, float* out, std::int64_t blocks) {
-  for (std::int64_t b = 0; b < blocks; ++b, out += 128) {
-    const auto block = load<BlockF16_128>(in, b);
-    for (int i = 0; i < 128; ++i) out[i] = to_float(block.halves[f16_128_place(i)]);
-  }
-}
 void quantize_f16_128(const float* in, std::byte* out, std::int64_t blocks) {
   for (std::int64_t b = 0; b < blocks; ++b, in += 128) {
     BlockF16_128 block;
@@ -341,6 +234,14 @@ void quantize_f16_128(const float* in, std::byte* out, std::int64_t blocks) {
     store(out, b, block);
   }
 }
+
+// Types that heddle does not write.
+constexpr std::nullptr_t quantize_i32 = nullptr;
+constexpr std::nullptr_t quantize_q4_1 = nullptr, quantize_q5_0 = nullptr, quantize_q5_1 = nullptr;
+constexpr std::nullptr_t quantize_q2_K = nullptr, quantize_q3_K = nullptr, quantize_q5_K = nullptr, quantize_q6_K = nullptr;
+constexpr std::nullptr_t quantize_iq4_nl = nullptr;
+constexpr std::nullptr_t quantize_iq4_xs = nullptr;
+constexpr std::nullptr_t quantize_mxfp4 = nullptr;
 
 constexpr DTypeInfo dtypes[] = {
 #define HEDDLE_DTYPE(name, elements, bytes, ggml) {#name, elements, bytes, ggml, dequantize_##name, quantize_##name},

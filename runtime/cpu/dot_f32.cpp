@@ -138,21 +138,23 @@ HWY_INLINE void dot_quantised(const std::byte* HWY_RESTRICT w, std::int64_t k, c
 }
 #endif
 
-/// Any other dtype by its dequantiser, block by block.
+/// Any other block type by its dequantiser, whole blocks of up to 256 elements.
 template <int rows>
 HWY_INLINE void dot_any(DType dtype, const std::byte* w, std::int64_t k, const float* x, std::int64_t x_stride, float* out,
                         std::int64_t out_stride) {
   const DTypeInfo& format = info(dtype);
-  float sums[rows] = {};
-  float values[256];
-  for (std::int64_t done = 0; done < k; done += format.elements, w += format.bytes) {
-    format.dequantize(w, values, 1);
-    HEDDLE_UNROLL
-    for (int r = 0; r < rows; ++r)
-      for (std::int64_t i = 0; i < format.elements; ++i) sums[r] += values[i] * x[r * x_stride + done + i];
+  Sums<rows> sums;
+  alignas(64) float values[256];
+  for (std::int64_t done = 0; done < k; done += 256) {
+    const std::int64_t left = std::min(k - done, std::int64_t(256));
+    format.dequantize(w + done / format.elements * format.bytes, values, left / format.elements);
+    for (std::int64_t i = 0; i < left; i += float_lanes) {  // blocks are whole vectors
+      const Float v = hn::Load(Floats(), values + i);
+      HEDDLE_UNROLL
+      for (int r = 0; r < rows; ++r) sums.even[r] = hn::MulAdd(v, hn::LoadU(Floats(), x + r * x_stride + done + i), sums.even[r]);
+    }
   }
-  HEDDLE_UNROLL
-  for (int r = 0; r < rows; ++r) out[r * out_stride] = sums[r];
+  sums.store(out, out_stride);
 }
 
 void dot_f32(DType weight, const std::byte* w, std::int64_t columns, std::int64_t k, const float* x, std::int64_t x_stride,

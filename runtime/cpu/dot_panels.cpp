@@ -63,12 +63,20 @@ HWY_INLINE Int add_word(Int sum, Byte w, hn::Vec<SignedBytes> x) {
   }
 }
 
+/// Adds the offsets of the first and of the last 16 of 32 columns, each times its activations' sum.
+HWY_INLINE Float add_offsets(Float value, const Q8Group& a, std::int64_t b, const float* HWY_RESTRICT offset) {
+  const auto sum = [&](std::int64_t half) HWY_ATTR { return hn::ConvertTo(Floats(), hn::Set(Ints(), a.n16[2 * b + half])); };
+  value = hn::NegMulAdd(sum(0), hn::Load(Floats(), offset), value);  // sums are stored negative
+  return hn::NegMulAdd(sum(1), hn::Load(Floats(), offset + lanes), value);
+}
+
 /// One panel with `rows` activation rows.
-template <class Format, int rows>
+template <DType dtype, int rows>
 HWY_INLINE void dot_panel(const std::byte* HWY_RESTRICT w, std::int64_t k, const Q8Group* HWY_RESTRICT x, std::int64_t x_stride,
                           float* HWY_RESTRICT out, std::int64_t out_stride) {
+  using Format = Panel<dtype>;
   const Floats df;
-  const std::int64_t whole_group = plan::panel_group_bytes(Format::dtype, 256);
+  const std::int64_t whole_group = plan::panel_group_bytes(dtype, 256);
   for (int part = 0; part < parts; ++part) {
     Float sums[rows];
     HEDDLE_UNROLL
@@ -77,7 +85,7 @@ HWY_INLINE void dot_panel(const std::byte* HWY_RESTRICT w, std::int64_t k, const
     const Q8Group* activations = x;
     for (std::int64_t done = 0; done < k; done += 256, group += whole_group, activations += x_stride) {
       const std::int64_t blocks = std::min(k - done, std::int64_t(256)) / 32;
-      alignas(64) float scale[16 * lanes], offset[8 * lanes];
+      alignas(64) float scale[16 * lanes], offset[16 * lanes];
       Format::scales(group, blocks, part, scale, offset);
       for (std::int64_t b = 0; b < blocks; ++b) {
         if constexpr (rows == 1)
@@ -98,6 +106,7 @@ HWY_INLINE void dot_panel(const std::byte* HWY_RESTRICT w, std::int64_t k, const
             }
             value = hn::Mul(hn::ConvertTo(df, first), hn::Load(df, scale + 2 * b * lanes));
             value = hn::MulAdd(hn::ConvertTo(df, second), hn::Load(df, scale + (2 * b + 1) * lanes), value);
+            if constexpr (Format::has_offset) value = add_offsets(value, a, b, offset + 2 * b * lanes);
           } else {
             Int sum = begin_sum<Format>(a.n32[b]);
             HEDDLE_UNROLL
@@ -105,7 +114,8 @@ HWY_INLINE void dot_panel(const std::byte* HWY_RESTRICT w, std::int64_t k, const
             value = hn::Mul(hn::ConvertTo(df, sum), hn::Load(df, scale + b * lanes));
           }
           sums[r] = hn::MulAdd(value, hn::Set(df, a.d[b]), sums[r]);
-          if constexpr (Format::has_offset) sums[r] = hn::MulAdd(hn::Load(df, offset + b * lanes), hn::Set(df, a.s[b]), sums[r]);
+          if constexpr (Format::has_offset && !Format::halves)
+            sums[r] = hn::MulAdd(hn::Load(df, offset + b * lanes), hn::Set(df, a.s[b]), sums[r]);
         }
       }
     }
@@ -117,18 +127,19 @@ HWY_INLINE void dot_panel(const std::byte* HWY_RESTRICT w, std::int64_t k, const
 #if HWY_TARGET == HWY_AVX3_DL
 /// One panel with `rows` activation rows, 16 at a time in the processor's matrix unit: the integers are the same, and so is the order of
 /// the float operations on them.
-template <class Format>
+template <DType dtype>
 void dot_panel_tiles(const std::byte* HWY_RESTRICT w, std::int64_t k, const Q8Group* HWY_RESTRICT x, std::int64_t x_stride,
                      std::int64_t rows, float* HWY_RESTRICT out, std::int64_t out_stride) {
+  using Format = Panel<dtype>;
   constexpr int sums_per_group = Format::halves ? 16 : 8;
   const Floats df;
-  const std::int64_t whole_group = plan::panel_group_bytes(Format::dtype, 256);
+  const std::int64_t whole_group = plan::panel_group_bytes(dtype, 256);
   alignas(64) std::uint8_t quants[64 * 64];
-  alignas(64) float scale[16 * lanes] = {}, offset[8 * lanes] = {};
+  alignas(64) float scale[16 * lanes] = {}, offset[16 * lanes] = {};
   alignas(64) std::int32_t products[sums_per_group][16 * lanes] = {};
   for (std::int64_t done = 0; done < k; done += 256, w += whole_group, x += x_stride) {
     const std::int64_t blocks = std::min(k - done, std::int64_t(256)) / 32;
-    if (blocks < 8) std::fill_n(scale, 16 * lanes, 0.0f), std::fill_n(offset, 8 * lanes, 0.0f);  // for what the group does not have
+    if (blocks < 8) std::fill_n(scale, 16 * lanes, 0.0f), std::fill_n(offset, 16 * lanes, 0.0f);  // for what the group does not have
     Format::scales(w, blocks, 0, scale, offset);
     for (std::int64_t b = 0; b < blocks; ++b) {
       Byte q[8];
@@ -155,11 +166,12 @@ void dot_panel_tiles(const std::byte* HWY_RESTRICT w, std::int64_t k, const Q8Gr
         if constexpr (Format::halves) {
           value = hn::Mul(product(2 * b), scales[2 * b]);
           value = hn::MulAdd(product(2 * b + 1), scales[2 * b + 1], value);
+          if constexpr (Format::has_offset) value = add_offsets(value, a, b, offset + 2 * b * lanes);
         } else {
           value = hn::Mul(product(b), scales[b]);
         }
         sum = hn::MulAdd(value, hn::Set(df, a.d[b]), sum);
-        if constexpr (Format::has_offset) sum = hn::MulAdd(offsets[b], hn::Set(df, a.s[b]), sum);
+        if constexpr (Format::has_offset && !Format::halves) sum = hn::MulAdd(offsets[b], hn::Set(df, a.s[b]), sum);
       }
       hn::StoreU(sum, df, to);
     };
@@ -184,14 +196,13 @@ void dot_panel_tiles(const std::byte* HWY_RESTRICT w, std::int64_t k, const Q8Gr
 
 void dot_panels(DType weight, const std::byte* w, std::int64_t panels, std::int64_t k, const Q8Group* x, std::int64_t x_stride,
                 std::int64_t rows, float* out, std::int64_t out_stride) {
-  visit_panel(weight, [&](auto format) HWY_ATTR {
-    using Format = decltype(format);
+  visit_panel(weight, [&]<DType dtype>() HWY_ATTR {
     const std::int64_t bytes = plan::panel_bytes(weight, k);
 #if HWY_TARGET == HWY_AVX3_DL
     if (rows >= tiles::least_rows && tiles::usable()) {
-      const tiles::Session session(Format::halves ? 4 : 8);
+      const tiles::Session session(Panel<dtype>::halves ? 4 : 8);
       for (std::int64_t p = 0; p < panels; ++p)
-        dot_panel_tiles<Format>(w + p * bytes, k, x, x_stride, rows, out + p * plan::panel_rows, out_stride);
+        dot_panel_tiles<dtype>(w + p * bytes, k, x, x_stride, rows, out + p * plan::panel_rows, out_stride);
       return;
     }
 #endif
@@ -199,7 +210,7 @@ void dot_panels(DType weight, const std::byte* w, std::int64_t panels, std::int6
       std::int64_t r = 0;
       const auto block = [&]<int size>() HWY_ATTR {
         for (; r + size <= rows; r += size)
-          dot_panel<Format, size>(w + p * bytes, k, x + r, x_stride, out + r * out_stride + p * plan::panel_rows, out_stride);
+          dot_panel<dtype, size>(w + p * bytes, k, x + r, x_stride, out + r * out_stride + p * plan::panel_rows, out_stride);
       };
       if constexpr (HWY_TARGET == HWY_AVX3_DL || HWY_TARGET == HWY_AVX3) block.template operator()<8>();
       block.template operator()<4>();

@@ -36,26 +36,73 @@ struct Place {
   std::byte* word(std::int64_t offset, std::int64_t vector) const { return group + offset + vector * vector_bytes + 4 * lane; }
 };
 
-std::int64_t header_of_32s(std::int64_t columns) { return (columns / 32 * 32 + 63) / 64 * 64; }
+/// 32 bits, one an element, to the four bytes of a word: bit w of byte b is element 4w + b's.
+std::uint32_t bits_of_words(std::uint32_t bits) {
+  std::uint32_t word = 0;
+  for (unsigned w = 0; w < 8; ++w) word |= ((bits >> (4 * w) & 15u) * 0x00204081u & 0x01010101u) << w;
+  return word;
+}
+std::uint32_t bits_of_elements(std::uint32_t word) {
+  std::uint32_t bits = 0;
+  for (unsigned w = 0; w < 8; ++w) bits |= ((word >> w & 0x01010101u) * 0x01020408u >> 24 & 15u) << (4 * w);
+  return bits;
+}
 
-// ---- Types of 32 columns; `index` is the block in its group.
+// ---- Types of 32 columns; `index` is the block in its group. Its scales lie in the group's header, 16 rows side by side.
 
-void put(const BlockQ8_0& block, const Place& to, std::int64_t index) {
+/// Bytes of a block that are not quants.
+template <class Block>
+constexpr std::int64_t scale_bytes() {
+  std::size_t quants = sizeof(Block::qs);
+  if constexpr (requires { Block::qh; }) quants += sizeof(Block::qh);
+  return sizeof(Block) - quants;
+}
+template <class Block>
+std::int64_t header_bytes(std::int64_t columns) {
+  return (columns / 32 * panel_rows * scale_bytes<Block>() + 63) / 64 * 64;
+}
+
+/// One vector after the other, words 0 to 7 or nibbles as they lie in the file.
+template <class Block>
+void put_words(const Block& block, const Place& to, std::int64_t index) {
+  constexpr std::int64_t words = sizeof(block.qs) / 4, vectors = words + (requires { block.qh; } ? 1 : 0);
+  const std::int64_t at = header_bytes<Block>(to.columns) + index * vectors * vector_bytes;
+  for (std::int64_t w = 0; w < words; ++w) store(to.word(at, w), load(block.qs + 4 * w));
+  if constexpr (requires { block.qh; }) store(to.word(at, words), bits_of_words(load(block.qh)));
+}
+template <class Block>
+void take_words(Block& block, const Place& from, std::int64_t index) {
+  constexpr std::int64_t words = sizeof(block.qs) / 4, vectors = words + (requires { block.qh; } ? 1 : 0);
+  const std::int64_t at = header_bytes<Block>(from.columns) + index * vectors * vector_bytes;
+  for (std::int64_t w = 0; w < words; ++w) store(block.qs + 4 * w, load(from.word(at, w)));
+  if constexpr (requires { block.qh; }) store(block.qh, bits_of_elements(load(from.word(at, words))));
+}
+
+template <class Block>
+void put_scales(const Block& block, const Place& to, std::int64_t index) {
   store(to.group + index * 32 + 2 * to.lane, block.d);
-  for (int w = 0; w < 8; ++w) store(to.word(header_of_32s(to.columns), index * 8 + w), load(block.qs + 4 * w));
+  if constexpr (requires { block.m; }) store(to.group + to.columns + index * 32 + 2 * to.lane, block.m);
 }
-void take(BlockQ8_0& block, const Place& from, std::int64_t index) {
+template <class Block>
+void take_scales(Block& block, const Place& from, std::int64_t index) {
   block.d = load<f16>(from.group + index * 32 + 2 * from.lane);
-  for (int w = 0; w < 8; ++w) store(block.qs + 4 * w, load(from.word(header_of_32s(from.columns), index * 8 + w)));
+  if constexpr (requires { block.m; }) block.m = load<f16>(from.group + from.columns + index * 32 + 2 * from.lane);
 }
 
-void put(const BlockQ4_0& block, const Place& to, std::int64_t index) {
-  store(to.group + index * 32 + 2 * to.lane, block.d);
-  for (int w = 0; w < 4; ++w) store(to.word(header_of_32s(to.columns), index * 4 + w), load(block.qs + 4 * w));  // nibbles lie as here
+void put_scales(const BlockMXFP4& block, const Place& to, std::int64_t index) { store(to.group + index * 16 + to.lane, block.e); }
+void take_scales(BlockMXFP4& block, const Place& from, std::int64_t index) {
+  block.e = load<std::uint8_t>(from.group + index * 16 + from.lane);
 }
-void take(BlockQ4_0& block, const Place& from, std::int64_t index) {
-  block.d = load<f16>(from.group + index * 32 + 2 * from.lane);
-  for (int w = 0; w < 4; ++w) store(block.qs + 4 * w, load(from.word(header_of_32s(from.columns), index * 4 + w)));
+
+template <class Block>
+void put(const Block& block, const Place& to, std::int64_t index) {
+  put_scales(block, to, index);
+  put_words(block, to, index);
+}
+template <class Block>
+void take(Block& block, const Place& from, std::int64_t index) {
+  take_scales(block, from, index);
+  take_words(block, from, index);
 }
 
 // ---- Types of 256 columns: a group is a block.
@@ -116,24 +163,53 @@ void take(BlockQ4_K& block, const Place& from, std::int64_t) {
   for (int pair = 0; pair < 4; ++pair) take_nibbles(block.qs + 32 * pair, from, k_header + 512 * pair, k_header + 512 * pair + 256);
 }
 
+/// 32 bytes that hold eight times 32 columns, one bit each; `at`: the vector of the first.
+void put_single_bits(const std::uint8_t* in, const Place& to, std::int64_t at, std::int64_t step) {
+  for (unsigned j = 0; j < 8; ++j) {
+    std::uint32_t word = 0;
+    for (unsigned w = 0; w < 8; ++w) word |= (load(in + 4 * w) >> j & 0x01010101u) << w;
+    store(to.word(at + j * step, 0), word);
+  }
+}
+void take_single_bits(std::uint8_t* out, const Place& from, std::int64_t at, std::int64_t step) {
+  std::uint32_t words[8] = {};
+  for (unsigned j = 0; j < 8; ++j) {
+    const std::uint32_t word = load(from.word(at + j * step, 0));
+    for (unsigned w = 0; w < 8; ++w) words[w] |= (word >> w & 0x01010101u) << j;
+  }
+  std::memcpy(out, words, 32);
+}
+
 void put(const BlockQ5_K& block, const Place& to, std::int64_t) {
   put_header(block, to);
   for (int pair = 0; pair < 4; ++pair) put_nibbles(block.qs + 32 * pair, to, k_header + 640 * pair, k_header + 640 * pair + 320);
-  for (unsigned j = 0; j < 8; ++j) {
-    std::uint32_t word = 0;
-    for (unsigned w = 0; w < 8; ++w) word |= (load(block.qh + 4 * w) >> j & 0x01010101u) << w;
-    store(to.word(k_header + 320 * j + 256, 0), word);
-  }
+  put_single_bits(block.qh, to, k_header + 256, 320);
 }
 void take(BlockQ5_K& block, const Place& from, std::int64_t) {
   take_header(block, from);
   for (int pair = 0; pair < 4; ++pair) take_nibbles(block.qs + 32 * pair, from, k_header + 640 * pair, k_header + 640 * pair + 320);
-  std::uint32_t high[8] = {};
-  for (unsigned j = 0; j < 8; ++j) {
-    const std::uint32_t word = load(from.word(k_header + 320 * j + 256, 0));
-    for (unsigned w = 0; w < 8; ++w) high[w] |= (word >> w & 0x01010101u) << j;
-  }
-  std::memcpy(block.qh, high, 32);
+  take_single_bits(block.qh, from, k_header + 256, 320);
+}
+
+/// Two bits of every element of 32 bytes, which hold four times 32: those of time `quarter`, words 4 * part .. 4 * part + 3.
+std::uint32_t pairs_of_words(const std::uint8_t* in, int quarter, int part) {
+  std::uint32_t word = 0;
+  for (int w = 0; w < 4; ++w) word |= (load(in + 16 * part + 4 * w) >> (2 * quarter) & 0x03030303u) << (2 * w);
+  return word;
+}
+/// 64 bytes, in which each 32 hold 128 columns; `at`: the vectors of the first 32 columns, those of the next are `step` bytes behind.
+void put_pairs(const std::uint8_t* in, const Place& to, std::int64_t at, std::int64_t step) {
+  for (int b = 0; b < 8; ++b)
+    for (int part = 0; part < 2; ++part) store(to.word(at + b * step, part), pairs_of_words(in + b / 4 * 32, b % 4, part));
+}
+void take_pairs(std::uint8_t* out, const Place& from, std::int64_t at, std::int64_t step) {
+  std::uint32_t words[16] = {};
+  for (int b = 0; b < 8; ++b)
+    for (int part = 0; part < 2; ++part) {
+      const std::uint32_t word = load(from.word(at + b * step, part));
+      for (int w = 0; w < 4; ++w) words[b / 4 * 8 + 4 * part + w] |= (word >> (2 * w) & 0x03030303u) << (b % 4 * 2);
+    }
+  std::memcpy(out, words, 64);
 }
 
 constexpr std::int64_t q6_header = 288, q6_step = 384;
@@ -146,13 +222,8 @@ void put(const BlockQ6_K& block, const Place& to, std::int64_t) {
     const std::int64_t at = q6_header + half * 4 * q6_step;
     put_nibbles(block.ql + 64 * half, to, at, at + 2 * q6_step);
     put_nibbles(block.ql + 64 * half + 32, to, at + q6_step, at + 3 * q6_step);
-    for (int quarter = 0; quarter < 4; ++quarter)
-      for (int part = 0; part < 2; ++part) {
-        std::uint32_t word = 0;
-        for (int w = 0; w < 4; ++w) word |= (load(block.qh + 32 * half + 16 * part + 4 * w) >> (2 * quarter) & 0x03030303u) << (2 * w);
-        store(to.word(at + quarter * q6_step + 256, part), word);
-      }
   }
+  put_pairs(block.qh, to, q6_header + 256, q6_step);
 }
 void take(BlockQ6_K& block, const Place& from, std::int64_t) {
   block.d = load<f16>(from.group + 2 * from.lane);
@@ -161,30 +232,62 @@ void take(BlockQ6_K& block, const Place& from, std::int64_t) {
     const std::int64_t at = q6_header + half * 4 * q6_step;
     take_nibbles(block.ql + 64 * half, from, at, at + 2 * q6_step);
     take_nibbles(block.ql + 64 * half + 32, from, at + q6_step, at + 3 * q6_step);
-    std::uint32_t high[8] = {};
-    for (int quarter = 0; quarter < 4; ++quarter)
-      for (int part = 0; part < 2; ++part) {
-        const std::uint32_t word = load(from.word(at + quarter * q6_step + 256, part));
-        for (int w = 0; w < 4; ++w) high[4 * part + w] |= (word >> (2 * w) & 0x03030303u) << (2 * quarter);
-      }
-    std::memcpy(block.qh + 32 * half, high, 32);
   }
+  take_pairs(block.qh, from, q6_header + 256, q6_step);
+}
+
+constexpr std::int64_t q2_header = 320, q2_step = 128;
+
+void put(const BlockQ2_K& block, const Place& to, std::int64_t) {
+  store(to.group + 2 * to.lane, block.d);
+  store(to.group + 32 + 2 * to.lane, block.dmin);
+  for (int s = 0; s < 16; ++s) store(to.group + 64 + 16 * s + to.lane, block.scales[s]);
+  put_pairs(block.qs, to, q2_header, q2_step);
+}
+void take(BlockQ2_K& block, const Place& from, std::int64_t) {
+  block.d = load<f16>(from.group + 2 * from.lane);
+  block.dmin = load<f16>(from.group + 32 + 2 * from.lane);
+  for (int s = 0; s < 16; ++s) block.scales[s] = load<std::uint8_t>(from.group + 64 + 16 * s + from.lane);
+  take_pairs(block.qs, from, q2_header, q2_step);
+}
+
+constexpr std::int64_t q3_header = 224, q3_step = 192;
+
+void put(const BlockQ3_K& block, const Place& to, std::int64_t) {
+  store(to.group + 2 * to.lane, block.d);
+  for (int v = 0; v < 3; ++v) store(to.word(32, v), load(block.scales + 4 * v));
+  put_pairs(block.qs, to, q3_header, q3_step);
+  put_single_bits(block.hmask, to, q3_header + 128, q3_step);
+}
+void take(BlockQ3_K& block, const Place& from, std::int64_t) {
+  block.d = load<f16>(from.group + 2 * from.lane);
+  for (int v = 0; v < 3; ++v) store(block.scales + 4 * v, load(from.word(32, v)));
+  take_pairs(block.qs, from, q3_header, q3_step);
+  take_single_bits(block.hmask, from, q3_header + 128, q3_step);
+}
+
+void put(const BlockIQ4_XS& block, const Place& to, std::int64_t) {
+  store(to.group + 2 * to.lane, block.d);
+  store(to.group + 32 + 2 * to.lane, block.scales_h);
+  store(to.word(64, 0), load(block.scales_l));
+  for (int w = 0; w < 32; ++w) store(to.word(128, w), load(block.qs + 4 * w));
+}
+void take(BlockIQ4_XS& block, const Place& from, std::int64_t) {
+  block.d = load<f16>(from.group + 2 * from.lane);
+  block.scales_h = load<std::uint16_t>(from.group + 32 + 2 * from.lane);
+  store(block.scales_l, load(from.word(64, 0)));
+  for (int w = 0; w < 32; ++w) store(block.qs + 4 * w, load(from.word(128, w)));
 }
 
 /// Calls `visit(Block())` for the type's block.
 template <class Visit>
-void visit_block(DType type, const Visit& visit) {
+auto visit_block(DType type, const Visit& visit) {
   switch (type) {
-    case DType::q8_0:
-      return visit(BlockQ8_0());
-    case DType::q4_0:
-      return visit(BlockQ4_0());
-    case DType::q4_K:
-      return visit(BlockQ4_K());
-    case DType::q5_K:
-      return visit(BlockQ5_K());
-    case DType::q6_K:
-      return visit(BlockQ6_K());
+#define HEDDLE_DTYPE(name, elements, bytes, ggml)
+#define HEDDLE_WEIGHT_FORMAT(name, elements, bytes, ggml, Block) \
+  case DType::name:                                              \
+    return visit(Block());
+#include "ir/base/dtype.def"
     default:
       HEDDLE_CHECK(false, "panels of {}", name(type));
   }
@@ -193,12 +296,21 @@ void visit_block(DType type, const Visit& visit) {
 }  // namespace
 
 bool has_panels(DType type) {
-  return type == DType::q8_0 || type == DType::q4_0 || type == DType::q4_K || type == DType::q5_K || type == DType::q6_K;
+  switch (type) {
+#define HEDDLE_DTYPE(name, elements, bytes, ggml)
+#define HEDDLE_WEIGHT_FORMAT(name, elements, bytes, ggml, Block) case DType::name:
+#include "ir/base/dtype.def"
+    return true;
+    default:
+      return false;
+  }
 }
 
 std::int64_t panel_group_bytes(DType type, std::int64_t columns) {
-  if (info(type).elements == 256) return panel_rows * bytes_of(type, columns);
-  return header_of_32s(columns) + panel_rows * (bytes_of(type, columns) - columns / 32 * 2);
+  return visit_block(type, [&]<class Block>(Block) -> std::int64_t {
+    if constexpr (sizeof(Block) >= 64) return columns / 256 * panel_rows * std::int64_t(sizeof(Block));
+    else return header_bytes<Block>(columns) + columns / 32 * panel_rows * (std::int64_t(sizeof(Block)) - scale_bytes<Block>());
+  });
 }
 
 std::int64_t panel_bytes(DType type, std::int64_t columns) {

@@ -10,6 +10,7 @@
 #include "peaks.h"
 #include "runtime/cpu/dot.h"
 #include "runtime/plan/panels.h"
+#include "tests/support/weight_formats.h"
 
 namespace heddle::runtime::cpu {
 namespace {
@@ -106,7 +107,7 @@ void add(DType dtype, bool panels) {
 
 int main(int argc, char** argv) {
   using heddle::DType;
-  for (const DType dtype : {DType::q4_K, DType::q5_K, DType::q6_K, DType::q8_0, DType::q4_0}) heddle::runtime::cpu::add(dtype, true);
+  for (const DType dtype : heddle::testing::weight_formats()) heddle::runtime::cpu::add(dtype, true);
   for (const DType dtype : {DType::f32, DType::f16, DType::bf16, DType::q4_K}) heddle::runtime::cpu::add(dtype, false);
   const auto counts = [](benchmark::internal::Benchmark* registered) {
     for (int threads = 1; threads <= std::min(heddle::usable_processors(), 16); threads *= 2) registered->Arg(threads);

@@ -7,6 +7,7 @@
 
 #include "kernel_case.h"
 #include "targets.h"
+#include "tests/support/weight_formats.h"
 
 namespace heddle::runtime::cpu {
 namespace {
@@ -56,10 +57,12 @@ void check(const Case& c, bool integers) {
 TEST(dot, quantised_weights_with_q8_1_activations) {
   testing::on_every_target([] {
     for (const std::int64_t rows : {1, 2, 3, 8, 13, 16, 33, 70}) {
-      for (const DType weight : {DType::q8_0, DType::q4_0})
-        for (const std::int64_t k : {32, 64, 96, 256, 288, 736}) check({weight, k, 32, rows}, true);
-      for (const DType weight : {DType::q4_K, DType::q5_K, DType::q6_K})
-        for (const std::int64_t k : {256, 768}) check({weight, k, 48, rows}, true);
+      for (const DType weight : testing::weight_formats()) {
+        if (info(weight).elements == 32)
+          for (const std::int64_t k : {32, 64, 96, 256, 288, 736}) check({weight, k, 32, rows}, true);
+        else
+          for (const std::int64_t k : {256, 768}) check({weight, k, 48, rows}, true);
+      }
     }
   });
 }
@@ -69,9 +72,13 @@ TEST(dot, every_weight_format_with_float_activations) {
     for (const std::int64_t rows : {1, 2, 3, 8, 32}) {
       for (const DType weight : {DType::f32, DType::f16, DType::bf16})
         for (const std::int64_t k : {1, 7, 64, 172, 288}) check({weight, k, 5, rows}, false);
-      for (const DType weight : {DType::q8_0, DType::q4_0, DType::q8_1})
-        for (const std::int64_t k : {32, 64, 256, 288}) check({weight, k, 5, rows}, false);
-      for (const DType weight : {DType::q4_K, DType::q5_K, DType::q6_K, DType::q8_K}) check({weight, 512, 7, rows}, false);
+      std::vector<DType> formats = testing::weight_formats();
+      formats.insert(formats.end(), {DType::q8_1, DType::q8_K});
+      for (const DType weight : formats) {
+        if (info(weight).elements == 32)
+          for (const std::int64_t k : {32, 64, 256, 288}) check({weight, k, 5, rows}, false);
+        else check({weight, 512, 7, rows}, false);
+      }
     }
   });
 }
@@ -106,7 +113,7 @@ TEST(dot, a_row_of_panels_does_not_see_its_neighbours) {
   // Steps of one row and of many agree bit for bit, on any instruction set with the same order of float operations.
   std::mt19937 random(4);
   const std::int64_t k = 768, rows = 41;
-  for (const DType weight : {DType::q8_0, DType::q4_0, DType::q4_K, DType::q5_K, DType::q6_K}) {
+  for (const DType weight : testing::weight_formats()) {
     const auto panels = testing::panels_of(weight, random_elements(weight, 16 * k, random), k);
     const auto x = random_elements(DType::q8_1, rows * k, random);
     std::vector<Q8Group> groups(std::size_t(q8_rows(rows) * q8_groups(k))), one(std::size_t(q8_groups(k)));

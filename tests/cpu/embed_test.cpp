@@ -1,12 +1,16 @@
 #include <gtest/gtest.h>
 
 #include "kernel_case.h"
+#include "tests/support/weight_formats.h"
 
 namespace heddle::testing {
 namespace {
 
 TEST(embed, rows_of_a_table_of_any_format) {
-  for (const DType table : {DType::f32, DType::f16, DType::bf16, DType::q8_0, DType::q4_0, DType::q4_K, DType::q5_K, DType::q6_K}) {
+  std::vector<DType> tables = weight_formats();
+  tables.insert(tables.end(), {DType::f32, DType::f16, DType::bf16});
+  for (const DType table : tables) {
+    SCOPED_TRACE(name(table));
     KernelCase kernel(plan::LoopKind::embed, 5);
     kernel.spec.embed = std::make_unique<plan::EmbedLoopT>();
     kernel.spec.embed->table = kernel.weight(table, {11, 512});

@@ -4,6 +4,7 @@
 #include "kernel_case.h"
 #include "runtime/plan/panels.h"
 #include "targets.h"
+#include "tests/support/weight_formats.h"
 
 namespace heddle::testing {
 namespace {
@@ -30,8 +31,9 @@ KernelCase plain(DType weight, DType activation, std::int64_t k, std::int64_t n,
 }
 
 TEST(gemm, every_weight_format_with_every_activation) {
-  for (const DType weight :
-       {DType::f32, DType::f16, DType::bf16, DType::q8_0, DType::q4_0, DType::q4_K, DType::q5_K, DType::q6_K, DType::q8_1}) {
+  std::vector<DType> weights = weight_formats();
+  weights.insert(weights.end(), {DType::f32, DType::f16, DType::bf16, DType::q8_1});
+  for (const DType weight : weights) {
     for (const DType activation : {DType::f32, DType::q8_1, DType::q8_0, DType::q8_K}) {
       for (const std::int64_t rows : {1, 2, 3, 8, 32}) {
         SCOPED_TRACE(fmt::format("{} {} {} rows", name(weight), name(activation), rows));

@@ -9,6 +9,7 @@
 #include "ir/base/check.h"
 #include "runtime/cpu/kernel.h"
 #include "runtime/plan/panels.h"
+#include "tests/support/weight_formats.h"
 
 namespace heddle::testing {
 namespace {
@@ -153,30 +154,7 @@ std::vector<std::byte> panels_of(DType dtype, const std::vector<std::byte>& rows
 }
 
 std::vector<std::byte> random_elements(DType dtype, std::int64_t elements, std::mt19937& random) {
-  const DTypeInfo& format = info(dtype);
-  const std::int64_t blocks = elements / format.elements;
-  std::vector<std::byte> bytes(std::size_t(blocks * format.bytes));
-  if (format.quantize) {
-    std::vector<float> values(static_cast<std::size_t>(elements));
-    for (float& value : values) value = float(int(random() % 4001) - 2000) / 1000;
-    format.quantize(values.data(), bytes.data(), blocks);
-    return bytes;
-  }
-  // Formats that heddle does not write: any bits are quants, with scales that make them about one.
-  for (std::byte& byte : bytes) byte = std::byte(random());
-  const auto small = [&](float size) { return to_f16(size * (0.5f + float(random() % 1000) / 1000)); };
-  for (std::int64_t b = 0; b < blocks; ++b) {
-    std::byte* const block = bytes.data() + b * format.bytes;
-    if (dtype == DType::q6_K) {
-      const f16 d = small(1.0f / (64 * 32));
-      std::memcpy(block + offsetof(BlockQ6_K, d), &d, sizeof(d));
-    } else {
-      const f16 d = small(1.0f / (32 * (dtype == DType::q5_K ? 32 : 16))), dmin = small(1.0f / 64);
-      std::memcpy(block + offsetof(BlockQ4_K, d), &d, sizeof(d));
-      std::memcpy(block + offsetof(BlockQ4_K, dmin), &dmin, sizeof(dmin));
-    }
-  }
-  return bytes;
+  return random_elements(dtype, elements, 2, random);
 }
 
 void expect_reference(const KernelCase& kernel, double tolerance) {

@@ -47,7 +47,7 @@ TEST(Tuning, RefusesByPlace) {
   EXPECT_EQ(parse_tuning("{", "t.json").error().message(), "t.json: is no JSON");
   EXPECT_EQ(parse_tuning("[]", "t.json").error().message(), "t.json: 'gpu' is missing");
   EXPECT_EQ(refusal("\"target\": \"cuda:sm_90\"", "\"target\": 90"), "t.json: 'target' is 90");
-  EXPECT_EQ(refusal("\"warps\": 16", "\"warp\": 16"), "t.json: kernels[0]: knob 'warp' is not known (known: stages, warps)");
+  EXPECT_EQ(refusal("\"warps\": 16", "\"warp\": 16"), "t.json: kernels[0]: knob 'warp' is not known (known: rounds, stages, warps)");
   EXPECT_EQ(refusal("\"warps\": 16", "\"warps\": 1.5"), "t.json: kernels[0]: knob 'warps' is 1.5, wanted an integer");
   EXPECT_EQ(refusal("\"stages\": 2", "\"stages\": \"2\""), "t.json: kernels[1]: knob 'stages' is \"2\", wanted an integer");
   EXPECT_EQ(refusal("\"pass\":", "\"passed\":"), "t.json: passes[0]: 'pass' is missing");

@@ -1,8 +1,10 @@
 // Every subcommand on the bundled model, and what each says of bad input.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "program.h"
 #include "tests/support/paths.h"
@@ -158,6 +160,70 @@ TEST_F(Commands, RunIsReproducibleAndStopsWhereTold) {
   EXPECT_EQ(stopped["text"], text.substr(0, text.find(stop)));
   const json full = json::parse(good({"run", bundled_model(), "-p", "The ship", "--temp", "0", "--ctx", "9", "--ignore-eos", "--json"}));
   EXPECT_EQ(full["stop"], "context full");
+}
+
+/// A template for a model that has none: paragraphs.
+constexpr const char* paragraphs = "{% for m in messages %}{{ m.content }}\n\n{% endfor %}";
+
+TEST_F(Commands, ChatAnswersLinesOfAPipeAndKeepsTheCache) {
+  const std::string file = files_.file("paragraphs.jinja");
+  std::ofstream(file) << paragraphs;
+  const std::vector<std::string> chat = {"chat",   bundled_model(), "--target", "cpu",  "--template",  file,         "--system",
+                                         "A tale.", "--temp",        "0",        "-n", "6", "--cache-dir", cache_.path()};
+  auto with = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), chat.begin(), chat.end());
+    return more;
+  };
+  good({"compile", bundled_model(), "--target", "cpu"});
+  const Ran text = heddle(chat, "The ship\n\nThe king\n/exit\nThe sea\n");
+  EXPECT_EQ(text.exit_code, 0);
+  EXPECT_EQ(text.err, "");
+  const Ran lines = heddle(with({"--json"}), "The ship\nThe king\n/clear\nThe ship\n");
+  ASSERT_EQ(lines.exit_code, 0) << lines.err;
+  std::vector<json> turns;
+  std::istringstream in(lines.out);
+  for (std::string line; std::getline(in, line);) turns.push_back(json::parse(line));
+  ASSERT_EQ(turns.size(), 3u);
+  EXPECT_EQ(text.out, turns[0]["text"].get<std::string>() + "\n" + turns[1]["text"].get<std::string>() + "\n");
+  EXPECT_EQ(turns[0]["kept_tokens"], 0);
+  EXPECT_GE(turns[1]["kept_tokens"], turns[0]["prompt_tokens"].get<int>());  // of the answer it may be that other tokens spell it
+  EXPECT_EQ(turns[2]["kept_tokens"], turns[2]["prompt_tokens"].get<int>() - 1);
+  EXPECT_EQ(turns[2]["tokens"], turns[0]["tokens"]);
+
+  const json run = json::parse(good({"run", bundled_model(), "--target", "cpu", "--chat", "--template", file, "--system", "A tale.", "-p", "The ship",
+                                     "--temp", "0", "-n", "6", "--json"}));
+  EXPECT_EQ(run["tokens"], turns[0]["tokens"]);
+  EXPECT_EQ(run["prompt"], "A tale.\n\nThe ship\n\n");
+
+  std::vector<std::string> endless = with({"--ctx", "12", "--ignore-eos"});
+  endless.erase(std::find(endless.begin(), endless.end(), "-n"), std::find(endless.begin(), endless.end(), "-n") + 2);
+  const Ran full = heddle(endless, "The ship\nThe king\n");
+  EXPECT_EQ(full.exit_code, 1);
+  EXPECT_NE(full.err.find("heddle: the context of 12 positions is full and the answer cut off"), std::string::npos) << full.err;
+  EXPECT_NE(full.err.find("heddle: context is full: 12 positions, "), std::string::npos) << full.err;
+  EXPECT_EQ(bad({"chat", bundled_model(), "--target", "cpu"}), "heddle: the model has no chat template: give one with --template FILE\n");
+  std::ofstream(file) << "a\n{% include 'b' %}";
+  EXPECT_EQ(bad({"run", bundled_model(), "--target", "cpu", "--chat", "--template", file, "-p", "x"}),
+            "heddle: " + file + ": chat template: line 2: tag 'include' is not supported\n");
+}
+
+TEST_F(Commands, ChatInATerminalOutlivesAnInterruptedAnswer) {
+  const std::string file = files_.file("paragraphs.jinja");
+  std::ofstream(file) << paragraphs;
+  good({"compile", bundled_model(), "--target", "cpu"});
+  Terminal terminal({"chat", bundled_model(), "--target", "cpu", "--template", file, "--ignore-eos", "--ctx", "1000000", "--cache-dir", cache_.path()});
+  EXPECT_THAT(terminal.read_to("> "), ::testing::HasSubstr("/exit or Ctrl-D ends"));
+  terminal.type("The ship\r");
+  terminal.read_to("The ship");
+  terminal.read_to(" ");  // an answer that would not end
+  terminal.type("\x03");
+  EXPECT_THAT(terminal.read_to("> "), ::testing::EndsWith("\r\n> "));
+  terminal.type("half a line\x03");
+  terminal.read_to("> ");
+  terminal.type("\x10");  // Ctrl-P: the line before
+  EXPECT_THAT(terminal.read_to("The ship"), ::testing::EndsWith("The ship"));
+  terminal.type("\x15\x04");  // an empty line, and Ctrl-D
+  EXPECT_EQ(terminal.exit_code(), 0);
 }
 
 TEST_F(Commands, TokenizeGoesThereAndBack) {

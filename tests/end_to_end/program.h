@@ -10,8 +10,23 @@ struct Ran {
   std::string out, err;
 };
 
-/// Runs the built program with these arguments and no standard input. Nothing goes through a shell.
-Ran heddle(const std::vector<std::string>& arguments);
+/// Runs the built program with these arguments and this standard input, which must be less than a pipe holds. Nothing goes through a shell.
+Ran heddle(const std::vector<std::string>& arguments, const std::string& input = "");
+
+/// The built program in a terminal of its own.
+class Terminal {
+ public:
+  explicit Terminal(const std::vector<std::string>& arguments);
+  ~Terminal();  // kills what still runs
+  void type(const std::string& keys);
+  /// Waits until what the program wrote since the last call holds `text`, and gives it up to there; all of it after ten seconds without.
+  std::string read_to(const std::string& text);
+  int exit_code();  // waits for the end
+
+ private:
+  int terminal_ = -1, child_ = -1;
+  std::string held_;
+};
 
 /// The bundled model.
 std::string bundled_model();

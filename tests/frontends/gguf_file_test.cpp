@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <fstream>
 
 #include "malformed.h"
@@ -12,7 +13,9 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
-const std::string supported_types = "(supported: f32, f16, bf16, q4_0, q8_0, q4_K, q5_K, q6_K)";
+const std::string supported_types =
+    "(supported: f32, f16, bf16, q4_0, q4_1, q5_0, q5_1, q8_0, q2_K, q3_K, q4_K, q5_K, q6_K, "
+    "iq4_nl, iq4_xs, mxfp4)";
 constexpr std::uint64_t absurd = 0x7fffffffffffffff, all_ones = 0xffffffffffffffff;
 
 class MalformedFile : public ::testing::TestWithParam<Malformed> {};
@@ -114,8 +117,10 @@ INSTANTIATE_TEST_SUITE_P(
                   "m.gguf: tensor 'token_embd.weight': too many elements: dimensions are 32 x 1152921504606846976 x 16 x 3"},
         Malformed{"Iq2", [](GgufWriter& w) { w.tensors[0].type = 16; },
                   "m.gguf: tensor 'token_embd.weight': tensor type iq2_xxs (16) is not supported " + supported_types},
-        Malformed{"Q4_1", [](GgufWriter& w) { w.tensors[0].type = 3; },
-                  "m.gguf: tensor 'token_embd.weight': tensor type q4_1 (3) is not supported " + supported_types},
+        Malformed{"Ternary", [](GgufWriter& w) { w.tensors[0].type = 34; },
+                  "m.gguf: tensor 'token_embd.weight': tensor type tq1_0 (34) is not supported " + supported_types},
+        Malformed{"F64", [](GgufWriter& w) { w.tensors[0].type = 28; },
+                  "m.gguf: tensor 'token_embd.weight': tensor type f64 (28) is not supported " + supported_types},
         Malformed{"ActivationType", [](GgufWriter& w) { w.tensors[0].type = 15; },
                   "m.gguf: tensor 'token_embd.weight': tensor type q8_K (15) is not supported " + supported_types},
         Malformed{"UnknownType", [](GgufWriter& w) { w.tensors[0].type = 0xfffffffe; },
@@ -141,7 +146,7 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(
         Malformed{"PartOfSplit",
                   [](GgufWriter& w) { w.raw("split.count", 2, stored(std::uint16_t(3))).raw("split.no", 2, stored(std::uint16_t(1))); },
-                  "m.gguf: part 2 of 3 of a split model, only models in one file are supported"},
+                  "m.gguf: part 2 of 3 of a split model"},
         Malformed{"Adapter", [](GgufWriter& w) { w.text("general.type", "adapter"); },
                   "m.gguf: key 'general.type': found 'adapter', wanted 'model'"},
         Malformed{"NoArchitecture", [](GgufWriter& w) { w.erase("general.architecture"); },
@@ -276,6 +281,94 @@ TEST(OpenModel, ReadsAFileAndNamesIt) {
   EXPECT_EQ(frontends::open_model(dir.file("b.txt")).error().message(),
             dir.file("b.txt") + ": first bytes are 'no m', a GGUF file begins with 'GGUF'");
   EXPECT_THAT(frontends::open_model(dir.file("c.gguf")).error().message(), HasSubstr("No such file or directory"));
+}
+
+/// The tiny model in three files.
+class SplitModel : public ::testing::Test {
+ protected:
+  std::string path(int part) const { return dir.file(fmt::format("tiny-{:05}-of-00003.gguf", part)); }
+  void write() const {
+    for (int i = 0; i < 3; ++i) parts[std::size_t(i)].write(path(i + 1));
+  }
+  std::string message(int opened = 1) const {
+    write();
+    const auto model = frontends::open_model(path(opened));
+    return model.ok() ? "" : model.error().message();
+  }
+
+  const TempDir dir;
+  const GgufWriter whole = tiny_model();
+  std::vector<GgufWriter> parts = whole.split(3);
+};
+
+TEST_F(SplitModel, AnyPartOpensAll) {
+  write();
+  for (const int opened : {1, 3}) {
+    const auto model = frontends::open_model(path(opened));
+    ASSERT_TRUE(model.ok()) << model.error().message();
+    ASSERT_EQ(model->files.size(), 3u);
+    ASSERT_EQ(model->tensors.size(), whole.tensors.size());
+    for (int i = 0; i < 3; ++i) EXPECT_EQ(model->files[std::size_t(i)].path, path(i + 1));
+    for (const auto& wanted : whole.tensors) {
+      const auto* tensor = model->tensor(wanted.name);
+      ASSERT_NE(tensor, nullptr) << wanted.name;
+      const std::string bytes = parts[tensor->file].bytes();
+      EXPECT_EQ(bytes.substr(tensor->offset, tensor->bytes), wanted.data) << wanted.name;
+    }
+    EXPECT_TRUE(frontends::build_ir(*model, {.entries = {{"decode", 1}}, .kv = DType::f32, .target = {}}).ok());
+  }
+}
+
+TEST_F(SplitModel, FingerprintSeesEveryHeader) {
+  write();
+  const std::string original = frontends::open_model(path(1))->fingerprint;
+  EXPECT_EQ(frontends::open_model(path(2))->fingerprint, original);
+  parts[2].text("general.comment", "x");
+  write();
+  EXPECT_NE(frontends::open_model(path(1))->fingerprint, original);
+}
+
+TEST_F(SplitModel, MissingPartIsNamed) {
+  write();
+  std::filesystem::remove(path(2));
+  EXPECT_EQ(frontends::open_model(path(1)).error().message(),
+            path(1) + ": part 2 of 3 of a split model: " + path(2) + ": cannot open: No such file or directory");
+}
+
+TEST_F(SplitModel, WrongNameIsRefused) {
+  parts[0].write(dir.file("tiny.gguf"));
+  EXPECT_EQ(frontends::open_model(dir.file("tiny.gguf")).error().message(),
+            dir.file("tiny.gguf") + ": part 1 of 3 of a split model, its name must end in '-00001-of-00003.gguf'");
+}
+
+TEST_F(SplitModel, ExchangedPartIsRefused) {
+  parts[1] = parts[2];
+  EXPECT_EQ(message(), path(2) + ": key 'split.no': found 2, wanted 1 by the file's name");
+}
+
+TEST_F(SplitModel, WrongCountIsRefused) {
+  parts[2].raw("split.count", 2, stored(std::uint16_t(4)));
+  EXPECT_EQ(message(), path(3) + ": key 'split.count': found 4, the first part says 3");
+}
+
+TEST_F(SplitModel, NumberBeyondTheCountIsRefused) {
+  parts[0].raw("split.no", 2, stored(std::uint16_t(3)));
+  EXPECT_EQ(message(), path(1) + ": key 'split.no': found 3, wanted 0 to 2");
+}
+
+TEST_F(SplitModel, PartOfAnotherModelIsRefused) {
+  parts[1].i32("split.tensors.count", 5);
+  EXPECT_EQ(message(), path(2) + ": key 'split.tensors.count': found 5, the first part says 21: parts of different models");
+}
+
+TEST_F(SplitModel, MissingTensorsAreCounted) {
+  parts[1].tensors.pop_back();
+  EXPECT_EQ(message(), path(1) + ": key 'split.tensors.count': found 21, the parts have 20");
+}
+
+TEST_F(SplitModel, TensorInTwoPartsIsRefused) {
+  parts[1].tensors[0] = parts[0].tensors[0];
+  EXPECT_EQ(message(), path(1) + ": tensor 'token_embd.weight': is there twice, in part 2 of 3 too");
 }
 
 }  // namespace

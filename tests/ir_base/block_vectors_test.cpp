@@ -7,9 +7,12 @@
 #include "ir/base/dtype.h"
 #include "ir/base/mapped_file.h"
 #include "tests/support/paths.h"
+#include "tests/support/weight_formats.h"
 
 namespace heddle {
 namespace {
+
+using testing::weight_formats;
 
 struct Vectors {
   std::int64_t blocks = 0;
@@ -63,8 +66,7 @@ TEST_P(Quantize, EqualsTheReference) {
 }
 
 std::string type_name(const ::testing::TestParamInfo<DType>& p) { return std::string(name(p.param)); }
-INSTANTIATE_TEST_SUITE_P(BlockVectors, Dequantize, ::testing::Values(DType::q4_0, DType::q8_0, DType::q4_K, DType::q5_K, DType::q6_K),
-                         type_name);
+INSTANTIATE_TEST_SUITE_P(BlockVectors, Dequantize, ::testing::ValuesIn(weight_formats()), type_name);
 INSTANTIATE_TEST_SUITE_P(BlockVectors, Quantize, ::testing::Values(DType::q4_0, DType::q8_0, DType::q4_K, DType::q8_K), type_name);
 
 }  // namespace

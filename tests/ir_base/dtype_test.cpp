@@ -77,7 +77,7 @@ TEST(DType, TableIsConsistent) {
   EXPECT_EQ(name(DType::q4_K), "q4_K");
   EXPECT_EQ(dtype_named("q4_k"), std::nullopt);
   EXPECT_EQ(dtype_named(""), std::nullopt);
-  EXPECT_EQ(dtype_of_ggml(3), std::nullopt);  // q4_1
+  EXPECT_EQ(dtype_of_ggml(16), std::nullopt);  // iq2_xxs
   EXPECT_EQ(dtype_of_ggml(-1), std::nullopt);
   EXPECT_EQ(dtype_of_ggml(1000), std::nullopt);
 }

@@ -7,7 +7,8 @@
 #include <thread>
 #include <vector>
 
-#include "ir/base/half.h"
+#include "ir/base/blocks.h"
+#include "tests/support/weight_formats.h"
 
 namespace heddle::plan {
 namespace {
@@ -25,6 +26,8 @@ struct Reader {
   }
   float half_at(const std::uint8_t* at) const { return to_float(f16{std::uint16_t(at[0] | at[1] << 8)}); }
   static int nibble(const std::uint8_t* qs, int i) { return i < 16 ? qs[i] & 15 : qs[i - 16] >> 4; }
+  static int bit(const std::uint8_t* bytes, int i) { return bytes[i / 8] >> (i % 8) & 1; }
+  static int pair(const std::uint8_t* words, int i) { return words[i / 16 * 4 + i % 4] >> (i % 16 / 4 * 2) & 3; }
   static int six_bits(const std::uint8_t* bytes, int j) {
     int value = 0;
     for (int bit = 0; bit < 6; ++bit) value |= (bytes[(6 * j + bit) / 8] >> ((6 * j + bit) % 8) & 1) << bit;
@@ -37,23 +40,43 @@ struct Reader {
     switch (type) {
       case DType::q4_0:
         return half_at(piece(1, row, column)) * float(nibble(qs, i) - 8);
+      case DType::q4_1:
+        return half_at(piece(1, row, column)) * float(nibble(qs, i)) + half_at(piece(1, row, column) + 2);
+      case DType::q5_0:
+        return half_at(piece(2, row, column)) * float((nibble(qs, i) | bit(piece(1, row, column), i) << 4) - 16);
+      case DType::q5_1:
+        return half_at(piece(2, row, column)) * float(nibble(qs, i) | bit(piece(1, row, column), i) << 4) +
+               half_at(piece(2, row, column) + 2);
+      case DType::iq4_nl:
+        return half_at(piece(1, row, column)) * float(iq4_values[nibble(qs, i)]);
+      case DType::mxfp4:
+        return e8m0_half(*piece(1, row, column)) * float(fp4_values[nibble(qs, i)]);
       case DType::q8_0:
         return half_at(piece(1, row, column)) * float(std::int8_t(qs[i]));
+      case DType::q2_K: {
+        const int scales = piece(1, row, column)[i / 16];
+        const std::uint8_t* dm = piece(2, row, column);
+        return half_at(dm) * float(scales & 15) * float(pair(qs, i)) - half_at(dm + 2) * float(scales >> 4);
+      }
+      case DType::q3_K: {
+        const std::uint8_t* header = piece(2, row, column);
+        const int j = 2 * sub + i / 16;
+        const int scale = (header[4 + j / 2] >> (j % 2 * 4) & 15) | (header[12 + j / 4] >> (j % 4 * 2) & 3) << 4;
+        return half_at(header) * float(scale - 32) * float((pair(qs, i) | bit(piece(1, row, column), i) << 2) - 4);
+      }
+      case DType::iq4_xs: {
+        const std::uint8_t* header = piece(1, row, column);
+        const int scale = (header[4 + sub / 2] >> (sub % 2 * 4) & 15) | (header[2 + sub / 4] >> (sub % 4 * 2) & 3) << 4;
+        return half_at(header) * float(scale - 32) * float(iq4_values[nibble(qs, i)]);
+      }
       case DType::q4_K:
         return k_quant(piece(1, row, column), sub, nibble(qs, i));
-      case DType::q5_K: {
-        std::uint32_t high;
-        std::memcpy(&high, piece(1, row, column), 4);
-        return k_quant(piece(2, row, column), sub, nibble(qs, i) | (high >> i & 1) << 4);
-      }
+      case DType::q5_K:
+        return k_quant(piece(2, row, column), sub, nibble(qs, i) | bit(piece(1, row, column), i) << 4);
       case DType::q6_K: {
-        std::uint32_t words[2];
-        std::memcpy(words, piece(1, row, column), 8);
-        const int in_word = i % 16, w = in_word / 4, b = in_word % 4;
-        const int high = words[i / 16] >> (8 * b + 2 * w) & 3;
         float d;
         std::memcpy(&d, piece(3, row, column), 4);
-        return d * float(std::int8_t(piece(2, row, column)[i / 16])) * float((nibble(qs, i) | high << 4) - 32);
+        return d * float(std::int8_t(piece(2, row, column)[i / 16])) * float((nibble(qs, i) | pair(piece(1, row, column), i) << 4) - 32);
       }
       default:
         return NAN;
@@ -65,20 +88,9 @@ struct Reader {
   }
 };
 
-/// Random bytes; the f16 scales get exponents that keep them finite.
 std::vector<std::byte> random_blocks(DType type, std::int64_t blocks, unsigned seed) {
   std::mt19937 random(seed);
-  std::vector<std::byte> out(std::size_t(blocks * info(type).bytes));
-  for (std::byte& b : out) b = std::byte(random());
-  std::vector<int> halves = {0};
-  if (type == DType::q4_K || type == DType::q5_K) halves = {0, 2};
-  if (type == DType::q6_K) halves = {208};
-  for (std::int64_t b = 0; b < blocks; ++b)
-    for (const int at : halves) {
-      const f16 d = to_f16(float(int(random() % 2001) - 1000) / 512);
-      std::memcpy(out.data() + b * info(type).bytes + at, &d, 2);
-    }
-  return out;
+  return testing::random_blocks(type, blocks, 3, random);
 }
 
 std::vector<std::byte> planes_from(DType type, const std::vector<std::byte>& in, std::int64_t rows, std::int64_t columns) {
@@ -87,10 +99,9 @@ std::vector<std::byte> planes_from(DType type, const std::vector<std::byte>& in,
   return out;
 }
 
-constexpr DType types[] = {DType::q4_0, DType::q8_0, DType::q4_K, DType::q5_K, DType::q6_K};
-
 class Layout : public ::testing::TestWithParam<DType> {};
-INSTANTIATE_TEST_SUITE_P(Types, Layout, ::testing::ValuesIn(types), [](const auto& test) { return std::string(name(test.param)); });
+INSTANTIATE_TEST_SUITE_P(Types, Layout, ::testing::ValuesIn(testing::weight_formats()),
+                         [](const auto& test) { return std::string(name(test.param)); });
 
 TEST_P(Layout, PlanesReadAsTheFormatMeans) {
   const DType type = GetParam();

@@ -134,12 +134,13 @@ INLINE void mma_f16(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
         c[i] += low_f16(x) * low_f16(y) + high_f16(x) * high_f16(y);
       }
 }
-INLINE void mma_s8(int (&c)[4], u32 a0, u32 a1, u32 b) {
+INLINE void mma_s8(int (&d)[4], u32 a0, u32 a1, u32 b, int c) {
+  for (int& x : d) x = c;
   const int lane = int(threadIdx.x % 32), g = lane / 4, j = lane % 4;
   for (int k = 0; k < 4; ++k) {
     const u32 rows[2] = {__shfl_sync(~0u, a0, 4 * g + k), __shfl_sync(~0u, a1, 4 * g + k)};
     const u32 columns[2] = {__shfl_sync(~0u, b, 4 * (2 * j) + k), __shfl_sync(~0u, b, 4 * (2 * j + 1) + k)};
-    for (int i = 0; i < 4; ++i) c[i] = __dp4a(int(rows[i / 2]), int(columns[i % 2]), c[i]);
+    for (int i = 0; i < 4; ++i) d[i] = __dp4a(int(rows[i / 2]), int(columns[i % 2]), d[i]);
   }
 }
 INLINE float power_of_2(float x) { return exp2f(x); }

@@ -7,6 +7,7 @@
 #include <random>
 
 #include "ir/base/check.h"
+#include "tests/support/weight_formats.h"
 
 namespace heddle::testing {
 
@@ -54,7 +55,7 @@ GgufWriter& GgufWriter::f32s(const std::string& key, const std::vector<float>& v
 
 static std::string stored_floats(const std::vector<float>& values, DType type) {
   const DTypeInfo& row = info(type);
-  HEDDLE_CHECK(row.quantize && values.size() % row.elements == 0, "{}", row.name);
+  HEDDLE_CHECK(values.size() % row.elements == 0, "{}", row.name);
   std::string bytes(bytes_of(type, std::int64_t(values.size())), '\0');
   row.quantize(values.data(), reinterpret_cast<std::byte*>(bytes.data()), std::int64_t(values.size()) / row.elements);
   return bytes;
@@ -67,6 +68,15 @@ GgufWriter& GgufWriter::tensor(const std::string& name, const std::vector<std::i
   std::size_t elements = 1;
   for (const auto dim : shape) elements *= std::size_t(dim);
   const float spread = 1 / std::sqrt(float(shape.back()));
+  if (!info(type).quantize) {
+    const auto blocks = random_blocks(type, std::int64_t(elements) / info(type).elements, spread, random);
+    tensors.push_back({.name = name,
+                       .dims = {shape.rbegin(), shape.rend()},
+                       .type = std::uint32_t(info(type).ggml),
+                       .data = std::string(reinterpret_cast<const char*>(blocks.data()), blocks.size()),
+                       .offset = {}});
+    return *this;
+  }
   std::vector<float> values(elements);
   for (float& value : values) value = centre + spread * (float(random()) / float(1u << 31) - 1);
   tensors.push_back({.name = name,
@@ -107,6 +117,17 @@ void GgufWriter::write(const std::string& path) const {
   std::ofstream file(path, std::ios::binary);
   file << bytes();
   HEDDLE_CHECK(file.flush().good(), "{}", path);
+}
+
+std::vector<GgufWriter> GgufWriter::split(int count) const {
+  std::vector<GgufWriter> parts(static_cast<std::size_t>(count));
+  parts[0].keys = keys;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    parts[i].raw("split.no", 2, stored(std::uint16_t(i))).raw("split.count", 2, stored(std::uint16_t(count)));
+    parts[i].i32("split.tensors.count", std::int32_t(tensors.size()));
+    for (std::size_t t = i; t < tensors.size(); t += parts.size()) parts[i].tensors.push_back(tensors[t]);
+  }
+  return parts;
 }
 
 namespace {

@@ -38,14 +38,16 @@ struct GgufWriter {
   GgufWriter& raw(const std::string& key, std::uint32_t type, const std::string& stored);
   GgufWriter& erase(const std::string& key);
 
-  /// `shape` is outermost first. Values are small random numbers around `centre`, made from the tensor's name. `type` must be one that
-  /// heddle can write.
+  /// `shape` is outermost first. Values are small random numbers around `centre`, made from the tensor's name; random blocks in a type
+  /// that heddle does not write.
   GgufWriter& tensor(const std::string& name, const std::vector<std::int64_t>& shape, DType type = DType::f32, float centre = 0);
   Tensor& tensor_named(const std::string& name);
   GgufWriter& erase_tensor(const std::string& name);
 
   std::string bytes() const;
   void write(const std::string& path) const;
+  /// The file in `count` parts as gguf-split makes them: the first has the keys, tensors are dealt out in turn.
+  std::vector<GgufWriter> split(int count) const;
 };
 
 /// `value` as it is stored, little-endian.

@@ -13,6 +13,7 @@
 #include "ir/verify.h"
 #include "passes/pipeline.h"
 #include "runtime/plan/layout.h"
+#include "tests/support/weight_formats.h"
 
 namespace heddle::testing {
 namespace {
@@ -42,17 +43,8 @@ std::vector<std::byte> random_weight(const ir::Value& weight) {
     type.quantize(floats.data(), out.data(), blocks);
     return out;
   }
-  std::vector<float> floats(std::size_t(type.elements));
-  for (std::int64_t b = 0; b < blocks; ++b) {
-    std::byte* const block = out.data() + b * type.bytes;
-    bool sane;
-    do {
-      for (int i = 0; i < type.bytes; ++i) block[i] = std::byte(random());
-      type.dequantize(block, floats.data(), 1);
-      sane = std::ranges::all_of(floats, [](float x) { return std::isfinite(x) && std::abs(x) < 0.5; });
-    } while (!sane);
-  }
-  return out;
+  std::mt19937 blocks_random(static_cast<unsigned>(hash(weight.name)));
+  return random_blocks(weight.type.dtype, blocks, 2 / std::sqrt(float(weight.type.width())), blocks_random);
 }
 
 Result<PreparedCase> prepare(const KernelCase& test, const std::string& target) {

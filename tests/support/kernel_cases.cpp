@@ -1,6 +1,9 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "tests/support/kernel_case.h"
+#include "tests/support/weight_formats.h"
 
 namespace heddle::testing {
 namespace {
@@ -48,7 +51,7 @@ std::string vector(const std::string& name, int n, const std::string& type = "f3
 std::string embed(int columns) { return weight("table", "f32", vocabulary, columns); }
 constexpr const char* embed_group = "  %x = group \"embed\" {\n    %x.in = embed @table, %tokens\n    yield %x.in\n  }\n";
 
-bool is_block(const std::string& type) { return type.starts_with("q"); }
+bool is_block(const std::string& type) { return is_block_type(*dtype_named(type)); }
 
 /// One product with nothing around it but, in `quantized` form, the quantize of its activation.
 KernelCase product(const std::string& type, int n, int k, int rows, bool quantized) {
@@ -253,13 +256,31 @@ KernelCase rowwise(const std::string& name, int columns, int rows, const std::st
 
 std::vector<KernelCase> kernel_cases() {
   std::vector<KernelCase> out;
-  for (const char* type : {"f32", "f16", "bf16", "q8_0", "q4_0", "q4_K", "q5_K", "q6_K"}) {
+  for (const std::string type : {"f32", "f16", "bf16", "q8_0", "q4_0", "q4_K", "q5_K", "q6_K"}) {
     if (is_block(type)) out.push_back(product(type, 70, 512, 1, true));
     out.push_back(product(type, 70, 512, 1, false));
     out.back().compiled_for_all = true;
-    out.back().slow = is_block(type) && std::string(type) != "q6_K";
+    out.back().slow = is_block(type) && type != "q6_K";
     out.push_back(product(type, 33, 768, 8, is_block(type)));
     out.push_back(embedding(type, 512, 2));
+  }
+  // The other formats: a lane on a piece, tiles for a few rows and for many, a table. Those of 32 elements also with rows whose blocks have
+  // no copies in common.
+  const std::string tried[] = {"q8_0", "q4_0", "q4_K", "q5_K", "q6_K"};
+  for (const DType format : weight_formats()) {
+    const std::string type(name(format));
+    if (std::ranges::find(tried, type) != std::end(tried)) continue;
+    out.push_back(product(type, 48, 512, 1, true));
+    out.back().compiled_for_all = true;
+    out.push_back(product(type, 32, 768, 8, true));
+    out.back().compiled_for_all = true;
+    out.push_back(tiles(type, 130, 256, 64));
+    out.push_back(embedding(type, 512, 1));
+    out.push_back(product(type, 48, 512, 2, false));
+    out.back().slow = true;
+    if (info(format).elements > 32) continue;
+    out.push_back(product(type, 9, 96, 1, true));
+    out.push_back(product(type, 16, 96, 4, true));
   }
   out.push_back(product("q8_0", 41, 4224, 1, true));    // four warps on a row, the last round not full
   out.push_back(product("q8_0", 1100, 1024, 1, true));  // two

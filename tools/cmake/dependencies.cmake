@@ -33,6 +33,11 @@ heddle_dependency(pcre2 HEADER pcre2.h LIBRARIES pcre2-8 DEFINITIONS PCRE2_CODE_
 heddle_dependency(utf8proc HEADER utf8proc.h LIBRARIES utf8proc)
 heddle_dependency(xxhash HEADER xxhash.h DEFINITIONS XXH_INLINE_ALL)
 heddle_dependency(highway HEADER hwy/highway.h LIBRARIES hwy)
+if(HEDDLE_STATIC)
+  heddle_dependency(edit HEADER histedit.h LIBRARIES edit tinfo bsd md)  # and what libedit's archive needs
+else()
+  heddle_dependency(edit HEADER histedit.h LIBRARIES edit)
+endif()
 heddle_dependency(cli11 HEADER CLI/CLI.hpp)
 find_program(FLATC flatc REQUIRED)
 set(CMAKE_FIND_LIBRARY_SUFFIXES ${library_suffixes})
