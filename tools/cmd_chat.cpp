@@ -52,7 +52,13 @@ Result<void> answer(runtime::Conversation& conversation, const std::string& ques
 }
 
 Result<void> run(const Options& options) {
-  HEDDLE_ASSIGN(auto compiled, plan_for(options.model, options.compile));
+  CompileOptions compile = options.compile;
+  compile.context = options.context;
+  HEDDLE_ASSIGN(auto compiled, plan_for(options.model, compile));
+  if (options.context == 0 && depends_on_context(*compiled.plan)) {
+    compile.context = context_for(*compiled.plan, 0, 0);
+    HEDDLE_ASSIGN(compiled, plan_for(options.model, compile));
+  }
   if (compiled.built) fmt::print(stderr, "compiled: {}\n", compiled.why);
   const plan::PlanT& plan = *compiled.plan;
   HEDDLE_ASSIGN(const auto tokenizer, text::Tokenizer::create(*plan.vocabulary));

@@ -106,7 +106,7 @@ class ExpertsKernel {
     out.line("float* const all = (float*)shared;  // [SLICES][K], each as the weights' pieces read it");
     out.line("wait();");
     out.line("trigger();");
-    out.line("const int* const experts = a{} + row * CHOSEN;", loop_.experts);
+    out.line("const int* const experts = (const int*)a{} + row * CHOSEN;", loop_.experts);
     out.line(
         "for (int i = threadIdx.x; i < SLICES * {0}; i += WARPS * 32) all[i / {0} * {0} + x_index(i % {0})] = "
         "__ldcg((const float*)a{1} + row * (SLICES * {0}) + i);",
@@ -117,8 +117,8 @@ class ExpertsKernel {
     out.line("float total[{}][COLUMNS] = {{}};", segments);
     out.open("for (int j = 0; j < SLICES; ++j) {{");
     // Kernels that are timed alone find anything in their buffers.
-    out.line("const int expert = (int)min((u32)__ldcg(experts + {}), {}u);", loop_.gates >= 0 ? "j" : "place",
-             spec_.args[weights_.front()]->shape[0] - 1);
+    out.line("const u32 chosen = (u32)__ldcg(experts + {});", loop_.gates >= 0 ? "j" : "place");
+    out.line("const int expert = chosen < {0} ? (int)chosen : {0} - 1;", spec_.args[weights_.front()]->shape[0]);
     out.line("const float* const x = all + j * {};", loop_.k);
     out.line("float sums[{}][COLUMNS] = {{}};", segments);
     out.line("#pragma unroll 2");

@@ -38,6 +38,7 @@ class Reference {
           break;
         case plan::LoopKind::rowwise:
         case plan::LoopKind::sample:
+        case plan::LoopKind::route:
           break;
       }
       program(*part->epilogue, part->n, loops, before);

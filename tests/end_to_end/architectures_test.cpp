@@ -50,7 +50,9 @@ TEST_P(Architecture, CpuAgreesWithTheInterpreter) {
       worst = std::max(worst, std::abs(x - found["logits"][i].get<double>()));
     }
     EXPECT_LE(worst, (most - least) * (quantised ? 2e-2 : 1e-5));
-    if (!quantised) EXPECT_EQ(found["greedy"], wanted["greedy"]);
+    if (!quantised) {
+      EXPECT_EQ(found["greedy"], wanted["greedy"]);
+    }
   }
 }
 

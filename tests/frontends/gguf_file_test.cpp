@@ -154,7 +154,7 @@ INSTANTIATE_TEST_SUITE_P(
         Malformed{"ArchitectureAsNumber", [](GgufWriter& w) { w.u32("general.architecture", 1); },
                   "m.gguf: key 'general.architecture': found u32, wanted a string"},
         Malformed{"UnknownArchitecture", [](GgufWriter& w) { w.text("general.architecture", "mamba"); },
-                  "m.gguf: architecture 'mamba' is not supported (supported: llama, qwen2, qwen3)"},
+                  "m.gguf: architecture 'mamba' is not supported (supported: gemma2, gemma3, llama, phi3, qwen2, qwen3, qwen3moe)"},
         Malformed{"NoTensors", [](GgufWriter& w) { w.tensors.clear(); }, "m.gguf: the file holds a vocabulary and no tensors"}),
     name_of);
 
