@@ -47,6 +47,7 @@ Result<std::unique_ptr<ir::Module>> build_ir(const Model& model, const BuildOpti
     for (const Architecture* other : architectures()) supported += fmt::format("{}{}", supported.empty() ? "" : ", ", other->name);
     return error("{}: architecture {} is not supported (supported: {})", model.path, quoted(model.config.architecture), supported);
   }
+  if (model.files.empty()) return error("{}: the folder has no .safetensors file", model.path);
   if (model.tensors.empty()) return error("{}: the file holds a vocabulary and no tensors", model.path);
   auto module = std::make_unique<ir::Module>();
   module->name = model.config.name;

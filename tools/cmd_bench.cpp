@@ -211,7 +211,7 @@ void add_bench(CLI::App& app, int& exit_code) {
   auto* command =
       app.add_subcommand("bench", "tokens per second of prompts (pp) and of generation (tg), medians; after a filled context with -d");
   auto options = std::make_shared<Options>();
-  command->add_option("model", options->model, "a GGUF file or a plan")->required();
+  command->add_option("model", options->model, "a GGUF file, a Hugging Face folder or a plan")->required();
   command->add_option("-p,--prompt", options->prompt, "prompt lengths; 0: none")->capture_default_str()->delimiter(',');
   command->add_option("-n,--generate", options->generate, "tokens to generate; 0: none")->capture_default_str()->delimiter(',');
   command->add_option("-s,--sequences", options->sequences, "sequences that generate together; their tokens count together")

@@ -23,7 +23,7 @@ int clear(const CompileOptions& options) {
   const auto cache = cache_of(options);
   auto removed = cache.clear();
   if (!removed.ok()) return fail(removed.error());
-  fmt::print("{} plans removed from {}\n", *removed, cache.dir());
+  fmt::print("{} files removed from {}\n", *removed, cache.dir());
   return 0;
 }
 
@@ -41,15 +41,15 @@ void add_cache(CLI::App& app, int& exit_code) {
   command->require_subcommand(1);
   auto options = std::make_shared<CompileOptions>();
   auto model = std::make_shared<std::string>();
-  auto* sub = command->add_subcommand("list", "the plans there are");
+  auto* sub = command->add_subcommand("list", "the plans and quantised weights there are");
   sub->add_option("--cache-dir", options->cache_dir, "another folder than the default");
   sub->callback([options, &exit_code] { exit_code = list(*options); });
   sub = command->add_subcommand("explain", "whether a model's plan is up to date, or what differs");
-  sub->add_option("model", *model, "a GGUF file")->required();
+  sub->add_option("model", *model, "a GGUF file or a Hugging Face folder")->required();
   add_plan_options(*sub, *options);
   add_pass_options(*sub, *options);
   sub->callback([options, model, &exit_code] { exit_code = explain(*model, *options); });
-  sub = command->add_subcommand("clear", "remove all plans");
+  sub = command->add_subcommand("clear", "remove all plans and quantised weights");
   sub->add_option("--cache-dir", options->cache_dir, "another folder than the default");
   sub->callback([options, &exit_code] { exit_code = clear(*options); });
 }

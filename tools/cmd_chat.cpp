@@ -96,7 +96,7 @@ Result<void> run(const Options& options) {
 void add_chat(CLI::App& app, int& exit_code) {
   auto* command = app.add_subcommand("chat", "talk to a model in a terminal, or line by line through a pipe");
   auto options = std::make_shared<Options>();
-  command->add_option("model", options->model, "a GGUF file or a plan")->required();
+  command->add_option("model", options->model, "a GGUF file, a Hugging Face folder or a plan")->required();
   command->add_option("--system", options->system, "the system message: what the model shall be");
   add_template_option(*command, options->chat_template);
   command->add_option("--ctx", options->context, "positions to make room for (default: trained length or 4096, whichever is less)")

@@ -7,6 +7,7 @@
 #include "tools/compile_model.h"
 #include "tools/console.h"
 #include "tools/options.h"
+#include "tools/quantized_weights.h"
 #include "tools/tune.h"
 
 namespace heddle::tools {
@@ -76,6 +77,7 @@ int run(Options& options) {
   auto compiled = compile_model(options.model, options.compile);
   if (!compiled.ok()) return fail(compiled.error());
   const plan::PlanT& plan = *compiled->plan;
+  if (auto prepared = prepare_weights(plan); !prepared.ok()) return fail(prepared.error());
   fmt::print("{}: {} {}, {} layers, {:.1f} M parameters, weights {}\n", options.model, plan.model->architecture, plan.model->name,
              plan.model->layers, double(plan.model->parameters) / 1e6, human_bytes(plan.model->weight_bytes));
   if (!compiled->built) {
@@ -103,7 +105,7 @@ int run(Options& options) {
 void add_compile(CLI::App& app, int& exit_code) {
   auto* command = app.add_subcommand("compile", "compile a model to a plan and say what was done");
   auto options = std::make_shared<Options>();
-  command->add_option("model", options->model, "a GGUF file")->required();
+  command->add_option("model", options->model, "a GGUF file or a Hugging Face folder")->required();
   command->add_option("-o,--output", options->compile.output, "write the plan here (default: into the cache)");
   add_plan_options(*command, options->compile);
   add_pass_options(*command, options->compile);

@@ -26,7 +26,7 @@ struct Options {
 
 /// The module right after pass `name` (or "lowered": before any), which the plan does not hold: the pipeline is run again up to there.
 Result<std::string> ir_after(const Options& options) {
-  HEDDLE_ASSIGN(auto model, frontends::open_model(options.model));
+  HEDDLE_ASSIGN(auto model, open_model(options.model, options.compile));
   HEDDLE_ASSIGN(auto module, lower(model, options.compile));
   if (options.after == "lowered") return ir::print(*module);
   passes::register_builtin_passes(passes::Registry::global());
@@ -183,7 +183,7 @@ Result<void> run(const Options& options) {
 void add_inspect(CLI::App& app, int& exit_code) {
   auto* command = app.add_subcommand("inspect", "look into a model or a plan: IR, kernels, memory, weights, remarks");
   auto options = std::make_shared<Options>();
-  command->add_option("model", options->model, "a GGUF file or a plan");
+  command->add_option("model", options->model, "a GGUF file, a Hugging Face folder or a plan");
   command->add_flag("--ir", options->ir, "the IR that the plan was made from");
   command->add_option("--after", options->after, "the IR right after this pass ('lowered': before any)")->type_name("PASS");
   auto* kernels = command->add_flag("--kernels", options->kernels,

@@ -56,7 +56,7 @@ Result<void> run(const Options& options) {
 void add_logits(CLI::App& app, int& exit_code) {
   auto* command = app.add_subcommand("logits", "the logits of the whole vocabulary after the last id");
   auto options = std::make_shared<Options>();
-  command->add_option("model", options->model, "a GGUF file or a plan")->required();
+  command->add_option("model", options->model, "a GGUF file, a Hugging Face folder or a plan")->required();
   command->add_option("--ids", options->ids, "token ids: 1,2,3")->required();
   command->add_flag("--json", options->json, "{\"logits\": [...]} instead of a line per token");
   command->add_option("--greedy", options->greedy, "then N tokens, each the likeliest after the ones before")

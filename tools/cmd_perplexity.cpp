@@ -87,7 +87,7 @@ Result<void> run(const Options& options) {
 void add_perplexity(CLI::App& app, int& exit_code) {
   auto* command = app.add_subcommand("perplexity", "perplexity over windows of a text; every position of a window but the first is scored");
   auto options = std::make_shared<Options>();
-  command->add_option("model", options->model, "a GGUF file or a plan")->required();
+  command->add_option("model", options->model, "a GGUF file, a Hugging Face folder or a plan")->required();
   auto* file = command->add_option("-f,--file", options->file, "a text file; - is standard input");
   command->add_option("--tokens", options->tokens, "token ids instead: a file of little-endian 32-bit integers")->excludes(file);
   command->add_option("--window", options->window, "tokens a window")

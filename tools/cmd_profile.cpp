@@ -105,7 +105,7 @@ void add_profile(CLI::App& app, int& exit_code) {
       "by\n"
       "the clock with all threads waiting for each other around it, which a step does only where it must.");
   auto options = std::make_shared<Options>();
-  command->add_option("model", options->model, "a GGUF file or a plan")->required();
+  command->add_option("model", options->model, "a GGUF file, a Hugging Face folder or a plan")->required();
   command->add_option("--entry", options->entry, "which entry point")->capture_default_str();
   command->add_option("-d,--depth", options->depth, "positions already in the cache")
       ->capture_default_str()

@@ -125,7 +125,7 @@ Result<void> run(const Options& options) {
 void add_run(CLI::App& app, int& exit_code) {
   auto* command = app.add_subcommand("run", "generate text; compiles the model first when there is no valid plan");
   auto options = std::make_shared<Options>();
-  command->add_option("model", options->model, "a GGUF file or a plan")->required();
+  command->add_option("model", options->model, "a GGUF file, a Hugging Face folder or a plan")->required();
   auto* prompt = command->add_option("-p,--prompt", options->prompt, "the text to continue");
   command->add_option("-f,--file", options->file, "read the prompt from a file; - is standard input")->excludes(prompt);
   auto* ids = command->add_option("--ids", options->ids, "the prompt as token ids: 1,2,3")->excludes(prompt);

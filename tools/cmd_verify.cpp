@@ -186,7 +186,7 @@ void add_verify(CLI::App& app, int& exit_code) {
   auto* command = app.add_subcommand("verify", "compare every value of every node with the reference interpreter");
   command->footer(explanation());
   auto options = std::make_shared<Options>();
-  command->add_option("model", options->model, "a GGUF file or a plan")->required();
+  command->add_option("model", options->model, "a GGUF file, a Hugging Face folder or a plan")->required();
   auto* prompt = command->add_option("-p,--prompt", options->prompt, "the text to feed (default: a few words)");
   command->add_option("--ids", options->ids, "the tokens to feed: 1,2,3")->excludes(prompt);
   command->add_option("--entry", options->entries, "only this entry point (again for more)")->take_all()->type_name("NAME");

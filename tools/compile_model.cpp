@@ -18,6 +18,7 @@
 #include "codegen/cuda/tuning.h"
 #include "codegen/spec.h"
 #include "codegen/write_plan.h"
+#include "frontends/quantize.h"
 #include "ir/base/build_id.h"
 #include "ir/base/cache_path.h"
 #include "ir/base/mapped_file.h"
@@ -112,6 +113,7 @@ plan::Key key_for(const frontends::Model& model, const ir::Target& target, const
       {"rope", model.config.original_context == 0                          ? ""
                : frontends::wants_long_rope(model.config, options.context) ? "long"
                                                                            : "short"},
+      {"quantize", options.quantize},
       {"pipeline", passes::print_pipeline(steps)},
       {"prefill rows", fmt::format("{}", fmt::join(options.prefill, ","))},
       {"disabled passes", fmt::format("{}", fmt::join(options.disabled, ","))},
@@ -212,6 +214,15 @@ Result<ir::Target> target_named(const std::string& name, const std::string& acti
   return target;
 }
 
+Result<frontends::Model> open_model(const std::string& path, const CompileOptions& options) {
+  HEDDLE_ASSIGN(auto model, frontends::open_model(path));
+  if (options.quantize.empty()) return model;
+  HEDDLE_ASSIGN(const DType type, frontends::quantization_named(options.quantize));
+  if (!options.use_cache) return error("--quantize keeps what it makes in the cache, which --no-cache forbids");
+  const plan::PlanCache cache(options.cache_dir.empty() ? default_cache_dir() : options.cache_dir);
+  return frontends::quantized(std::move(model), type, cache.weights_path(absolute(path), options.quantize));
+}
+
 Result<std::unique_ptr<ir::Module>> lower(const frontends::Model& model, const CompileOptions& options) {
   frontends::BuildOptions build;
   HEDDLE_ASSIGN(build.target, target_named(options.target, options.activations));
@@ -253,7 +264,7 @@ Result<Inputs> inputs_of(const std::string& path, const CompileOptions& options)
   Inputs out;
   passes::register_builtin_passes(passes::Registry::global());
   HEDDLE_ASSIGN(auto plugins, load_plugins(options));
-  HEDDLE_ASSIGN(out.model, frontends::open_model(path));
+  HEDDLE_ASSIGN(out.model, open_model(path, options));
   HEDDLE_ASSIGN(out.target, target_named(options.target, options.activations));
   HEDDLE_ASSIGN(out.steps, steps_for(out.target, options));
   HEDDLE_ASSIGN(const std::string nvrtc, nvrtc_version(out.target));
@@ -371,7 +382,10 @@ bool is_plan_file(const std::string& path) {
 
 Result<std::shared_ptr<const plan::PlanT>> load_plan(const std::string& path) {
   HEDDLE_ASSIGN(auto plan, plan::read_plan(path));
+  const auto is_quantized = [](const auto& field) { return field->name == "quantize" && !field->value.empty(); };
+  const bool quantized = std::ranges::any_of(plan->key, is_quantized);
   for (const auto& file : plan->files) {
+    if (quantized && file == plan->files.back()) continue;  // prepare_weights sees to it
     struct stat info = {};
     if (stat(file->path.c_str(), &info) != 0) return error("{}: its model file {} is not there", path, file->path);
     if (std::uint64_t(info.st_size) != file->bytes)

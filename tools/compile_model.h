@@ -19,6 +19,7 @@ struct CompileOptions {
   std::string kv = "auto";           // dtype of the key/value cache: "f32", "f16"; "auto": f16 on a GPU with 8-bit activations, else f32
   std::vector<int> prefill;                              // rows of the entry points that read prompts; empty: the target's; {0}: none
   std::int64_t context = 0;          // positions that the cache will hold; matters to models with rotary factors for long contexts only
+  std::string quantize;                                  // float matrices become this format when weights are loaded; empty: they stay
   std::vector<std::string> disabled;                     // passes
   std::string pipeline;                                  // instead of the target's list; empty: the target's
   std::vector<std::string> plugins;                      // pass plug-ins
@@ -61,6 +62,10 @@ Result<codegen::cuda::Tuning> read_tuning(const std::string& path, const ir::Tar
 
 /// What passes ask about that target.
 std::unique_ptr<codegen::Questions> questions_for(const ir::Target& target);
+
+/// The model at a path as the options want it: with `quantize` its matrices are in a file of the cache that is made when weights are loaded
+/// (prepare_weights). "--quantize keeps what it makes in the cache, which --no-cache forbids".
+Result<frontends::Model> open_model(const std::string& path, const CompileOptions& options);
 
 /// The module a model is lowered to before any pass.
 Result<std::unique_ptr<ir::Module>> lower(const frontends::Model& model, const CompileOptions& options);

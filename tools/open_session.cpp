@@ -5,11 +5,13 @@
 #include "runtime/cpu/device.h"
 #include "runtime/cuda/device.h"
 #include "tools/console.h"
+#include "tools/quantized_weights.h"
 #include "tools/reference_device.h"
 
 namespace heddle::tools {
 
 Result<std::unique_ptr<runtime::Device>> make_device(const plan::PlanT& plan, const DeviceOptions& options) {
+  HEDDLE_TRY(prepare_weights(plan));
   if (options.reference) return std::unique_ptr<runtime::Device>(make_reference_device());
   if (plan.target == "cpu") return runtime::make_cpu_device(options.threads);
   if (plan.target.starts_with("cuda:")) {

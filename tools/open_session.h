@@ -11,7 +11,7 @@ struct DeviceOptions {
   bool plain_edges = false;  // CUDA: no kernel starts before its predecessors are complete
 };
 
-/// The device a plan was compiled for.
+/// The device a plan was compiled for; sees to its weights if they are to be quantised (prepare_weights).
 Result<std::unique_ptr<runtime::Device>> make_device(const plan::PlanT& plan, const DeviceOptions& options);
 
 /// Positions to make room for: `asked` if positive, else the trained length or 4096, whichever is less, or `needed` if that is more.

@@ -17,6 +17,8 @@ void add_plan_options(CLI::App& app, CompileOptions& options) {
   app.add_option("--prefill", options.prefill, "rows of the entry points that read prompts: 16,512; 0: none (default: the target's)")
       ->delimiter(',')
       ->type_name("ROWS");
+  app.add_option("--quantize", options.quantize, "turn float matrices into q8_0, q4_0 or q4_K when weights are loaded; the result is kept in the cache")
+      ->type_name("FORMAT");
   app.add_option("--cache-dir", options.cache_dir, "where plans are kept (default: $XDG_CACHE_HOME/heddle, else ~/.cache/heddle)");
   app.add_flag("--no-cache{false}", options.use_cache, "neither read nor write the plan cache");
 }

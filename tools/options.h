@@ -14,7 +14,7 @@ class App;
 namespace heddle::tools {
 
 /// Options that several subcommands share, declared once.
-void add_plan_options(CLI::App& app, CompileOptions& options);     // --target, --activations, --kv, --prefill, --cache-dir, --no-cache
+void add_plan_options(CLI::App& app, CompileOptions& options);     // --target, --activations, --kv, --prefill, --quantize, --cache-dir, --no-cache
 void add_pass_options(CLI::App& app, CompileOptions& options);     // --disable, --pipeline, --pass-plugin, --pass-limit
 void add_device_options(CLI::App& app, DeviceOptions& options);    // -t, --reference
 void add_sampling_options(CLI::App& app, runtime::GenerateOptions& options);  // -n, --temp, --top-k, ..., --seed, --stop, --ignore-eos

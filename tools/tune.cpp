@@ -8,6 +8,7 @@
 #include "ir/base/cache_path.h"
 #include "ir/base/thread_pool.h"
 #include "runtime/cuda/device.h"
+#include "tools/quantized_weights.h"
 
 namespace heddle::tools {
 namespace {
@@ -250,6 +251,7 @@ Result<TuneResult> tune(const std::string& path, const CompileOptions& asked, co
   tuner.cache = !asked.use_cache ? "" : asked.cache_dir.empty() ? default_cache_dir() : asked.cache_dir;
   tuner.options.store = false;
   HEDDLE_ASSIGN(const Compiled compiled, compile_model(path, tuner.options));
+  HEDDLE_TRY(prepare_weights(*compiled.plan));
   const auto base = decode_only(*compiled.plan);
   HEDDLE_ASSIGN(const auto gpu, runtime::make_cuda_device({.target = base->target}));
   tuner.result.tuning.gpu = gpu->description();

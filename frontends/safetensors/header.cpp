@@ -117,11 +117,16 @@ class Reader {
   TensorInfo& tensor() { return tensors_.back(); }
 
   bool bad(const std::string& what) {
-    message = at_ == in_tensor || at_ == in_list ? fmt::format("tensor {}: {}", frontends::quoted(tensor().name), what) : fmt::format("header: {}", what);
+    message = at_ == in_tensor || at_ == in_list ? fmt::format("tensor {}: {}", frontends::quoted(tensor().name), what)
+                                                 : fmt::format("header: {}", what);
     return false;
   }
   bool wrong(const char* found) {
-    const char* wanted = at_ == in_metadata ? "a text" : at_ == in_list ? "a number" : at_ != in_tensor ? "an object" : field_ == "dtype" ? "a text" : "a list";
+    const char* wanted = at_ == in_metadata  ? "a text"
+                         : at_ == in_list    ? "a number"
+                         : at_ != in_tensor  ? "an object"
+                         : field_ == "dtype" ? "a text"
+                                             : "a list";
     return bad(fmt::format("found {}, wanted {}", found, wanted));
   }
 
@@ -158,12 +163,12 @@ Result<void> place_tensors(const std::string& path, std::uint64_t file_bytes, He
   const TensorInfo* before = nullptr;
   const std::uint64_t room = file_bytes - header.bytes;
   for (TensorInfo* tensor : by_offset) {
-    if (tensor->offset < end) return error("{}: tensor {} overlaps tensor {}", path, frontends::quoted(tensor->name), frontends::quoted(before->name));
-    if (tensor->offset > end)
-      return error("{}: bytes {} to {} behind the header belong to no tensor", path, end, tensor->offset);
+    if (tensor->offset < end)
+      return error("{}: tensor {} overlaps tensor {}", path, frontends::quoted(tensor->name), frontends::quoted(before->name));
+    if (tensor->offset > end) return error("{}: bytes {} to {} behind the header belong to no tensor", path, end, tensor->offset);
     if (tensor->bytes > room - end)
-      return error("{}: tensor {}: {} bytes at byte {} behind the header, where the file has {}", path, frontends::quoted(tensor->name), tensor->bytes,
-                   tensor->offset, room);
+      return error("{}: tensor {}: {} bytes at byte {} behind the header, where the file has {}", path, frontends::quoted(tensor->name),
+                   tensor->bytes, tensor->offset, room);
     end += tensor->bytes;
     before = tensor;
     tensor->offset += header.bytes;

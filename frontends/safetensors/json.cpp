@@ -46,7 +46,9 @@ std::vector<std::string> JsonObject::keys() const {
   return out;
 }
 
-Error JsonObject::missing(std::string_view key) const { return error("{}: key {} is missing", path_, frontends::quoted(prefix_ + std::string(key))); }
+Error JsonObject::missing(std::string_view key) const {
+  return error("{}: key {} is missing", path_, frontends::quoted(prefix_ + std::string(key)));
+}
 Error JsonObject::bad(std::string_view key, std::string_view found_and_wanted) const {
   return error("{}: key {}: {}", path_, frontends::quoted(prefix_ + std::string(key)), found_and_wanted);
 }

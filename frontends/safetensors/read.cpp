@@ -101,7 +101,7 @@ Result<Index> read_index(Folder& folder) {
   return index;
 }
 
-/// The weight files of a folder, and its index if it has one.
+/// The weight files of a folder, of which there may be none, and its index if it has one.
 Result<std::vector<std::string>> files_of(Folder& folder, Index& index) {
   if (folder.has(index_name)) {
     HEDDLE_ASSIGN(index, read_index(folder));
@@ -114,7 +114,6 @@ Result<std::vector<std::string>> files_of(Folder& folder, Index& index) {
   }
   if (folder.has("model.safetensors")) return std::vector<std::string>{"model.safetensors"};
   const std::vector<std::string> all = folder.weight_files();
-  if (all.empty()) return error("{}: the folder has no .safetensors file", folder.path());
   if (all.size() > 1) return error("{}: {} .safetensors files and no {}", folder.path(), all.size(), index_name);
   return all;
 }
@@ -142,7 +141,8 @@ Result<void> read_tables(Folder& folder, Model& model) {
   }
   for (const auto& [tensor, file] : index) {
     const auto at = where.find(tensor);
-    if (at == where.end() || at->second != file) return error("{}: tensor {} is not there, {} says so", folder.shown(file), frontends::quoted(tensor), index_name);
+    if (at == where.end() || at->second != file)
+      return error("{}: tensor {} is not there, {} says so", folder.shown(file), frontends::quoted(tensor), index_name);
   }
   return {};
 }
@@ -153,10 +153,12 @@ Result<void> rename_tensors(const JsonObject& config, const Architecture& archit
   std::map<std::string, std::string> stored;
   for (TensorInfo& tensor : model.tensors) {
     const auto name = canonical_name(tensor.name, architecture);
-    if (!name) return error("{}: tensor {} is not part of architecture '{}'", model.path, frontends::quoted(tensor.name), architecture.name);
+    if (!name)
+      return error("{}: tensor {} is not part of architecture '{}'", model.path, frontends::quoted(tensor.name), architecture.name);
     if (name->empty()) continue;
     const auto [at, is_new] = stored.emplace(*name, tensor.name);
-    if (!is_new) return error("{}: tensors {} and {} are both '{}'", model.path, frontends::quoted(at->second), frontends::quoted(tensor.name), *name);
+    if (!is_new)
+      return error("{}: tensors {} and {} are both '{}'", model.path, frontends::quoted(at->second), frontends::quoted(tensor.name), *name);
     tensor.name = *name;
     named.push_back(std::move(tensor));
   }

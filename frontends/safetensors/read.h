@@ -9,9 +9,9 @@ namespace heddle::frontends::safetensors {
 std::string folder_of(const std::string& path);
 
 /// The model in a folder: config.json; model.safetensors, or the parts that model.safetensors.index.json names; tokenizer.json,
-/// tokenizer_config.json, generation_config.json, chat_template.jinja where they are there. Of weights only headers are read. Tensors get the
-/// names that architectures take them by (names.h). Of an architecture that heddle does not support everything but the hyper-parameters is
-/// read: `build_ir` refuses it. `path` is the place in errors.
+/// tokenizer_config.json, generation_config.json, chat_template.jinja where they are there. Of weights only headers are read. Tensors get
+/// the names that architectures take them by (names.h). Of an architecture that heddle does not support everything but the hyper-parameters
+/// is read: `build_ir` refuses it, and a folder without weights. `path` is the place in errors.
 Result<Model> read_model(const std::string& folder, const std::string& path);
 
 }  // namespace heddle::frontends::safetensors

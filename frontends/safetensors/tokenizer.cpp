@@ -66,7 +66,8 @@ class TokenTable {
     const auto index = id.get<std::size_t>();
     if (vocabulary_.tokens.size() <= index) vocabulary_.tokens.resize(index + 1);
     auto& token = vocabulary_.tokens[index];
-    if (token && token->text != text) return place.bad(fmt::format("tokens {} and {} both have id {}", frontends::quoted(token->text), frontends::quoted(text), index));
+    if (token && token->text != text)
+      return place.bad(fmt::format("tokens {} and {} both have id {}", frontends::quoted(token->text), frontends::quoted(text), index));
     if (!token) token = std::make_unique<plan::TokenT>();
     token->text = text;
     token->type = type;
@@ -78,7 +79,8 @@ class TokenTable {
     HEDDLE_ASSIGN(const auto vocab, model.object("vocab"));
     for (const auto& [text, id] : model.find("vocab")->items()) {
       if (id.is_number_integer() && id.get<std::int64_t>() >= 4 * std::int64_t(model.find("vocab")->size()) + 65536)
-        return vocab.bad(fmt::format("id of token {} is {} in a list of {}", frontends::quoted(text), id.dump(), model.find("vocab")->size()));
+        return vocab.bad(
+            fmt::format("id of token {} is {} in a list of {}", frontends::quoted(text), id.dump(), model.find("vocab")->size()));
       HEDDLE_TRY(set(vocab, text, id, byte_fallback_ && is_byte_text(text) ? byte : normal, {}));
     }
     return {};
@@ -92,8 +94,10 @@ class TokenTable {
       if (text.empty()) return token.bad("content", "the text is empty");
       HEDDLE_ASSIGN(const bool special, token.boolean_or("special", false));
       plan::TokenMatch match{};
-      for (const auto& [key, flag] : {std::pair("lstrip", plan::TokenMatch::take_left), {"rstrip", plan::TokenMatch::take_right},
-                                      {"single_word", plan::TokenMatch::single_word}, {"normalized", plan::TokenMatch::rewritten}}) {
+      for (const auto& [key, flag] : {std::pair("lstrip", plan::TokenMatch::take_left),
+                                      {"rstrip", plan::TokenMatch::take_right},
+                                      {"single_word", plan::TokenMatch::single_word},
+                                      {"normalized", plan::TokenMatch::rewritten}}) {
         HEDDLE_ASSIGN(const bool on, token.boolean_or(key, false));
         if (on) match |= flag;
       }
@@ -114,12 +118,14 @@ class TokenTable {
       } else if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {
         const auto &left = merge[0].get_ref<const std::string&>(), &right = merge[1].get_ref<const std::string&>();
         if ((left + right).find(' ') != text.npos)
-          return model.bad("merges", fmt::format("merge {} of {} and {}: blanks in symbols are not supported", i, frontends::quoted(left), frontends::quoted(right)));
+          return model.bad("merges", fmt::format("merge {} of {} and {}: blanks in symbols are not supported", i, frontends::quoted(left),
+                                                 frontends::quoted(right)));
         text = left + " " + right;
       }
       const std::size_t blank = text.find(' ');
       if (blank == text.npos || blank == 0 || blank + 1 == text.size() || text.find(' ', blank + 1) != text.npos)
-        return model.bad("merges", fmt::format("merge {} is {}, wanted two symbols", i, frontends::quoted(merge.dump(-1, ' ', false, json::error_handler_t::replace))));
+        return model.bad("merges", fmt::format("merge {} is {}, wanted two symbols", i,
+                                               frontends::quoted(merge.dump(-1, ' ', false, json::error_handler_t::replace))));
       vocabulary_.merges.push_back(std::move(text));
     }
     return {};
@@ -160,7 +166,8 @@ Result<std::vector<std::int32_t>> ids_of(const JsonObject& settings, std::string
   const json* value = settings.find(key);
   if (!value) return out;
   for (const json& id : value->is_array() ? *value : json::array({*value})) {
-    if (!id.is_number_integer()) return settings.bad(key, fmt::format("found {}, wanted ids", id.dump(-1, ' ', false, json::error_handler_t::replace)));
+    if (!id.is_number_integer())
+      return settings.bad(key, fmt::format("found {}, wanted ids", id.dump(-1, ' ', false, json::error_handler_t::replace)));
     const auto number = id.get<std::int64_t>();
     if (number < 0 || std::uint64_t(number) >= tokens)
       return settings.bad(key, fmt::format("{} is no token of a vocabulary of {}", number, tokens));
@@ -200,8 +207,10 @@ Result<void> read_additions(const TokenizerFiles& files, plan::VocabularyT& voca
   if (!files.tokenizer_config) return {};
   HEDDLE_ASSIGN(vocabulary.add_bos, files.tokenizer_config->boolean_or("add_bos_token", vocabulary.add_bos));
   HEDDLE_ASSIGN(vocabulary.add_eos, files.tokenizer_config->boolean_or("add_eos_token", vocabulary.add_eos));
-  if (vocabulary.add_bos && vocabulary.bos < 0) return files.tokenizer_config->bad("add_bos_token", "found true, and there is no such token");
-  if (vocabulary.add_eos && vocabulary.eos < 0) return files.tokenizer_config->bad("add_eos_token", "found true, and there is no such token");
+  if (vocabulary.add_bos && vocabulary.bos < 0)
+    return files.tokenizer_config->bad("add_bos_token", "found true, and there is no such token");
+  if (vocabulary.add_eos && vocabulary.eos < 0)
+    return files.tokenizer_config->bad("add_eos_token", "found true, and there is no such token");
   return {};
 }
 

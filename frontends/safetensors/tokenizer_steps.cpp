@@ -40,7 +40,9 @@ Result<std::string> pattern_of(const JsonObject& step) {
   return literal(text);
 }
 
-Error unsupported(const JsonObject& step, const std::string& type) { return step.bad("type", fmt::format("{} is not supported", frontends::quoted(type))); }
+Error unsupported(const JsonObject& step, const std::string& type) {
+  return step.bad("type", fmt::format("{} is not supported", frontends::quoted(type)));
+}
 
 Result<void> read_normalizer(const JsonObject& step, Steps& steps) {
   HEDDLE_ASSIGN(const auto type, step.string("type"));
@@ -136,7 +138,8 @@ class PreTokenizerReader {
     HEDDLE_ASSIGN(const bool prefix, step.boolean_or("add_prefix_space", true));  // how older files say it
     HEDDLE_ASSIGN(const auto scheme, step.string_or("prepend_scheme", prefix ? "always" : "never"));
     HEDDLE_ASSIGN(const bool words, step.boolean_or("split", true));
-    if (scheme != "always" && scheme != "first" && scheme != "never") return step.bad("prepend_scheme", fmt::format("{} is not supported", frontends::quoted(scheme)));
+    if (scheme != "always" && scheme != "first" && scheme != "never")
+      return step.bad("prepend_scheme", fmt::format("{} is not supported", frontends::quoted(scheme)));
     add(steps_, "replace", "\\ ", replacement);
     if (scheme != "never") add(steps_, "prepend_once", "", replacement).first = scheme == "first";
     if (words) add(steps_, "merged_with_next", literal(replacement));
@@ -161,7 +164,8 @@ Result<void> read_decoder(const JsonObject& step, plan::VocabularyT& vocabulary)
   if (type == "Replace") {
     HEDDLE_ASSIGN(const auto pattern, pattern_of(step));
     HEDDLE_ASSIGN(const auto text, step.string("content"));
-    if (pattern != blank || text != " ") return step.bad("pattern", fmt::format("{} by {} is not supported", frontends::quoted(pattern), frontends::quoted(text)));
+    if (pattern != blank || text != " ")
+      return step.bad("pattern", fmt::format("{} by {} is not supported", frontends::quoted(pattern), frontends::quoted(text)));
   } else if (type == "Strip") {
     HEDDLE_ASSIGN(const auto text, step.string("content"));
     HEDDLE_ASSIGN(const auto front, step.integer_or("start", 0));

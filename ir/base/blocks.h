@@ -117,6 +117,17 @@ inline ScaleMin scale_min(const std::uint8_t* packed, int j) {
   if (j < 4) return {std::uint8_t(packed[j] & 63), std::uint8_t(packed[j + 4] & 63)};
   return {std::uint8_t((packed[j + 4] & 15) | ((packed[j - 4] >> 6) << 4)), std::uint8_t((packed[j + 4] >> 4) | ((packed[j] >> 6) << 4))};
 }
+/// The inverse of `scale_min`, where the bytes were zero.
+inline void set_scale_min(std::uint8_t* packed, int j, ScaleMin s) {
+  if (j < 4) {
+    packed[j] = std::uint8_t(packed[j] | s.scale);
+    packed[j + 4] = std::uint8_t(packed[j + 4] | s.min);
+  } else {
+    packed[j + 4] = std::uint8_t((s.scale & 15) | (s.min & 15) << 4);
+    packed[j - 4] = std::uint8_t(packed[j - 4] | (s.scale >> 4) << 6);
+    packed[j] = std::uint8_t(packed[j] | (s.min >> 4) << 6);
+  }
+}
 
 /// Twice the numbers that the codes of mxfp4 stand for, e2m1.
 inline constexpr std::int8_t fp4_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};

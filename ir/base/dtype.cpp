@@ -149,18 +149,6 @@ SubBlock fit_sub_block(const float* x) {
   return best;
 }
 
-/// The inverse of `scale_min`.
-void set_scale_min(std::uint8_t* packed, int j, ScaleMin s) {
-  if (j < 4) {
-    packed[j] = std::uint8_t(packed[j] | s.scale);
-    packed[j + 4] = std::uint8_t(packed[j + 4] | s.min);
-  } else {
-    packed[j + 4] = std::uint8_t((s.scale & 15) | (s.min & 15) << 4);
-    packed[j - 4] = std::uint8_t(packed[j - 4] | (s.scale >> 4) << 6);
-    packed[j] = std::uint8_t(packed[j] | (s.min >> 4) << 6);
-  }
-}
-
 void quantize_q4_K(const float* in, std::byte* out, std::int64_t blocks) {
   for (std::int64_t b = 0; b < blocks; ++b, in += 256) {
     BlockQ4_K block{};

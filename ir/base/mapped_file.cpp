@@ -5,14 +5,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cerrno>
-#include <cstdio>
-#include <cstring>
-#include <filesystem>
 #include <system_error>
 #include <utility>
-#include <vector>
+
+#include "ir/base/new_file.h"
 
 namespace heddle {
 namespace {
@@ -27,62 +24,6 @@ struct Descriptor {
 
 Error failed(const std::string& path, std::string_view what, int code) {
   return error("{}: cannot {}: {}", path, what, std::generic_category().message(code));
-}
-
-Result<void> write_all(int fd, std::span<const std::byte> bytes, const std::string& path) {
-  while (!bytes.empty()) {
-    const ssize_t n = ::write(fd, bytes.data(), bytes.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return failed(path, "write", errno);
-    bytes = bytes.subspan(std::size_t(n));
-  }
-  return {};
-}
-
-/// Opens a new file in `folder` under a name that nobody else has; -1 with errno on failure.
-int open_temporary(const std::string& folder, std::string& name) {
-  static std::atomic<unsigned> serial{0};
-  for (;;) {
-    name = fmt::format("{}/.heddle-{}-{}", folder, ::getpid(), serial++);
-    const int fd = ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd >= 0 || errno != EEXIST) return fd;
-  }
-}
-
-/// Folders made on the way, removed again (deepest first) unless they are kept.
-struct MadeFolders {
-  std::vector<std::filesystem::path> made;
-  ~MadeFolders() {
-    for (; !made.empty(); made.pop_back()) ::rmdir(made.back().c_str());
-  }
-};
-
-Result<void> make_folders(const std::filesystem::path& folder, const std::string& path, MadeFolders& folders) {
-  std::vector<std::filesystem::path> missing;
-  std::error_code code;
-  for (auto at = folder; !at.empty() && !std::filesystem::exists(at, code); at = at.parent_path()) {
-    missing.push_back(at);
-    if (at == at.parent_path()) break;
-  }
-  for (; !missing.empty(); missing.pop_back()) {
-    if (::mkdir(missing.back().c_str(), 0777) == 0) {
-      folders.made.push_back(missing.back());
-    } else if (errno != EEXIST) {
-      return failed(path, fmt::format("create folder '{}'", missing.back().string()), errno);
-    }
-  }
-  return {};
-}
-
-Result<void> write_beside_and_rename(const std::string& folder, const std::string& path, std::span<const std::byte> bytes) {
-  std::string temporary;
-  const int fd = open_temporary(folder, temporary);
-  if (fd < 0) return failed(path, "write", errno);
-  Result<void> written = write_all(fd, bytes, path);
-  if (::close(fd) != 0 && written.ok()) written = failed(path, "write", errno);  // quota and network errors may come this late
-  if (written.ok() && ::rename(temporary.c_str(), path.c_str()) != 0) written = failed(path, "write", errno);
-  if (!written.ok()) ::unlink(temporary.c_str());
-  return written;
 }
 
 }  // namespace
@@ -118,19 +59,9 @@ MappedFile::~MappedFile() {
 }
 
 Result<void> write_file_atomically(const std::string& path, std::span<const std::byte> bytes) {
-  // A rename would put a plain file in the place of a device (-o /dev/null) or fail late on a folder.
-  struct stat status;
-  if (::stat(path.c_str(), &status) == 0) {
-    if (S_ISDIR(status.st_mode)) return error("{}: is a directory, wanted a file", path);
-    if (!S_ISREG(status.st_mode)) return error("{}: is not a regular file", path);
-  }
-  std::filesystem::path folder = std::filesystem::path(path).parent_path();
-  if (folder.empty()) folder = ".";
-  MadeFolders folders;
-  HEDDLE_TRY(make_folders(folder, path, folders));
-  HEDDLE_TRY(write_beside_and_rename(folder.string(), path, bytes));
-  folders.made.clear();
-  return {};
+  HEDDLE_ASSIGN(auto file, NewFile::create(path));
+  HEDDLE_TRY(file.append(bytes));
+  return file.commit();
 }
 
 Result<std::string> read_text_file(const std::string& path) {

@@ -11,6 +11,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::string_view extension = ".plan";
+constexpr std::string_view weights_extension = ".weights";
 constexpr std::string_view nothing = "(none)";
 
 /// What write_file_atomically calls its temporary files.
@@ -49,6 +50,7 @@ std::vector<fs::path> files_in(const std::string& dir) {
 }
 
 bool is_plan(const fs::path& path) { return path.filename().string().ends_with(extension); }
+bool is_weights(const fs::path& path) { return path.filename().string().ends_with(weights_extension); }
 
 }  // namespace
 
@@ -84,6 +86,13 @@ std::string PlanCache::path_for(const std::string& model, const Key& key) const 
   return (fs::path(dir_) / name).string();
 }
 
+std::string PlanCache::weights_path(const std::string& model, const std::string& format) const {
+  const std::string path = absolute(model);
+  const std::string name = fmt::format("{}-{}-{:016x}{}", as_file_name(fs::path(path).stem().string()), as_file_name(format),
+                                       XXH3_64bits(path.data(), path.size()), weights_extension);
+  return (fs::path(absolute(dir_)) / name).string();
+}
+
 Lookup PlanCache::find(const std::string& model, const Key& key) const {
   Lookup lookup;
   lookup.path = path_for(model, key);
@@ -105,12 +114,17 @@ Lookup PlanCache::find(const std::string& model, const Key& key) const {
 std::vector<PlanCache::Item> PlanCache::list() const {
   std::vector<Item> items;
   for (const fs::path& path : files_in(dir_)) {
-    if (!is_plan(path)) continue;
+    if (!is_plan(path) && !is_weights(path)) continue;
     Item item;
     item.path = path.string();
     std::error_code failed;
     item.bytes = fs::file_size(path, failed);
     if (failed) continue;  // removed meanwhile
+    if (is_weights(path)) {
+      item.state = "ok", item.target = "weights";
+      items.push_back(std::move(item));
+      continue;
+    }
     auto summary = summarize_plan(item.path);
     if (summary.ok()) {
       item.state = "ok", item.model = summary->model, item.target = summary->target;
@@ -126,7 +140,7 @@ std::vector<PlanCache::Item> PlanCache::list() const {
 Result<int> PlanCache::clear() const {
   int removed = 0;
   for (const fs::path& path : files_in(dir_)) {
-    if (!is_plan(path) && !path.filename().string().starts_with(temporary_prefix)) continue;
+    if (!is_plan(path) && !is_weights(path) && !path.filename().string().starts_with(temporary_prefix)) continue;
     std::error_code failed;
     if (fs::remove(path, failed)) ++removed;
     if (failed) return error("{}: cannot remove: {}", path.string(), failed.message());

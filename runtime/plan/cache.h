@@ -23,6 +23,8 @@ class PlanCache {
   /// File name for a model (its absolute path) with this key: "<stem>-<target>-<hash of path and of the fields that tell variants
   /// apart>.plan". A field whose change means "stale" rather than "another variant" (fingerprint, build-id, versions) is not in the hash.
   std::string path_for(const std::string& model, const Key& key) const;
+  /// File name for the weights of a model (its absolute path) quantised to a format: "<stem>-<format>-<hash of path>.weights".
+  std::string weights_path(const std::string& model, const std::string& format) const;
   /// Reads the plan for this key, or says why it cannot be used, naming the first differing field and both values.
   Lookup find(const std::string& model, const Key& key) const;
 
@@ -31,8 +33,8 @@ class PlanCache {
     std::uint64_t bytes = 0;
     std::string model, target;
   };
-  std::vector<Item> list() const;
-  /// Removes every plan (and left-over temporary file) and returns how many; other files stay.
+  std::vector<Item> list() const;  // of files with quantised weights: state "ok", target "weights"
+  /// Removes every plan, file with quantised weights and left-over temporary file, and returns how many; other files stay.
   Result<int> clear() const;
 
  private:

@@ -159,7 +159,9 @@ void BpeTokenizer::encode_text(std::string_view text, bool at_start, bool specia
 void BpeTokenizer::add_symbols(std::string_view word, Scratch& scratch) const {
   auto& parts = scratch.parts;
   parts.clear();
-  const auto add = [&](std::int32_t symbol, std::size_t begin) { parts.push_back({symbol, int(parts.size()) - 1, int(parts.size()) + 1, std::uint32_t(begin)}); };
+  const auto add = [&](std::int32_t symbol, std::size_t begin) {
+    parts.push_back({symbol, int(parts.size()) - 1, int(parts.size()) + 1, std::uint32_t(begin)});
+  };
   if (!vocabulary_->characters) {
     for (std::size_t i = 0; i < word.size(); ++i) add(byte_symbols_[std::uint8_t(word[i])], i);
   }

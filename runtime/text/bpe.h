@@ -10,10 +10,10 @@
 
 namespace heddle::text {
 
-/// BPE by a list of merges (vocabulary kind "bpe"): a text is rewritten (`normalizers`) and cut into words (pre_tokenizers.h), whose symbols
-/// are merged in the order of the list, the leftmost first. A word's symbols are its bytes as characters of GPT-2's alphabet, or, where the
-/// vocabulary says `characters`, its characters, those that are no token as byte tokens <0xNN> or unknown; only then U+2581 stands for
-/// a blank and `add_space_prefix` applies, to texts that are put together from tokens.
+/// BPE by a list of merges (vocabulary kind "bpe"): a text is rewritten (`normalizers`) and cut into words (pre_tokenizers.h), whose
+/// symbols are merged in the order of the list, the leftmost first. A word's symbols are its bytes as characters of GPT-2's alphabet, or,
+/// where the vocabulary says `characters`, its characters, those that are no token as byte tokens <0xNN> or unknown; only then U+2581
+/// stands for a blank and `add_space_prefix` applies, to texts that are put together from tokens.
 class BpeTokenizer final : public Tokenizer {
  public:
   /// "merge 5 is 'abc', wanted two symbols separated by a blank" and the errors of PreTokenizer::create.
@@ -37,7 +37,7 @@ class BpeTokenizer final : public Tokenizer {
   PreTokenizer pre_;
   SpecialTokens special_, rewritten_special_;
   TextIndex symbols_;
-  std::deque<std::string> own_texts_;  // of symbols that are no tokens
+  std::deque<std::string> own_texts_;           // of symbols that are no tokens
   std::array<std::int32_t, 256> byte_symbols_;  // a number above all ids where a byte has none
   MergeIndex merges_;
 };

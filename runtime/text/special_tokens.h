@@ -34,8 +34,8 @@ class SpecialTokens {
 
   /// Cuts `text` at user-defined tokens and, with `special`, at control and unknown tokens too: from left to right, at each place the
   /// longest that matches. No fragment is empty. (llama.cpp takes the longest token of the whole text first; the two differ only where
-  /// special tokens overlap. Hugging Face's added tokens are leftmost-longest as here.) A token may take the white space beside it along, or
-  /// count only where it is no part of a word (TokenMatch).
+  /// special tokens overlap. Hugging Face's added tokens are leftmost-longest as here.) A token may take the white space beside it along,
+  /// or count only where it is no part of a word (TokenMatch).
   std::vector<Fragment> split(std::string_view text, bool special) const;
 
  private:

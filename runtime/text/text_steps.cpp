@@ -30,8 +30,8 @@ std::vector<Stretch> stretches_of(std::string_view text, const Matches& matches,
   return out;
 }
 
-// What becomes of a match when a text is cut there. As in the `tokenizers` library, of several matches side by side only the first is merged
-// with its neighbour.
+// What becomes of a match when a text is cut there. As in the `tokenizers` library, of several matches side by side only the first is
+// merged with its neighbour.
 std::vector<Stretch> isolated(std::vector<Stretch> in) { return in; }
 
 std::vector<Stretch> removed(std::vector<Stretch> in) {

@@ -8,6 +8,7 @@
 #include "ir/base/mapped_file.h"
 #include "program.h"
 #include "tests/support/paths.h"
+#include "tests/support/safetensors_writer.h"
 
 namespace heddle::testing {
 namespace {
@@ -89,6 +90,47 @@ TEST_F(Cache, APlanFileRunsByItselfAndKnowsItsModel) {
   ran = heddle({"run", plan, "--ids", "1"});
   EXPECT_EQ(ran.exit_code, 1);
   EXPECT_EQ(ran.err, "heddle: " + plan + ": its model file " + model + " is not there\n");
+}
+
+TEST_F(Cache, QuantisedWeightsAreKeptAndMendedWhenDamaged) {
+  const std::string model = models_.path();
+  tiny_folder({.width = 256, .ffn = 256, .heads = 4, .kv_heads = 2, .head_dim = 64, .matrices = DType::bf16}).write(model);
+  const auto quantized = [&](const std::string& path = "") {
+    Ran ran = heddle({"run", path.empty() ? model : path, "--quantize", "q4_K", "--ids", "1,2,3", "-n", "8", "--temp", "0", "--cache-dir", cache_.path()});
+    EXPECT_EQ(ran.exit_code, 0) << ran.err;
+    return ran;
+  };
+  const Ran first = quantized();
+  EXPECT_NE(first.err.find("weights quantised to q4_K"), std::string::npos) << first.err;
+  EXPECT_NE(first.err.find(": not there yet"), std::string::npos) << first.err;
+  EXPECT_EQ(quantized().err.find("quantised"), std::string::npos);
+  std::string weights;
+  for (const auto& entry : fs::directory_iterator(cache_.path()))
+    if (entry.path().extension() == ".weights") weights = entry.path().string();
+  const std::string good = bytes(weights);
+  ASSERT_LT(good.size(), 700'000u) << "a little more than half a byte a weight";
+
+  std::string bad = good;
+  bad[bad.size() / 2] ^= 4;
+  write(weights, bad);
+  Ran ran = quantized();
+  EXPECT_NE(ran.err.find(weights + ": its checksum is wrong"), std::string::npos) << ran.err;
+  EXPECT_EQ(ran.out, first.out);
+  EXPECT_EQ(bytes(weights), good);
+
+  const std::string file = models_.file("model.safetensors");
+  std::string other = bytes(file);
+  other[other.size() - 1000] ^= 1;  // a weight: the header is the same
+  fs::remove(file);
+  write(file, other);
+  ran = quantized();
+  EXPECT_NE(ran.err.find("it was made from other weights"), std::string::npos) << ran.err;
+
+  const Ran cleared = heddle({"cache", "clear", "--cache-dir", cache_.path()});
+  EXPECT_EQ(cleared.out, fmt::format("2 files removed from {}\n", cache_.path()));
+  const Ran without = heddle({"run", model, "--quantize", "q4_K", "--ids", "1", "--no-cache"});
+  EXPECT_EQ(without.exit_code, 1);
+  EXPECT_EQ(without.err, "heddle: --quantize keeps what it makes in the cache, which --no-cache forbids\n");
 }
 
 TEST_F(Cache, AnUnwritableCacheCostsTimeNotTheRun) {
