@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <system_error>
 
+#include "frontends/quantize_q4_0.h"
 #include "frontends/quantize_q4_K.h"
 #include "frontends/quoted.h"
 #include "ir/base/mapped_file.h"
@@ -37,7 +38,7 @@ constexpr std::uint64_t alignment = 64, chunk_bytes = 16 << 20;
 constexpr struct {
   DType type;
   void (*quantize)(const float* in, std::byte* out, std::int64_t blocks);  // null: the format's reference rounding
-} formats[] = {{DType::q8_0, nullptr}, {DType::q4_0, nullptr}, {DType::q4_K, quantize_q4_K}};
+} formats[] = {{DType::q8_0, nullptr}, {DType::q4_0, quantize_q4_0}, {DType::q4_K, quantize_q4_K}};
 
 bool is_quantized(const TensorInfo& tensor, DType type) {
   const bool plain = tensor.dtype == DType::f32 || tensor.dtype == DType::f16 || tensor.dtype == DType::bf16;

@@ -251,7 +251,7 @@ TEST_F(Commands, InspectAndBenchAndCacheAnswerInJsonOrTables) {
   EXPECT_NE(good({"bench", bundled_model(), "-p", "8", "-n", "4", "-r", "1"}).find("| pp8 |"), std::string::npos);
   EXPECT_NE(good({"cache", "list"}).find(".plan"), std::string::npos);
   EXPECT_NE(good({"cache", "explain", bundled_model()}).find("up to date"), std::string::npos);
-  EXPECT_EQ(good({"cache", "clear"}), "1 plans removed from " + cache_.path() + "\n");
+  EXPECT_EQ(good({"cache", "clear"}), "1 files removed from " + cache_.path() + "\n");
 }
 
 TEST_F(Commands, BadInputGetsOneLine) {

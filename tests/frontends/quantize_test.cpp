@@ -7,6 +7,7 @@
 #include <fstream>
 #include <random>
 
+#include "frontends/quantize_q4_0.h"
 #include "frontends/quantize_q4_K.h"
 #include "ir/base/mapped_file.h"
 #include "tests/support/paths.h"
@@ -117,39 +118,46 @@ double squared_error(const std::vector<float>& x, const std::vector<float>& y) {
   return error;
 }
 
-std::vector<float> through_q4_K(const std::vector<float>& x, void (*quantize)(const float*, std::byte*, std::int64_t)) {
-  const auto blocks = std::int64_t(x.size()) / 256;
-  std::vector<std::byte> bytes(std::size_t(blocks * info(DType::q4_K).bytes));
+using Rounding = void (*)(const float*, std::byte*, std::int64_t);
+
+std::vector<float> through(DType type, Rounding quantize, const std::vector<float>& x) {
+  const auto blocks = std::int64_t(x.size()) / info(type).elements;
+  std::vector<std::byte> bytes(std::size_t(blocks * info(type).bytes));
   std::vector<float> out(x.size());
   quantize(x.data(), bytes.data(), blocks);
-  info(DType::q4_K).dequantize(bytes.data(), out.data(), blocks);
+  info(type).dequantize(bytes.data(), out.data(), blocks);
   return out;
 }
 
-TEST(QuantizeQ4K, ErrsLessThanTheReferenceRounding) {
+constexpr std::pair<DType, Rounding> searches[] = {{DType::q4_0, quantize_q4_0}, {DType::q4_K, quantize_q4_K}};
+
+TEST(QuantizeBySearch, ErrsLessThanTheReferenceRounding) {
   std::mt19937 random(3);
   std::normal_distribution<float> normal;
   std::student_t_distribution<float> heavy(4);
-  for (const bool tails : {false, true}) {
-    std::vector<float> x(256 * 64);
-    for (float& v : x) v = 0.02f * (tails ? heavy(random) : normal(random));
-    const double ours = squared_error(x, through_q4_K(x, quantize_q4_K)),
-                 reference = squared_error(x, through_q4_K(x, info(DType::q4_K).quantize));
-    EXPECT_LT(ours, 0.96 * reference) << (tails ? "heavy tails" : "normal");
+  for (const auto& [type, quantize] : searches) {
+    for (const bool tails : {false, true}) {
+      std::vector<float> x(256 * 64);
+      for (float& v : x) v = 0.02f * (tails ? heavy(random) : normal(random));
+      const double ours = squared_error(x, through(type, quantize, x)), reference = squared_error(x, through(type, info(type).quantize, x));
+      EXPECT_LT(ours, 0.96 * reference) << name(type) << (tails ? ", heavy tails" : ", normal");
+    }
   }
 }
 
-TEST(QuantizeQ4K, BlocksOfAKind) {
-  for (const float constant : {0.0f, 1.0f, -2.5f, 1e-30f}) {
-    const std::vector<float> x(256, constant);
-    for (const float v : through_q4_K(x, quantize_q4_K)) EXPECT_NEAR(v, constant, 0.01 * std::fabs(constant) + 1e-8);
+TEST(QuantizeBySearch, BlocksOfAKind) {
+  for (const auto& [type, quantize] : searches) {
+    for (const float constant : {0.0f, 1.0f, -2.5f, 1e-30f}) {
+      const std::vector<float> x(256, constant);
+      for (const float v : through(type, quantize, x)) EXPECT_NEAR(v, constant, 0.01 * std::fabs(constant) + 1e-8) << name(type);
+    }
+    std::vector<float> x(512);
+    for (std::size_t i = 0; i < x.size(); ++i) x[i] = i < 256 ? 0.5f : -0.25f * float(i % 16);
+    x[7] = std::nanf("");
+    const auto y = through(type, quantize, x);
+    EXPECT_TRUE(std::isnan(y[7])) << name(type);
+    for (std::size_t i = 256; i < 512; ++i) EXPECT_NEAR(y[i], x[i], 0.3) << name(type);
   }
-  std::vector<float> x(512);
-  for (std::size_t i = 0; i < x.size(); ++i) x[i] = i < 256 ? 0.5f : -0.25f * float(i % 16);
-  x[7] = std::nanf("");
-  const auto y = through_q4_K(x, quantize_q4_K);
-  EXPECT_TRUE(std::isnan(y[7]));
-  for (std::size_t i = 256; i < 512; ++i) EXPECT_NEAR(y[i], x[i], 0.05);
 }
 
 }  // namespace

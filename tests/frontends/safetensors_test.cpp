@@ -153,7 +153,8 @@ INSTANTIATE_TEST_SUITE_P(
         Spoiled{"Quantised", set("quantization_config", R"({"quant_method":"gptq"})"),
                 "DIR/config.json: key 'quantization_config': weights quantised by 'gptq' are not supported"},
         Spoiled{"UnknownScaling", set("rope_scaling", R"({"type":"spiral"})"),
-                "DIR/config.json: key 'rope_scaling.type': found 'spiral', wanted 'default': rope scaling is not supported"},
+                "DIR/config.json: key 'rope_scaling.type': found 'spiral', wanted 'default', 'linear', 'llama3' or, of some architectures, "
+                "'longrope': others are not supported"},
         Spoiled{"UnknownRopeSetting", set("rope_parameters", R"({"rope_type":"default","rope_theta":1e4,"twist":1})"),
                 "DIR/config.json: key 'rope_parameters.twist': the setting is not supported"},
         Spoiled{"OtherArchitecture", set("model_type", R"("mamba")"),
