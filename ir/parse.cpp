@@ -164,7 +164,9 @@ class Parser {
           source.rows = 1;
           continue;
         }
+        const Token tensor_at = token_;
         HEDDLE_ASSIGN(source.tensor, string("a tensor's name"));
+        if (source.tensor.empty()) return fail(tensor_at, "a tensor's name is empty");
         HEDDLE_TRY(expect("["));
         HEDDLE_ASSIGN(source.row_begin, integer("the first row", 0, max_bytes));
         HEDDLE_TRY(expect(","));

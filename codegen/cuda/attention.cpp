@@ -59,6 +59,9 @@ Shape shape_of(const plan::KernelSpecT& spec, const ir::Target& target) {
   // blocks of a split context tell each other takes the time of about two rounds; once it is split, one round each is best, up to 16
   // splits: more take longer to merge than four rounds do.
   shape.splits = int(std::clamp<std::int64_t>(target.workers / (shape.groups * spec.rows), 1, 64));
+  // Of many rows, several blocks share a multiprocessor: their rings must fit side by side.
+  const std::int64_t side_by_side = (shape.groups * spec.rows + target.workers - 1) / target.workers;
+  if (shape.mma && side_by_side > 1) shape.warps = int(std::max<std::int64_t>(4, shape.warps / side_by_side / 4 * 4));
   while (shape.mma && shape.warps > 4 && shape.shared_bytes() > limits_of(target).shared_bytes) shape.warps -= 4;
   const int rounds = std::clamp(knob(spec, "rounds", shape.mma ? 3 : 2), 1, 64);
   shape.alone = shape.mma ? rounds * shape.round() : std::max(64, rounds * shape.round());

@@ -59,6 +59,8 @@ TEST(ParseErrors, OfAModule) {
        "   ^"},
       {"heddle-ir 1\nweight @w : f32[4] from \"t\"",
        "t.ir:2:28: found the end of the text, wanted '['\nweight @w : f32[4] from \"t\"\n                           ^"},
+      {"heddle-ir 1\nweight @w : f32[4] from \"\"[0, 1]",
+       "t.ir:2:25: a tensor's name is empty\nweight @w : f32[4] from \"\"[0, 1]\n                        ^"},
       {"heddle-ir 1\nweight @w : f32[4] layout rows",
        "t.ir:2:27: found 'rows', wanted a layout in quotes\nweight @w : f32[4] layout rows\n                          ^"},
       {"heddle-ir 1\nweight @w : f32[4]\nweight @w : f32[4]", "t.ir:3:8: weight @w is given twice\nweight @w : f32[4]\n       ^"},
