@@ -2,7 +2,7 @@
 find_package(Threads REQUIRED)
 set(library_suffixes ${CMAKE_FIND_LIBRARY_SUFFIXES})
 if(HEDDLE_STATIC)
-  set(CMAKE_FIND_LIBRARY_SUFFIXES .a)
+  set(CMAKE_FIND_LIBRARY_SUFFIXES .a .so)  # Debian packs no archive of some
   add_link_options(-static-libstdc++ -static-libgcc)
 endif()
 
