@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <histedit.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -28,6 +29,8 @@ struct LineEditor::Terminal {
         });
     el_set(line, EL_EDITOR, "emacs");
     el_set(line, EL_HIST, ::history, history);
+    // Ctrl-C would throw away what is on its way to the terminal too: the new prompt, now and then.
+    for (const char* mode : {"-d", "-x"}) el_set(line, EL_SETTY, mode, "+noflsh", nullptr);
     el_source(line, nullptr);  // ~/.editrc
   }
   ~Terminal() {
@@ -51,9 +54,11 @@ std::optional<std::string> LineEditor::next() {
   errno = 0;
   const char* typed = el_gets(terminal_->line, &count);
   if (!typed || count <= 0) {
+    const bool interrupted = errno == EINTR;
     fmt::print("\n");
-    if (errno == EINTR) return "";
-    return std::nullopt;
+    if (!interrupted) return std::nullopt;
+    tcflush(STDIN_FILENO, TCIFLUSH);  // the rest of that line
+    return "";
   }
   text.assign(typed, std::size_t(count));
   while (text.ends_with('\n') || text.ends_with('\r')) text.pop_back();

@@ -7,6 +7,7 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <fstream>
 #include <utility>
 
 #include "ir/base/check.h"
@@ -59,8 +60,7 @@ Ran heddle(const std::vector<std::string>& arguments, const std::string& input) 
 
 Terminal::Terminal(const std::vector<std::string>& arguments) {
   child_ = forkpty(&terminal_, nullptr, nullptr, nullptr);
-  HEDDLE_CHECK(child_ >= 0);
-  if (child_ > 0) return;
+  if (child_ != 0) return;
   setenv("TERM", "dumb", 1);
   std::vector<char*> argv{const_cast<char*>(HEDDLE_PROGRAM)};
   for (const auto& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
@@ -74,7 +74,7 @@ Terminal::~Terminal() {
     kill(child_, SIGKILL);
     waitpid(child_, nullptr, 0);
   }
-  close(terminal_);
+  if (opened()) close(terminal_);
 }
 
 void Terminal::type(const std::string& keys) { HEDDLE_CHECK(write(terminal_, keys.data(), keys.size()) == ssize_t(keys.size())); }
@@ -88,10 +88,14 @@ std::string Terminal::read_to(const std::string& text) {
     }
     pollfd ready = {terminal_, POLLIN, 0};
     char buffer[4096];
-    const ssize_t n = poll(&ready, 1, 10000) > 0 ? read(terminal_, buffer, sizeof buffer) : 0;
+    const ssize_t n = poll(&ready, 1, 30000) > 0 ? read(terminal_, buffer, sizeof buffer) : 0;
     if (n <= 0) return std::exchange(held_, "");
     held_.append(buffer, std::size_t(n));
   }
+}
+
+void Terminal::until_it_waits() {
+  for (std::string id, command, state; state != "S"; usleep(1000)) std::ifstream("/proc/" + std::to_string(child_) + "/stat") >> id >> command >> state;
 }
 
 int Terminal::exit_code() {

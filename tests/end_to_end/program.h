@@ -17,10 +17,13 @@ Ran heddle(const std::vector<std::string>& arguments, const std::string& input =
 class Terminal {
  public:
   explicit Terminal(const std::vector<std::string>& arguments);
-  ~Terminal();  // kills what still runs
+  ~Terminal();                                   // kills what still runs
+  bool opened() const { return terminal_ >= 0; }  // false where the system gives out no terminals
   void type(const std::string& keys);
-  /// Waits until what the program wrote since the last call holds `text`, and gives it up to there; all of it after ten seconds without.
+  /// Waits until what the program wrote since the last call holds `text`, and gives it up to there; all of it after half a minute without.
   std::string read_to(const std::string& text);
+  /// Waits until the program waits: a signal between its last output and its next read would not interrupt that.
+  void until_it_waits();
   int exit_code();  // waits for the end
 
  private:
