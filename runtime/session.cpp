@@ -92,12 +92,18 @@ void Session::rewind(std::int64_t position) {
   position_ = position;
 }
 
+Result<void> Session::check_stop() const {
+  if (stop_asked_ && stop_asked_()) return error("interrupted");
+  return {};
+}
+
 Result<void> Session::feed_all_but_last(std::span<const std::int32_t> tokens) {
   HEDDLE_TRY(check_tokens(tokens, *plan_, position_, context_));
   const Entries entries = *find_entries(*plan_);
   for (auto left = tokens.first(tokens.size() - 1); !left.empty();) {
     const std::size_t entry = choose_chunk(*plan_, entries, left.size());
     const std::size_t rows = plan_->entries[entry]->rows, count = std::min(rows, left.size());
+    HEDDLE_TRY(check_stop());
     HEDDLE_TRY(device_->run(entry, rows_of(left.first(count), slot_, position_, rows)));
     position_ += std::int64_t(count);
     left = left.subspan(count);
@@ -137,6 +143,7 @@ Result<void> Session::feed_all_logits(std::span<const std::int32_t> tokens,
   const std::size_t entry = find_entries(*plan_, most_rows)->widest_decode, rows = plan_->entries[entry]->rows;
   for (std::size_t begin = 0; begin < tokens.size(); begin += rows) {
     const auto chunk = tokens.subspan(begin, std::min(rows, tokens.size() - begin));
+    HEDDLE_TRY(check_stop());
     HEDDLE_TRY(device_->run(entry, rows_of(chunk, slot_, position_, rows)));
     position_ += std::int64_t(chunk.size());
     for (std::size_t i = 0; i < chunk.size(); ++i) {

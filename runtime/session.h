@@ -1,4 +1,5 @@
 #pragma once
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -24,6 +25,10 @@ class Session {
   std::int64_t position() const { return position_; }  // tokens in the cache
   /// Forgets all positions from `position` on.
   void rewind(std::int64_t position);
+
+  /// From now on `asked` is called before every step of a prompt and of `draw_together`; where it returns true they fail with
+  /// "interrupted", and what was fed until then stays in the cache.
+  void stop_when(std::function<bool()> asked) { stop_asked_ = std::move(asked); }
 
   /// Feeds all tokens and returns the logits after the last one. Uses prefill entry points in chunks for all but the last token (their
   /// spare rows idle), a decode step for the last. "context is full: 2048 positions, 2049 wanted" when it does not fit; nothing is fed
@@ -60,6 +65,9 @@ class Session {
   std::shared_ptr<const plan::PlanT> plan_;
   std::int32_t slot_ = 0;
   std::int64_t context_ = 0, position_ = 0;
+  std::function<bool()> stop_asked_;
+
+  Result<void> check_stop() const;
 };
 
 }  // namespace heddle::runtime

@@ -9,7 +9,8 @@ PYTHON     an interpreter that has llama-cpp-python built for this machine; with
 MODEL      files with a real shape; random weights will do
 
 Prints for each test both medians, the median and the range of the pairs' ratios and, for generation, the share of the read bandwidth that
-the model's bytes (and at a depth the cache's, as 16-bit floats) amount to. Standard library only.
+the model's bytes (and at a depth the cache's, as 16-bit floats) amount to: of what a plain loop of loads reads, and of what a loop reads
+that asks for memory ahead as heddle's kernels do, which is more. Standard library only.
 """
 import argparse
 import json
@@ -86,13 +87,14 @@ def llama_rates(python, model, threads, tests):
 
 
 def read_bandwidth(bench, threads):
-    """GB/s of all threads together, or None where there is no bench_cpu."""
+    """GB/s of all threads together: of a plain loop, and of one that asks for memory ahead; None where there is no bench_cpu."""
     if not os.access(bench, os.X_OK):
         return None
-    done = subprocess.run([bench, f"--benchmark_filter=^read/threads:{threads}/", "--benchmark_format=json", "--benchmark_min_time=1"],
+    done = subprocess.run([bench, f"--benchmark_filter=^read(_plain)?/threads:{threads}/", "--benchmark_format=json", "--benchmark_min_time=1"],
                           capture_output=True, text=True)
     try:
-        return max(row["GB"] for row in json.loads(done.stdout)["benchmarks"])
+        rates = {row["name"].partition("/")[0]: row["GB"] for row in json.loads(done.stdout)["benchmarks"]}
+        return rates["read_plain"], rates["read"]
     except (ValueError, KeyError):
         return None
 
@@ -138,22 +140,23 @@ def main():
             if llama:
                 theirs.append(llama_rates(llama, model, options.threads, tests))
             print(f"# pair {pair + 1} of {options.pairs}", file=sys.stderr)
-        read = statistics.median(reads) if None not in reads else None
+        plain, ahead = map(statistics.median, zip(*reads)) if None not in reads else (None, None)
         print(f"\n{Path(model).name}, {weights / 1e9:.3f} GB, {options.threads} threads; read bandwidth "
-              + (f"{read:.1f} GB/s (each pair: {' '.join(f'{r:.1f}' for r in reads)})" if read else "not measured"))
-        print("| test | heddle t/s | llama.cpp t/s | ratio (pairs) | share of read bandwidth, heddle / llama.cpp |")
-        print("| --- | ---: | ---: | ---: | ---: |")
+              + (f"{plain:.1f} GB/s plain, {ahead:.1f} ahead (each pair: {' '.join(f'{p:.1f}, {a:.1f};' for p, a in reads)})" if plain
+                 else "not measured"))
+        print("| test | heddle t/s | llama.cpp t/s | ratio (pairs) | share of plain reading, heddle / llama.cpp | of reading ahead |")
+        print("| --- | ---: | ---: | ---: | ---: | ---: |")
         for kind, n, depth in tests:
             key = f"{kind}{n}@{depth}"
             mine = statistics.median(rates[key] for rates in ours)
             other = statistics.median(rates[key] for rates in theirs) if theirs else None
             ratios = [a[key] / b[key] for a, b in zip(ours, theirs)]
-            share = ""
-            if kind == "tg" and read:
+            shares = ["", ""]
+            if kind == "tg" and plain:
                 moved = weights + cache_bytes(options.heddle, model, depth + n // 2 if depth else 0, cache)
-                share = f"{moved * mine / 1e9 / read:.3f}" + (f" / {moved * other / 1e9 / read:.3f}" if other else "")
+                shares = [f"{moved * mine / 1e9 / read:.3f}" + (f" / {moved * other / 1e9 / read:.3f}" if other else "") for read in (plain, ahead)]
             print(f"| {kind}{n}{f' at {depth}' if depth else ''} | {mine:.1f} | {f'{other:.1f}' if other else ''} | "
-                  + (f"{statistics.median(ratios):.3f} ({min(ratios):.2f} to {max(ratios):.2f})" if ratios else "") + f" | {share} |")
+                  + (f"{statistics.median(ratios):.3f} ({min(ratios):.2f} to {max(ratios):.2f})" if ratios else "") + f" | {shares[0]} | {shares[1]} |")
 
 
 main()

@@ -17,6 +17,7 @@ Result<std::unique_ptr<runtime::Device>> make_device(const plan::PlanT& plan, co
 /// Positions to make room for: `asked` if positive, else the trained length or 4096, whichever is less, or `needed` if that is more.
 std::int64_t context_for(const plan::PlanT& plan, std::int64_t asked, std::int64_t needed);
 
+/// Sessions that stop in the middle of a prompt when the program is `interrupted`.
 Result<std::vector<runtime::Session>> open_sessions(std::shared_ptr<const plan::PlanT> plan, std::size_t count, std::int64_t context,
                                                     const DeviceOptions& options);
 Result<runtime::Session> open_session(std::shared_ptr<const plan::PlanT> plan, std::int64_t context, const DeviceOptions& options);

@@ -5,13 +5,13 @@
 #include <cstring>
 
 #include "ir/base/half.h"
+#include "runtime/cpu/prefetch.h"
 #include "runtime/cpu/simd.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "runtime/cpu/attention_run.cpp"
 #include <hwy/foreach_target.h>  // before all else of Highway
 
-#include <hwy/cache_control.h>
 #include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
 
@@ -25,8 +25,6 @@ using Float = hn::Vec<Floats>;
 inline constexpr std::int64_t lanes = HWY_LANES(float);
 
 inline constexpr bool many_registers = HWY_TARGET == HWY_AVX3_DL || HWY_TARGET == HWY_AVX3;
-// Positions ahead whose rows are asked for.
-inline constexpr std::int64_t ahead = 12;
 
 /// Elements of a cache: `load` gives a vector of floats.
 struct PlainF32 {
@@ -42,11 +40,6 @@ struct PlainF16 {
   }
   static float load_one(const f16* in) { return to_float(*in); }
 };
-
-template <class Element>
-HWY_INLINE void prefetch_row(const Element* row, std::int64_t n) {
-  for (std::int64_t i = 0; i < n; i += std::int64_t(64 / sizeof(Element))) hwy::Prefetch(row + i);
-}
 
 /// out[h]: the sum of vector h. Writes whole fours.
 template <int heads>
@@ -85,7 +78,7 @@ void score_heads(const float* HWY_RESTRICT queries, const typename Plain::Elemen
                  float* HWY_RESTRICT out) {
   for (std::int64_t p = 0; p < count; ++p) {
     const auto* const key = keys + p * n;
-    prefetch_row(key + ahead * n, n);
+    prefetch_stream(key, n * std::int64_t(sizeof(*key)));
     Float sums[heads];
     HEDDLE_UNROLL
     for (int h = 0; h < heads; ++h) sums[h] = hn::Zero(Floats());
@@ -115,7 +108,7 @@ HWY_INLINE void add_values(const float* HWY_RESTRICT weights, const typename Pla
   for (int v = 0; v < vectors; ++v) totals[h][v] = hn::Zero(d);
   for (std::int64_t p = 0; p < count; ++p) {
     const auto* const value = values + p * n + first;
-    prefetch_row(value + ahead * n, vectors * lanes);
+    prefetch_stream(value, vectors * lanes * std::int64_t(sizeof(*value)));
     Float row[vectors];
     HEDDLE_UNROLL
     for (int v = 0; v < vectors; ++v) row[v] = Plain::load(value + v * lanes);

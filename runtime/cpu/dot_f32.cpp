@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include "runtime/cpu/dot.h"
+#include "runtime/cpu/prefetch.h"
 #include "runtime/cpu/simd.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -69,7 +70,7 @@ HWY_INLINE void dot_plain(const std::byte* HWY_RESTRICT weight, std::int64_t row
   for (int r = 0; r < rows; ++r) sums[chain][c][r] = hn::Zero(Floats());
   std::int64_t i = 0;
   for (; i + chains * float_lanes <= k; i += chains * float_lanes) {
-    if constexpr (rows == 1) prefetch_ahead(reinterpret_cast<const std::byte*>(element(0, i)), chains * float_lanes * sizeof(Element));
+    if constexpr (rows == 1) prefetch_stream(element(0, i), chains * float_lanes * sizeof(Element));
     HEDDLE_UNROLL
     for (int chain = 0; chain < chains; ++chain) {
       const std::int64_t at = i + chain * float_lanes;
@@ -118,7 +119,7 @@ HWY_INLINE void dot_quantised(const std::byte* HWY_RESTRICT w, std::int64_t k, c
     Group group;
     const std::int64_t left = std::min(k - done, std::int64_t(256));
     const std::byte* const from = w + done / block * block_bytes;
-    if constexpr (rows == 1) prefetch_ahead(from, 256 / block * block_bytes);
+    if constexpr (rows == 1) prefetch_stream(from, 256 / block * block_bytes);
     Format::decode(from, left / block, group);
     const auto value = [&](std::int64_t i) HWY_ATTR {
       const auto quant = hn::ConvertTo(Floats(), hn::PromoteTo(d32, hn::LoadU(d8, reinterpret_cast<const Quant*>(group.quants) + i)));

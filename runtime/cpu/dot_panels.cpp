@@ -89,7 +89,7 @@ HWY_INLINE void dot_panel(const std::byte* HWY_RESTRICT w, std::int64_t k, const
       Format::scales(group, blocks, part, scale, offset);
       for (std::int64_t b = 0; b < blocks; ++b) {
         if constexpr (rows == 1)
-          if (part == 0) prefetch_ahead(group + b * whole_group / 8, whole_group / 8);
+          if (part == 0) prefetch_piece(group, whole_group, b);
         Byte q[8];
         Format::quants(group, blocks, b, part, q);
         HEDDLE_UNROLL

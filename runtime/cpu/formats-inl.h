@@ -7,7 +7,6 @@
 #define HEDDLE_RUNTIME_CPU_FORMATS_INL_H_
 #endif
 
-#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include <cstdint>
@@ -24,12 +23,6 @@ using Bytes = hn::ScalableTag<std::uint8_t>;
 using Floats = hn::ScalableTag<float>;
 inline constexpr std::int64_t byte_lanes = HWY_LANES(std::uint8_t);
 inline constexpr std::int64_t float_lanes = HWY_LANES(float);
-
-/// Asks for the weights a kilobyte ahead of `from`: with a single activation row the loop waits for memory otherwise (measured: 5.9 ->
-/// 8.4 GB/s for q4_K out of memory). Past the end of the weights it does nothing.
-HWY_INLINE void prefetch_ahead(const std::byte* from, std::int64_t bytes) {
-  for (std::int64_t i = 0; i < bytes; i += 64) hwy::Prefetch(from + 1024 + i);
-}
 
 #if HWY_TARGET != HWY_SCALAR
 

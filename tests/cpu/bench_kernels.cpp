@@ -68,7 +68,7 @@ void run(benchmark::State& state, DType dtype, bool panels, std::int64_t megabyt
 }
 
 /// What all threads together read from memory: the floor of a decode step.
-void read_with_threads(benchmark::State& state) {
+void read_with_threads(benchmark::State& state, testing::Reading how) {
   const int threads = int(state.range(0));
   constexpr std::size_t bytes = std::size_t(1) << 29;
   auto* const data = static_cast<std::byte*>(::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
@@ -76,7 +76,7 @@ void read_with_threads(benchmark::State& state) {
   std::fill_n(data, bytes, std::byte(1));
   ThreadPool pool(threads);
   const std::size_t share = bytes / std::size_t(threads);
-  for (auto _ : state) pool.run([&](int member) { testing::read_memory(data + std::size_t(member) * share, share); });
+  for (auto _ : state) pool.run([&](int member) { testing::read_memory(data + std::size_t(member) * share, share, how); });
   state.counters["GB"] = benchmark::Counter(double(state.iterations()) * double(bytes) * 1e-9, benchmark::Counter::kIsRate);
   ::munmap(data, bytes);
 }
@@ -113,7 +113,8 @@ int main(int argc, char** argv) {
     for (int threads = 1; threads <= std::min(heddle::usable_processors(), 16); threads *= 2) registered->Arg(threads);
     registered->ArgName("threads")->UseRealTime();
   };
-  counts(benchmark::RegisterBenchmark("read", heddle::runtime::cpu::read_with_threads));
+  counts(benchmark::RegisterBenchmark("read", heddle::runtime::cpu::read_with_threads, heddle::testing::Reading::ahead));
+  counts(benchmark::RegisterBenchmark("read_plain", heddle::runtime::cpu::read_with_threads, heddle::testing::Reading::plain));
   counts(benchmark::RegisterBenchmark("barrier", heddle::runtime::cpu::wait_with_threads));
   benchmark::Initialize(&argc, argv);
   benchmark::AddCustomContext("peak_read", fmt::format("{:.1f} GB/s on one thread", heddle::testing::peak_read() * 1e-9));

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "runtime/cpu/prefetch.h"
 #include "runtime/cpu/simd.h"
 #include "runtime/cpu/tiles.h"
 
@@ -23,16 +24,21 @@ namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 /// Adds all words up, so that nothing is left out.
-std::int32_t read_all(const std::int32_t* from, std::int64_t count) {
+template <Reading how>
+HWY_INLINE std::int32_t sum_of(const std::int32_t* from, std::int64_t count) {
   const hn::ScalableTag<std::int32_t> d;
   const std::int64_t lanes = std::int64_t(hn::Lanes(d));
   auto a = hn::Zero(d), b = a, c = a, e = a;
   for (std::int64_t i = 0; i + 4 * lanes <= count; i += 4 * lanes) {
-    hwy::Prefetch(from + i + 2048);
+    if constexpr (how == Reading::ahead) runtime::cpu::prefetch_stream(from + i, 4 * lanes * std::int64_t(sizeof(*from)));
     a = hn::Add(a, hn::LoadU(d, from + i)), b = hn::Add(b, hn::LoadU(d, from + i + lanes));
     c = hn::Add(c, hn::LoadU(d, from + i + 2 * lanes)), e = hn::Add(e, hn::LoadU(d, from + i + 3 * lanes));
   }
   return hn::GetLane(hn::SumOfLanes(d, hn::Add(hn::Add(a, b), hn::Add(c, e))));
+}
+
+std::int32_t read_all(const std::int32_t* from, std::int64_t count, Reading how) {
+  return how == Reading::ahead ? sum_of<Reading::ahead>(from, count) : sum_of<Reading::plain>(from, count);
 }
 
 /// Products of `rounds` rounds; returns how many there were.
@@ -90,7 +96,7 @@ double measure_read() {
   void* data = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   ::madvise(data, bytes, MADV_HUGEPAGE);
   std::fill_n(static_cast<std::int32_t*>(data), bytes / 4, 1);
-  const double rate = best_rate([&] { return read_memory(data, bytes), double(bytes); });
+  const double rate = best_rate([&] { return read_memory(data, bytes, Reading::ahead), double(bytes); });
   ::munmap(data, bytes);
   return rate;
 }
@@ -113,8 +119,8 @@ double measure_tiles() {
 
 }  // namespace
 
-void read_memory(const void* from, std::size_t bytes) {
-  volatile std::int32_t used = HWY_DYNAMIC_DISPATCH(read_all)(static_cast<const std::int32_t*>(from), std::int64_t(bytes / 4));
+void read_memory(const void* from, std::size_t bytes, Reading how) {
+  volatile std::int32_t used = HWY_DYNAMIC_DISPATCH(read_all)(static_cast<const std::int32_t*>(from), std::int64_t(bytes / 4), how);
   (void)used;
 }
 

@@ -172,6 +172,18 @@ TEST(Session, AFailureInAPromptLeavesThePositionWhereItCame) {
   EXPECT_EQ(b.session->position(), 9);
 }
 
+TEST(Session, APromptStopsBetweenChunksWhenAsked) {
+  Bench bench(64, plan_with_prefill({4}));
+  int calls = 0;
+  bench.session->stop_when([&] { return ++calls > 2; });
+  EXPECT_EQ(bench.feed(ids(1, 20)), "interrupted");
+  EXPECT_THAT(steps(bench.log()), ElementsAre("prefill_4 4", "prefill_4 4"));
+  EXPECT_EQ(bench.session->position(), 8);
+  bench.session->stop_when({});
+  bench.feed(ids(9, 12));
+  EXPECT_EQ(bench.session->position(), 20);
+}
+
 TEST(Session, AFailureOfTheLogitsLeavesTheTokenInTheCache) {
   Bench b(16);
   b.device->fail_at(2, "device lost");
@@ -260,6 +272,14 @@ TEST(DrawTogether, EverySequenceGoesOnInItsSlot) {
             "run decode_2 [1@0:1 12@1:2]; logits decode_2 row 0; logits decode_2 row 1");
   EXPECT_EQ(t.sessions[0].position(), 2);
   EXPECT_EQ(t.sessions[1].position(), 3);
+}
+
+TEST(DrawTogether, StopsBetweenStepsWhenAsked) {
+  Together t(2);
+  int calls = 0;
+  t.sessions[0].stop_when([&] { return ++calls > 1; });
+  EXPECT_EQ(t.draw(2).error().message(), "interrupted");
+  EXPECT_EQ(t.device->log(), "run decode_2 [0@0:0 11@1:1]; logits decode_2 row 0; logits decode_2 row 1");
 }
 
 TEST(DrawTogether, Refuses) {
