@@ -36,19 +36,20 @@ void print(const Profile& profile) {
   fmt::print("{}: {} at position {}, kernels timed {}\n", profile.device, profile.entry, profile.depth, profile.how);
   fmt::print("memory read at {:.1f} GB/s ({} buffer{})\n\n", read / 1e9, human_bytes(profile.read_rate.buffer_bytes),
              profile.read_rate.cache_bytes > 0 ? fmt::format(", last cache {}", human_bytes(profile.read_rate.cache_bytes)) : "");
-  fmt::print("  calls   median us  total us  of step       bytes     GB/s  of read  kernel\n");
+  fmt::print("  calls   median us  total us  of step       bytes     GB/s  of read   TFLOP/s  kernel\n");
   bool flattered = false;
   for (const KernelProfile& kernel : profile.kernels) {
     const bool cached = kernel.rotated > 0 && kernel.rotated < profile.read_rate.cache_bytes;
     flattered |= cached;
-    fmt::print("  {:>5}  {:>10.2f}  {:>8.1f}  {:>6.1f}%  {:>10}  {:>7.1f}  {:>6.1f}%{} {}\n", kernel.calls, kernel.seconds * 1e6,
+    fmt::print("  {:>5}  {:>10.2f}  {:>8.1f}  {:>6.1f}%  {:>10}  {:>7.1f}  {:>6.1f}%{} {:>8}  {}\n", kernel.calls, kernel.seconds * 1e6,
                kernel.total() * 1e6, 100 * kernel.total() / profile.step, human_bytes(std::uint64_t(kernel.bytes)), kernel.rate() / 1e9,
-               100 * kernel.rate() / read, cached ? "*" : " ", kernel.kernel);
+               100 * kernel.rate() / read, cached ? "*" : " ", kernel.operations > 0 ? fmt::format("{:.3f}", kernel.operation_rate() / 1e12) : "",
+               kernel.kernel);
   }
   fmt::print("\n  kernels  {:>9.1f} us, {:.1f}% of the step\n", profile.kernel_sum * 1e6, 100 * profile.kernel_sum / profile.step);
-  fmt::print("  step     {:>9.1f} us, {:.1f} a second, {}: {:.1f} GB/s, {:.1f}% of read\n", profile.step * 1e6, 1 / profile.step,
+  fmt::print("  step     {:>9.1f} us, {:.1f} a second, {}: {:.1f} GB/s, {:.1f}% of read, {:.3f} TFLOP/s\n", profile.step * 1e6, 1 / profile.step,
              human_bytes(std::uint64_t(profile.bytes)), double(profile.bytes) / profile.step / 1e9,
-             100 * double(profile.bytes) / profile.step / read);
+             100 * double(profile.bytes) / profile.step / read, double(profile.operations) / profile.step / 1e12);
   if (flattered) fmt::print("  * what was read between two equal calls fits the last cache, which answers faster than the memory\n");
 }
 
@@ -60,6 +61,7 @@ nlohmann::json json_of(const Profile& profile) {
                         {"step_seconds", profile.step},
                         {"kernel_sum_seconds", profile.kernel_sum},
                         {"bytes", profile.bytes},
+                        {"operations", profile.operations},
                         {"read_bytes_per_second", profile.read_rate.bytes_per_second},
                         {"read_buffer_bytes", profile.read_rate.buffer_bytes},
                         {"cache_bytes", profile.read_rate.cache_bytes}};
@@ -70,6 +72,8 @@ nlohmann::json json_of(const Profile& profile) {
                               {"median_seconds", kernel.seconds},
                               {"bytes", kernel.bytes},
                               {"bytes_per_second", kernel.rate()},
+                              {"operations", kernel.operations},
+                              {"operations_per_second", kernel.operation_rate()},
                               {"rotated_weight_bytes", kernel.rotated}});
   return out;
 }
@@ -98,7 +102,8 @@ void add_profile(CLI::App& app, int& exit_code) {
   auto* command = app.add_subcommand("profile", "time, least bytes and rate of every kernel of a step");
   command->footer(
       "  bytes    what the plan says a call must move at least: weights, inputs, outputs, the cache up to the position\n"
-      "  of read  the call's rate against the rate at which this device reads a large buffer, measured in the same run\n\n"
+      "  of read  the call's rate against the rate at which this device reads a large buffer, measured in the same run\n"
+      "  TFLOP/s  multiplications and additions of a call's products, in 10^12 a second: of weights with rows, of attention\n\n"
       "Calls of one kernel in different layers take turns, so that no weight stays in a cache unless all of them do (marked *). On CUDA a\n"
       "call is timed as one of 64 or more in a row between two events, in a graph with the step's kind of edges: where those let the\n"
       "next kernel start early, so it does here, and the sum can be compared with the step. On the CPU every node of whole steps is timed "

@@ -43,6 +43,19 @@ std::int64_t least_bytes(const plan::PlanT& plan, const plan::NodeT& node, std::
   return kernel.min_bytes + positions_seen(*attention, rows) * bytes_of(*dtype_named(state.dtype), elements_of(state.shape));
 }
 
+std::int64_t operations(const plan::PlanT& plan, const plan::NodeT& node, std::span<const runtime::StepRow> rows) {
+  const plan::KernelSpecT& spec = *plan.kernels[node.kernel]->spec;
+  std::int64_t products = 0;
+  for (const runtime::StepRow& row : rows) {
+    if (row.slot < 0) continue;
+    if (spec.attention) products += 2 * spec.attention->heads * spec.attention->head_dim * positions_seen(*spec.attention, {&row, 1});
+    if (!spec.gemm) continue;
+    const std::int64_t slices = spec.gemm->gates >= 0 ? spec.gemm->chosen : 1;
+    for (const auto& part : spec.parts) products += part->n * std::int64_t(part->segments.size()) * spec.gemm->k * slices;
+  }
+  return 2 * products;
+}
+
 Result<Profile> profile_step(runtime::NodeDevice& device, const plan::PlanT& plan, std::size_t entry, std::int64_t depth, int samples) {
   const plan::EntryPointT& point = *plan.entries[entry];
   std::vector<runtime::StepRow> rows(point.rows);
@@ -70,11 +83,13 @@ Result<Profile> profile_step(runtime::NodeDevice& device, const plan::PlanT& pla
     ++kernel.calls;
     kernel.seconds = median(times[node.kernel]);
     kernel.bytes = least_bytes(plan, node, rows);
+    kernel.operations = operations(plan, node, rows);
     if (plan.kernels[node.kernel]->spec->attention) kernel.rotated += std::uint64_t(kernel.bytes);
     for (const auto& ref : node.args)
       if (ref->where == plan::Where::weight && weights[node.kernel].insert(ref->index).second)
         kernel.rotated += runtime::cuda::stored_bytes_of(*plan.weights[ref->index]);
     out.bytes += kernel.bytes;
+    out.operations += kernel.operations;
     out.kernel_sum += kernel.seconds;
     out.trace_names.push_back(kernel.kernel);
   }

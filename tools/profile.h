@@ -12,15 +12,21 @@ namespace heddle::tools {
 /// the rows of the step see.
 std::int64_t least_bytes(const plan::PlanT& plan, const plan::NodeT& node, std::span<const runtime::StepRow> rows);
 
+/// Multiplications and additions of a node's products, for the rows of the step that are not idle: of weights and activations, and in
+/// attention of each row's queries with the keys and of its weights with the values of the positions it sees.
+std::int64_t operations(const plan::PlanT& plan, const plan::NodeT& node, std::span<const runtime::StepRow> rows);
+
 struct KernelProfile {
   std::string kernel;         // the spec's name
   std::string group;          // label of the IR's groups
   int calls = 0;              // a step
   double seconds = 0;         // median of one call
   std::int64_t bytes = 0;     // least, of one call
+  std::int64_t operations = 0;  // of one call
   std::uint64_t rotated = 0;  // bytes that were read before the same ones were read again: a last cache that holds so many flatters
   double total() const { return seconds * calls; }
   double rate() const { return seconds > 0 ? double(bytes) / seconds : 0; }
+  double operation_rate() const { return seconds > 0 ? double(operations) / seconds : 0; }
 };
 
 struct Profile {
@@ -29,7 +35,8 @@ struct Profile {
   std::vector<KernelProfile> kernels;  // the largest share of the step first
   double step = 0;                     // median of the whole step
   double kernel_sum = 0;
-  std::int64_t bytes = 0;  // least, of the step
+  std::int64_t bytes = 0;       // least, of the step
+  std::int64_t operations = 0;  // of the step
   runtime::ReadRate read_rate;
   std::vector<runtime::NodeSpan> trace;  // of one step, by node
   std::vector<std::string> trace_names;
