@@ -127,7 +127,7 @@ HWY_INLINE void add_values(const float* HWY_RESTRICT weights, const typename Pla
 template <class Plain, int heads>
 void add_values_of_heads(const float* HWY_RESTRICT weights, const typename Plain::Element* HWY_RESTRICT values, std::int64_t n,
                          std::int64_t count, const PartialSum* sums) {
-  constexpr int most = !many_registers ? 1 : heads <= 4 ? 4 : 2;  // as many sums as there are registers for
+  constexpr int most = !many_registers ? 1 : heads <= 7 ? 4 : 2;  // as many sums as there are registers for
   std::int64_t i = 0;
   for (; i + most * lanes <= n; i += most * lanes) add_values<Plain, heads, most>(weights, values, n, i, count, sums);
   for (; i + lanes <= n; i += lanes) add_values<Plain, heads, 1>(weights, values, n, i, count, sums);
