@@ -6,7 +6,7 @@ namespace heddle::runtime {
 namespace {
 
 using Tokens = std::vector<std::vector<std::int32_t>>;
-using Step = std::function<Result<void>()>;
+using Check = std::function<Result<void>()>;
 
 /// The narrowest decode entry point with room for `rows`.
 Result<std::size_t> decode_entry(const plan::PlanT& plan, std::size_t rows) {
@@ -22,12 +22,12 @@ Result<std::size_t> decode_entry(const plan::PlanT& plan, std::size_t rows) {
   return *best;
 }
 
-Result<void> draw_on_device(Device& device, std::size_t entry, std::span<const GenerationRow> rows,
-                            const Step& before, Tokens& out) {
+Result<void> draw_on_device(Device& device, std::size_t entry, std::span<const GenerationRow> rows, const Check& check_stop,
+                            Tokens& out) {
   HEDDLE_TRY(device.begin_generation(entry, rows, {}));
   const auto take = [&]() -> Result<void> {
     for (std::int64_t step = 0; step < rows.front().max_tokens; ++step) {
-      HEDDLE_TRY(before());
+      HEDDLE_TRY(check_stop());
       HEDDLE_ASSIGN(const std::span<const Draw> draws, device.next_draws());
       for (std::size_t i = 0; i < out.size(); ++i) out[i].push_back(draws[i].token);
     }
@@ -38,8 +38,8 @@ Result<void> draw_on_device(Device& device, std::size_t entry, std::span<const G
   return taken;
 }
 
-Result<void> draw_on_host(Device& device, std::size_t entry, std::span<const GenerationRow> rows,
-                            const Step& before, Tokens& out) {
+Result<void> draw_on_host(Device& device, std::size_t entry, std::span<const GenerationRow> rows, const Check& check_stop,
+                          Tokens& out) {
   std::vector<StepRow> step;
   Tokens histories;
   for (const GenerationRow& row : rows) {
@@ -47,7 +47,7 @@ Result<void> draw_on_host(Device& device, std::size_t entry, std::span<const Gen
     histories.emplace_back(row.history.begin(), row.history.end());
   }
   for (std::int64_t n = 0; n < rows.front().max_tokens; ++n) {
-    HEDDLE_TRY(before());
+    HEDDLE_TRY(check_stop());
     HEDDLE_TRY(device.run(entry, step));
     for (std::size_t i = 0; i < out.size(); ++i) {
       HEDDLE_ASSIGN(const std::span<const float> logits, device.logits(entry, i));
@@ -81,9 +81,9 @@ Result<std::vector<std::vector<std::int32_t>>> Session::draw_together(std::span<
   }
   Tokens out(sessions.size());
   if (count <= 0) return out;
-  const Step before = [&] { return first.check_stop(); };
-  const auto drawn = first.device_->can_generate(entry, sampling) ? draw_on_device(*first.device_, entry, rows, before, out)
-                                                                  : draw_on_host(*first.device_, entry, rows, before, out);
+  const Check check_stop = [&] { return first.check_stop(); };
+  const auto drawn = first.device_->can_generate(entry, sampling) ? draw_on_device(*first.device_, entry, rows, check_stop, out)
+                                                                  : draw_on_host(*first.device_, entry, rows, check_stop, out);
   HEDDLE_TRY(drawn);
   for (Session& session : sessions) session.position_ += count;
   return out;

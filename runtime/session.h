@@ -26,8 +26,9 @@ class Session {
   /// Forgets all positions from `position` on.
   void rewind(std::int64_t position);
 
-  /// From now on `asked` is called before every step of a prompt and of `draw_together`; where it returns true they fail with
-  /// "interrupted", and what was fed until then stays in the cache.
+  /// From now on `asked` is called before every chunk of a prompt and every step of `draw_together`; where it returns true they fail with
+  /// "interrupted", and what was fed until then stays in the cache. The step of a last or only token is not asked about: who feeds one
+  /// after the other decides between them.
   void stop_when(std::function<bool()> asked) { stop_asked_ = std::move(asked); }
 
   /// Feeds all tokens and returns the logits after the last one. Uses prefill entry points in chunks for all but the last token (their

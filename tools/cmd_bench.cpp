@@ -73,6 +73,7 @@ Result<Row> measure(std::span<runtime::Session> sessions, std::string name, std:
     HEDDLE_TRY(work(sessions));
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     if (r >= 0) row.rates.push_back(double(tokens) / seconds);
+    if (interrupted()) return error("interrupted");
   }
   return row;
 }

@@ -34,7 +34,8 @@ std::int64_t context_for(const plan::PlanT& plan, std::int64_t asked, std::int64
 Result<std::vector<runtime::Session>> open_sessions(std::shared_ptr<const plan::PlanT> plan, std::size_t count, std::int64_t context,
                                                     const DeviceOptions& options) {
   HEDDLE_ASSIGN(auto device, make_device(*plan, options));
-  HEDDLE_ASSIGN(auto sessions, runtime::Session::open_several(std::move(device), std::move(plan), count, context, progress_line("loading weights")));
+  const auto progress = progress_line("loading weights");
+  HEDDLE_ASSIGN(auto sessions, runtime::Session::open_several(std::move(device), std::move(plan), count, context, progress));
   for (runtime::Session& session : sessions) session.stop_when(interrupted);
   return sessions;
 }

@@ -20,10 +20,10 @@ struct KernelProfile {
   std::string kernel;         // the spec's name
   std::string group;          // label of the IR's groups
   int calls = 0;              // a step
-  double seconds = 0;         // median of one call
-  std::int64_t bytes = 0;     // least, of one call
+  double seconds = 0;           // median of one call
+  std::int64_t bytes = 0;       // least, of one call
   std::int64_t operations = 0;  // of one call
-  std::uint64_t rotated = 0;  // bytes that were read before the same ones were read again: a last cache that holds so many flatters
+  std::uint64_t rotated = 0;    // bytes that were read before the same ones were read again: a last cache that holds so many flatters
   double total() const { return seconds * calls; }
   double rate() const { return seconds > 0 ? double(bytes) / seconds : 0; }
   double operation_rate() const { return seconds > 0 ? double(operations) / seconds : 0; }

@@ -8,7 +8,7 @@ inline constexpr std::ptrdiff_t line_bytes = 64;
 /// Of a stream that is read at `at`, line by line: asks for two lines to come, the farther one from memory into the second cache, the nearer
 /// one from there into the first. Asked for once only, lines come no faster than the first cache's few open misses let them. Past the end of
 /// the stream it does nothing. Measured on two threads of a Xeon (Granite Rapids), GB/s: a loop that only reads 29 without and with one
-/// prefetch (1 to 4 kilobytes ahead), 35.5 with both; decoding the 1B shape in q4_K_M 26.4 with one, 29.6 with both. The distances matter
+/// prefetch (1 to 4 kilobytes ahead), 35.5 with both; decoding the 1B shape in q4_K_M 26.4 with one, 29.3 with both. The distances matter
 /// little; one of 4 kilobytes alone cost 15 %.
 [[gnu::always_inline]] inline void prefetch_stream(const void* at) {
   __builtin_prefetch(static_cast<const std::byte*>(at) + 1024, 0, 3);

@@ -95,7 +95,8 @@ std::string Terminal::read_to(const std::string& text) {
 }
 
 void Terminal::until_it_waits() {
-  for (std::string id, command, state; state != "S"; usleep(1000)) std::ifstream("/proc/" + std::to_string(child_) + "/stat") >> id >> command >> state;
+  const std::string file = "/proc/" + std::to_string(child_) + "/stat";
+  for (std::string id, command, state; state != "S" && state != "Z"; usleep(1000)) std::ifstream(file) >> id >> command >> state;
 }
 
 int Terminal::exit_code() {

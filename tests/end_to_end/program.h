@@ -22,7 +22,7 @@ class Terminal {
   void type(const std::string& keys);
   /// Waits until what the program wrote since the last call holds `text`, and gives it up to there; all of it after half a minute without.
   std::string read_to(const std::string& text);
-  /// Waits until the program waits: a signal between its last output and its next read would not interrupt that.
+  /// Waits until the program waits, or has ended: a signal between its last output and its next read would not interrupt that.
   void until_it_waits();
   int exit_code();  // waits for the end
 
