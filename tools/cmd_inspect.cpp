@@ -51,7 +51,8 @@ nlohmann::json json_of(const KernelInfo& kernel, const Options& options) {
   if (const auto* code = kernel.cuda) {
     out["registers"] = code->registers, out["spill_bytes"] = code->spill_bytes;
     out["shared_bytes"] = std::int64_t(code->shared_bytes) + code->dynamic_shared_bytes, out["scratch_bytes"] = code->scratch_bytes;
-    out["grid"] = code->grid, out["grid_per_sm"] = code->grid_per_sm, out["block"] = code->block, out["programmatic"] = code->programmatic;
+    out["grid"] = code->grid, out["grid_per_sm"] = code->grid_per_sm, out["block"] = code->block;
+    out["programmatic"] = code->programmatic, out["even_start"] = code->even_start;
     if (options.text) out["text"] = code->text;
     if (options.ptx) out["ptx"] = code->ptx;
   }

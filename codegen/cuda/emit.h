@@ -22,6 +22,7 @@ struct CudaText {
   std::uint32_t dynamic_shared_bytes = 0;
   std::uint64_t scratch_bytes = 0;
   bool programmatic = false;
+  bool even_start = false;         // few large blocks, of which a multiprocessor could hold several: see runtime/cuda/graph.h
   bool architecture_only = false;  // uses what only the target's own architecture has: compiled for "sm_90a", and no PTX for newer ones
 };
 

@@ -142,6 +142,7 @@ Result<CompileReport> compile_kernels(plan::PlanT& plan, const ir::Target& targe
     code->dynamic_shared_bytes = text.dynamic_shared_bytes;
     code->scratch_bytes = text.scratch_bytes;
     code->programmatic = text.programmatic;
+    code->even_start = text.even_start;
     plan.kernels[i]->cuda = std::move(code);
   }
   report.milliseconds = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();

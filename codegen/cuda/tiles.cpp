@@ -217,6 +217,7 @@ class Kernel {
     text.block = {std::uint32_t(threads), 1, 1};
     text.dynamic_shared_bytes = std::uint32_t(plan_.shared_bytes + plan_.tokens * 8);
     text.programmatic = target_.has("programmatic_launch");
+    text.even_start = threads <= 256;  // more threads have all registers of a multiprocessor
     text.architecture_only = plan_.warpgroups;
     return text;
   }

@@ -48,8 +48,9 @@ std::vector<Edge> edges_into(std::span<const Launch> schedule, std::size_t node,
   after.erase(std::ranges::unique(after).begin(), after.end());
   std::vector<Edge> edges;
   for (const std::uint32_t from : after) edges.push_back({from, false});
-  if (!edges.empty() && !plain_only)
-    edges.back().programmatic = schedule[edges.back().from].kernel->programmatic && schedule[node].kernel->programmatic;
+  const LoadedKernel& kernel = *schedule[node].kernel;
+  if (!edges.empty() && !plain_only && kernel.programmatic && !kernel.even_start)
+    edges.back().programmatic = schedule[edges.back().from].kernel->programmatic;
   return edges;
 }
 

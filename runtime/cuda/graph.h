@@ -42,6 +42,8 @@ struct Edge {
 /// The edges into a node, by ascending origin. A programmatic edge lets a node start while its predecessor runs; the node's own wait then
 /// covers that predecessor, and older data because each predecessor has waited too. So both ends must be programmatic; and only the edge
 /// from the nearest predecessor (the largest index) is: a second programmatic one was measured to lose the overlap, a plain one keeps it.
+/// None is where blocks must be spread evenly: those that start early go where room falls free first, two on one multiprocessor while
+/// another stays idle, and there they stay. A prefill of about one large block for each multiprocessor took 1.3 times as long so.
 std::vector<Edge> edges_into(std::span<const Launch> schedule, std::size_t node, bool plain_only);
 
 /// Queues one node by itself.

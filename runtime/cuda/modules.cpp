@@ -60,6 +60,7 @@ struct Loader {
     kernel.block = {code.block[0], code.block[1], code.block[2]};
     kernel.shared_bytes = code.dynamic_shared_bytes;
     kernel.programmatic = code.programmatic;
+    kernel.even_start = code.even_start;
     const std::int64_t shared = std::int64_t(code.shared_bytes) + code.dynamic_shared_bytes;
     if (shared > gpu.most_shared_bytes)
       return error("needs {} bytes of shared memory, {} has {}", shared, gpu.text(), gpu.most_shared_bytes);

@@ -14,6 +14,7 @@ struct LoadedKernel {
   std::array<unsigned, 3> grid = {}, block = {};
   unsigned shared_bytes = 0;  // dynamic
   bool programmatic = false;  // waits before it reads what other kernels write
+  bool even_start = false;    // starts on idle multiprocessors only
 };
 
 /// The plan's kernels by index, those that no node uses left empty.

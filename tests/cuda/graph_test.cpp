@@ -58,6 +58,14 @@ TEST(EdgesInto, ASkipEdgeIsPlainInWhateverOrderItIsListed) {
   EXPECT_EQ(s.edges(4), "1 3p");
 }
 
+TEST(EdgesInto, BlocksThatMustBeSpreadEvenlyStartBehindPlainEdges) {
+  Schedule s({{true, {}}, {true, {0}}, {true, {1}}, {true, {1, 2}}});
+  s.kernels[1].even_start = true;
+  EXPECT_EQ(s.edges(1), "0");
+  EXPECT_EQ(s.edges(2), "1p");  // it waits and lets its successors go all the same
+  EXPECT_EQ(s.edges(3), "1 2p");
+}
+
 TEST(EdgesInto, WithoutAWaitInTheNearestNoEdgeIsProgrammatic) {
   const Schedule s({{true, {}}, {false, {}}, {true, {0, 1}}});
   EXPECT_EQ(s.edges(2), "0 1");

@@ -29,14 +29,17 @@ TEST_F(LoadModules, LaunchShapesComeFromPlanAndDevice) {
   p.plan->kernels[0]->cuda->grid_per_sm = 2;
   p.plan->kernels[1]->cuda->dynamic_shared_bytes = 100000;
   p.plan->kernels[1]->cuda->programmatic = true;
+  p.plan->kernels[1]->cuda->even_start = true;
   const auto modules = load();
   ASSERT_TRUE(modules.ok());
   EXPECT_EQ((*modules)[0].grid, (std::array<unsigned, 3>{264, 1, 1}));
   EXPECT_EQ((*modules)[0].name, "embed");
   EXPECT_FALSE((*modules)[0].programmatic);
+  EXPECT_FALSE((*modules)[0].even_start);
   EXPECT_EQ((*modules)[1].grid, (std::array<unsigned, 3>{2, 1, 1}));
   EXPECT_EQ((*modules)[1].block, (std::array<unsigned, 3>{128, 1, 1}));
   EXPECT_TRUE((*modules)[1].programmatic);
+  EXPECT_TRUE((*modules)[1].even_start);
   EXPECT_EQ(fake.function_attributes, (std::map<std::string, int>{{"project_1", 100000}}));
 }
 
