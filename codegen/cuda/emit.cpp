@@ -47,7 +47,7 @@ std::string header_comment(const plan::KernelSpecT& spec) {
   return out.str();
 }
 
-void print_signature(Text& out, const plan::KernelSpecT& spec, int threads, int blocks_per_sm, bool scratch) {
+void print_signature(Text& out, const plan::KernelSpecT& spec, int threads, int blocks_per_sm, bool scratch, int cluster) {
   std::string parameters;
   for (std::size_t i = 0; i < spec.args.size(); ++i) {
     if (i > 0) parameters += ", ";
@@ -67,7 +67,8 @@ void print_signature(Text& out, const plan::KernelSpecT& spec, int threads, int 
   }
   if (scratch) parameters += ", char* scratch";
   if (spec.sample) parameters += ", const SampleControl* control";
-  out.open("extern \"C\" __global__ void __launch_bounds__({}, {}) {}({}) {{", threads, blocks_per_sm, spec.name, parameters);
+  out.open("extern \"C\" __global__ void {}__launch_bounds__({}, {}) {}({}) {{",
+           cluster > 1 ? fmt::format("__cluster_dims__(1, 1, {}) ", cluster) : "", threads, blocks_per_sm, spec.name, parameters);
 }
 
 std::string layout_of(DType type) { return plan::planes_of(type).empty() ? "rows" : "planes"; }

@@ -51,7 +51,7 @@ Emitted emit_route(const plan::KernelSpecT& spec, const ir::Target& target);
 Emitted emit_sample(const plan::KernelSpecT& spec, const ir::Target& target);
 
 /// The kernel's head: `extern "C" __global__ ... name(parameters) {`; ends inside the body.
-void print_signature(Text& out, const plan::KernelSpecT& spec, int threads, int blocks_per_sm, bool scratch);
+void print_signature(Text& out, const plan::KernelSpecT& spec, int threads, int blocks_per_sm, bool scratch, int cluster = 1);
 /// The comment that repeats the spec.
 std::string header_comment(const plan::KernelSpecT& spec);
 /// Programs of a spec, prologue first.

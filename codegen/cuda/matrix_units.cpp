@@ -64,6 +64,17 @@ constexpr std::string_view warpgroups = R"(
 INLINE void begin_multiply() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 INLINE void end_multiply() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 template <int N> INLINE void multiplies_left() { asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory"); }
+// blocks of a cluster: what they wrote before they arrive can be read in all of them by who has waited
+INLINE void cluster_arrive() { asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory"); }
+INLINE void await_cluster() { asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory"); }
+// four floats from the same place of the shared memory of block `rank`
+INLINE float4 load_from_block(const float* p, int rank) {
+  u32 at;
+  float4 x;
+  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(at) : "r"(shared_address(p)), "r"(rank));
+  asm volatile("ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [%4];" : "=f"(x.x), "=f"(x.y), "=f"(x.z), "=f"(x.w) : "r"(at) : "memory");
+  return x;
+}
 // what this thread wrote to shared memory is there for multiply_rows behind the next barrier
 INLINE void fence_shared() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 )";

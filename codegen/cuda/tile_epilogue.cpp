@@ -53,7 +53,7 @@ class Epilogue {
     // all that the compiler knows, and one answer of the memory after the other takes longer than the rest. A rope or a quantize asks for
     // columns of other lanes.
     ahead_ = !program_.find("rope") && !program_.find("quantize");
-    together_ = site_.rows % (4 * site_.warps) == 0 ? 4 : 1;
+    together_ = site_.rows % (4 * site_.warps) == 0 ? 4 : site_.rows % (2 * site_.warps) == 0 ? 2 : 1;
     out_.line("#pragma unroll 1");
     out_.open("for (int r0 = warp * {0}; r0 < {1}; r0 += {2}) {{", together_, site_.rows, site_.warps * together_);
     if (ahead_) print_reads();

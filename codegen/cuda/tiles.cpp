@@ -98,10 +98,11 @@ constexpr std::string_view loop = R"(
 template <class F>
 INLINE void products(float (&sums)[TOKENS / 2], const char* p, const u32 (&more)[3], u32 low, u32 high, const char* x, char* ring, int team) {
   const int lane = threadIdx.x % 32, thread = threadIdx.x % THREADS;
+  const int part = SPLITS == 1 ? team : blockIdx.z * TEAMS + team;  // of PARTS teams which take blocks of 128 columns in turn
   F format;
   auto fetch = [&](int block) {
     if (block < BLOCKS) {
-      char* const to = ring + (block - team) / TEAMS % STAGES * STAGE;
+      char* const to = ring + (block - part) / PARTS % STAGES * STAGE;
 #pragma unroll
       for (int i = 0; i < (TOKENS * 16 + THREADS - 1) / THREADS; ++i) {
         const int row = thread / 16 + i * (THREADS / 16), piece = thread % 16;
@@ -110,25 +111,25 @@ INLINE void products(float (&sums)[TOKENS / 2], const char* p, const u32 (&more)
     }
     end_group();
   };
-  for (int i = 0; i < STAGES - LAG; ++i) fetch(team + i * TEAMS);
+  for (int i = 0; i < STAGES - LAG; ++i) fetch(part + i * PARTS);
   const u32 first_piece[2] = {low * (K / 32) + lane % 4, high * (K / 32) + lane % 4};
   typename F::Piece held[2];
 #pragma unroll
-  for (int r = 0; r < 2; ++r) held[r] = format.load(p, more, first_piece[r] + min(team, BLOCKS - 1) * 4);
+  for (int r = 0; r < 2; ++r) held[r] = format.load(p, more, first_piece[r] + min(part, BLOCKS - 1) * 4);
 #pragma unroll 1
-  for (int block = team; block < BLOCKS; block += TEAMS) {
+  for (int block = part; block < BLOCKS; block += PARTS) {
     groups_left<STAGES - LAG - 1>();
     $fence
     team_barrier<THREADS>(team);
-    fetch(block + (STAGES - LAG) * TEAMS);
-    const u32 ahead = min(block + TEAMS, BLOCKS - 1) * 4;
+    fetch(block + (STAGES - LAG) * PARTS);
+    const u32 ahead = min(block + PARTS, BLOCKS - 1) * 4;
     typename F::Ready ready[2];
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       format.prepare(ready[r], held[r], first_piece[r] + block * 4);
       if (!F::IN_PLACE) held[r] = format.load(p, more, first_piece[r] + ahead);
     }
-    const char* const stage = ring + (block - team) / TEAMS % STAGES * STAGE;
+    const char* const stage = ring + (block - part) / PARTS % STAGES * STAGE;
     $steps
   }
   $last
@@ -171,7 +172,7 @@ constexpr std::string_view warp_steps = R"(#pragma unroll
 /// Sums of all teams meet in shared memory, tokens outside.
 constexpr std::string_view meeting = R"(
 __syncthreads();
-float* const results = (float*)shared;  // [TOKENS][PITCH]
+float* results = (float*)shared;  // [TOKENS][PITCH]
 #pragma unroll 1
 for (int t = 0; t < TEAMS; ++t) {
   if (team == t) {
@@ -185,6 +186,28 @@ for (int t = 0; t < TEAMS; ++t) {
 }
 )";
 
+/// Each block of a cluster adds up the sums of its share of the tokens, those of the first block first whose share it may be.
+/// None may leave before all have read.
+constexpr std::string_view cluster_meeting = R"(
+cluster_arrive();
+await_cluster();
+constexpr int MINE = TOKENS / SPLITS;  // tokens
+const int rank = blockIdx.z;
+results += rank * MINE * PITCH;
+#pragma unroll 4
+for (int i = thread * 4; i < MINE * PITCH; i += TEAMS * THREADS * 4) {
+  float4 sum = load_from_block(results + i, 0);
+#pragma unroll
+  for (int b = 1; b < SPLITS; ++b) {
+    const float4 x = load_from_block(results + i, b);
+    sum.x += x.x, sum.y += x.y, sum.z += x.z, sum.w += x.w;
+  }
+  *(float4*)(results + i) = sum;
+}
+cluster_arrive();
+__syncthreads();
+)";
+
 class Kernel {
  public:
   Kernel(const plan::KernelSpecT& spec, const TilePlan& plan, const ir::Target& target) : spec_(spec), plan_(plan), target_(target) {}
@@ -196,9 +219,10 @@ class Kernel {
              plan_.tokens);
     out.put(prelude(target_, matrix_prelude(plan_.warpgroups ? plan_.tokens : 0)));
     out.put(format_prelude(plan_.k, 32));
-    out.line("constexpr int TOKENS = {}, TEAMS = {}, WARPS = {}, THREADS = {}, STAGES = {}, STAGE = {}, LAG = {}, BLOCKS = {}, PITCH = {};",
-             plan_.tokens, plan_.teams, plan_.warps, plan_.warps * 32, plan_.stages, plan_.tokens * 256, plan_.warpgroups ? 2 : 1,
-             plan_.k / 128, plan_.pitch());
+    out.line("constexpr int TOKENS = {}, TEAMS = {}, WARPS = {}, THREADS = {}, SPLITS = {}, PARTS = TEAMS * SPLITS;", plan_.tokens,
+             plan_.teams, plan_.warps, plan_.warps * 32, plan_.splits);
+    out.line("constexpr int STAGES = {}, STAGE = {}, LAG = {}, BLOCKS = {}, PITCH = {};", plan_.stages, plan_.tokens * 256,
+             plan_.warpgroups ? 2 : 1, plan_.k / 128, plan_.pitch());
     for (const TilePart& part : plan_.parts) print_format(out, part.formats.front());
     out.put(loop, {{"fence", plan_.warpgroups ? "fence_shared();" : ""},
                    {"steps", std::string(plan_.warpgroups ? warpgroup_steps : warp_steps)},
@@ -213,7 +237,7 @@ class Kernel {
     CudaText text;
     text.entry = spec_.name;
     text.text = out.str();
-    text.grid = {std::uint32_t(rows / plan_.tokens), std::uint32_t(plan_.tiles), 1};
+    text.grid = {std::uint32_t(rows / plan_.tokens), std::uint32_t(plan_.tiles), std::uint32_t(plan_.splits)};
     text.block = {std::uint32_t(threads), 1, 1};
     text.dynamic_shared_bytes = std::uint32_t(plan_.shared_bytes + plan_.tokens * 8);
     text.programmatic = target_.has("programmatic_launch");
@@ -248,7 +272,7 @@ class Kernel {
   }
 
   void print_kernel(Text& out, int threads) {
-    print_signature(out, spec_, threads, plan_.per_sm, false);
+    print_signature(out, spec_, threads, plan_.per_sm, false, plan_.splits);
     out.line("MATRIX_SHARED;");
     out.line("wait();");
     out.line("trigger();");
@@ -258,14 +282,16 @@ class Kernel {
     int inputs = plan_.shared_bytes;
     for (const auto& [name, arg] : {std::pair("positions", spec_.positions_arg), std::pair("slots", spec_.slots_arg)}) {
       if (arg < 0) continue;
-      out.line("int* const {} = (int*)(shared + {});  // of the tile's rows", name, inputs);
+      out.line("int* const {} = (int*)(shared + {});  // of this block's tokens", name, inputs);
       inputs += plan_.tokens * 4;
     }
     out.open("{{");
     out.line("const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, team = warp / WARPS;");
     out.line("const int tile = blockIdx.y, first_row = blockIdx.x * TOKENS;");
     for (const auto& [name, arg] : {std::pair("positions", spec_.positions_arg), std::pair("slots", spec_.slots_arg)})
-      if (arg >= 0) out.line("if (threadIdx.x < TOKENS) {}[threadIdx.x] = __ldcg(a{} + first_row + threadIdx.x);", name, arg);
+      if (arg >= 0)
+        out.line("if (threadIdx.x < TOKENS / SPLITS) {}[threadIdx.x] = __ldcg(a{} + first_row + {}threadIdx.x);", name, arg,
+                 plan_.splits > 1 ? "blockIdx.z * (TOKENS / SPLITS) + " : "");
     out.line("const char* p;  // the first plane; where the others are behind it");
     out.line("u32 more[3];");
     out.line("int n, format;   // columns and format of the tile's part");
@@ -281,13 +307,17 @@ class Kernel {
     out.close();
     out.line("const int thread = thread_again(), lane = thread % 32, warp = thread / 32, team = warp / WARPS;");
     out.line("const int2 block = block_again();");
-    out.line("const int tile = block.y, first_row = block.x * TOKENS;");
+    const bool split = plan_.splits > 1;
+    out.line("const int tile = block.y, first_row = block.x * TOKENS{};", split ? " + blockIdx.z * (TOKENS / SPLITS)" : "");
     out.put(meeting);
+    if (split) out.put(cluster_meeting);
     for_each_part(out, [&](const TilePart& part) {
       print_first(out, part);
       print_tile_epilogue(out, spec_, part.epilogue,
-                          {plan_.tokens, plan_.teams * plan_.warps, plan_.pitch(), part.share, part.columns, part.spec->n, true});
+                          {plan_.tokens / plan_.splits, plan_.teams * plan_.warps, plan_.pitch(), part.share, part.columns,
+                           part.spec->n, true});
     });
+    if (split) out.line("await_cluster();");
     out.close();
   }
 

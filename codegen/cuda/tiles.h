@@ -11,7 +11,9 @@
 /// Each warp has 16 rows of weights: every lane loads 32 neighbouring elements of two rows straight from memory, a block of 128 columns
 /// ahead, turns four of each into halves in every step, and multiplies them with the tokens' activations (f16_128) in shared memory, which
 /// all threads copy there, a few blocks of 128 columns ahead. The sums go through shared memory to the epilogue, one warp a token, lanes
-/// along columns. The text of a kernel is the same for all numbers of rows with the same `tokens`: their grids differ.
+/// along columns. Where tiles are few, the two blocks of a cluster share the columns of a tile's weights, and each adds up the sums of half
+/// of the tokens out of both blocks' shared memory. The text of a kernel is the same for all numbers of rows with the same `tokens`: their
+/// grids differ.
 namespace heddle::codegen::cuda {
 
 /// A part in tiles: so many columns of each segment, side by side in the tile's rows of weights.
@@ -29,6 +31,7 @@ struct TilePlan {
   int tokens;  // of a tile
   int warps;   // of a team, 4, 8 or 16: 16 rows of weights for each
   int teams;   // which share the blocks of 128 columns of a tile's products and add up their sums
+  int splits;  // blocks of a cluster whose teams all do; each adds up the sums of its share of the tokens. 1: no cluster
   int stages;  // of a team's ring of activations, 128 columns each
   int per_sm;  // blocks that a multiprocessor should hold
   bool warpgroups;

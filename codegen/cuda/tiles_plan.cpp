@@ -73,16 +73,20 @@ double about_us(const TilePlan& plan, std::int64_t rows, const ir::Target& targe
   const double alone = 0.9 + 0.003 * tokens;
   const double from_cache = (tokens * 2 + weight_rows * weight_bytes) * 128 / 39e3;
   const double busy = std::max(from_cache, (0.34 + 0.0052 * tokens) * weight_rows / 128 * (plan.warpgroups ? 1 : 1.6));
-  const std::int64_t blocks = plan.tiles * (rows / plan.tokens), of_one = (blocks + target.workers - 1) / target.workers;
+  const std::int64_t blocks = plan.tiles * (rows / plan.tokens) * plan.splits;
+  const std::int64_t of_one = (blocks + target.workers - 1) / target.workers;
   const double together = double(std::min<std::int64_t>(plan.per_sm, of_one));
-  const double columns = double((plan.k / 128 + plan.teams - 1) / plan.teams);
-  return double(of_one) / together * columns * std::max(alone, together * plan.teams * busy) + plan.teams;
+  const double columns = double((plan.k / 128 + plan.teams * plan.splits - 1) / (plan.teams * plan.splits));
+  // Two barriers, and sums through other blocks' shared memory about as fast as out of the second-level cache.
+  const double merging = plan.splits == 1 ? 0 : double(of_one) * (1.5 + tokens * weight_rows * 4 / 39e3);
+  return double(of_one) / together * columns * std::max(alone, together * plan.teams * busy) + plan.teams + merging;
 }
 
-std::variant<TilePlan, CannotEmit> plan_with(const plan::KernelSpecT& spec, const ir::Target& target, int tokens, int warps, int teams) {
+std::variant<TilePlan, CannotEmit> plan_with(const plan::KernelSpecT& spec, const ir::Target& target, int tokens, int warps, int teams,
+                                             int splits) {
   TilePlan plan{};
   plan.k = spec.gemm->k;
-  plan.tokens = tokens, plan.warps = warps, plan.teams = teams;
+  plan.tokens = tokens, plan.warps = warps, plan.teams = teams, plan.splits = splits;
   plan.warpgroups = has_warpgroups(target);
   if (auto refused = check_prologue(spec, plan)) return *refused;
   if (auto refused = plan_parts(spec, plan)) return *refused;
@@ -124,11 +128,12 @@ std::variant<TilePlan, CannotEmit> plan_tiles(const plan::KernelSpecT& spec, con
   if (spec.rows % least_tile_rows != 0)
     return CannotEmit{"matmul", fmt::format("{} rows are not whole tiles of {}", spec.rows, least_tile_rows)};
   // Two teams or two blocks on a multiprocessor: one turns weights into halves while the other multiplies. Four teams where few rows leave
-  // each waiting for memory. The first of equals is taken.
+  // each waiting for memory. Clusters where large tiles, which read the least, are too few: of two blocks, which always find two neighbours
+  // free; of four an H100 holds 30, so that 32 took twice as long. The first of equals is taken.
   struct Shape {
-    int warps, teams;
+    int warps, teams, splits;
   };
-  constexpr Shape shapes[] = {{8, 1}, {16, 1}, {8, 2}, {4, 4}};
+  constexpr Shape shapes[] = {{8, 1, 1}, {16, 1, 1}, {8, 2, 1}, {4, 4, 1}, {8, 1, 2}, {16, 1, 2}, {8, 2, 2}, {4, 4, 2}};
   std::optional<TilePlan> best;
   std::optional<CannotEmit> refused;
   double best_us = 0;
@@ -138,7 +143,8 @@ std::variant<TilePlan, CannotEmit> plan_tiles(const plan::KernelSpecT& spec, con
       if (shape.warps * shape.teams > 8 && !has_warpgroups(target)) continue;  // products by warps need more registers
       if (shape.teams > 2 && tokens > 64) continue;                            // registers
       if (shape.warps > 8 && !wide_weights(spec)) continue;
-      auto made = plan_with(spec, target, tokens, shape.warps, shape.teams);
+      if (shape.splits > 1 && !has_warpgroups(target)) continue;
+      auto made = plan_with(spec, target, tokens, shape.warps, shape.teams, shape.splits);
       if (auto* why = std::get_if<CannotEmit>(&made)) {
         if (!refused) refused = std::move(*why);
         continue;

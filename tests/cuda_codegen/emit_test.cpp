@@ -197,6 +197,26 @@ TEST(Emit, NumbersOfRowsMadeOfTheSameTilesHaveOneText) {
   }
 }
 
+TEST(Emit, FewTilesOfManyColumnsAreSharedByClustersWhereThereAreAny) {
+  const auto cases = kernel_cases();
+  for (const char* name : {"tiles_bf16_520x4096_128rows", "tiles_f16_256x2048_256rows_gated", "layer_tiles_split"}) {
+    const auto test = std::ranges::find(cases, name, &KernelCase::name);
+    for (const std::string target : {"cuda:sm_80", "cuda:sm_90", "cuda:sm_100"}) {
+      auto prepared = prepare(*test, target);
+      ASSERT_TRUE(prepared.ok()) << prepared.error().message();
+      int clusters = 0;
+      for (const auto& kernel : prepared->plan.kernels) {
+        auto text = emit(*kernel->spec, prepared->module->target);
+        ASSERT_TRUE(text.ok()) << text.error().message();
+        const std::string dims = fmt::format("__cluster_dims__(1, 1, {})", text->grid[2]);
+        EXPECT_EQ(text->text.find(dims) != std::string::npos, text->grid[2] > 1) << text->entry;
+        clusters += text->grid[2] > 1;
+      }
+      EXPECT_EQ(clusters > 0, target == "cuda:sm_90") << name << " " << target;
+    }
+  }
+}
+
 TEST(Emit, OnlyHopperHasProductsOfWarpgroups) {
   const auto cases = kernel_cases();
   const auto test = std::ranges::find(cases, "tiles_q4_K_130x256_64rows", &KernelCase::name);

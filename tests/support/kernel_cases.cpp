@@ -500,6 +500,23 @@ std::vector<KernelCase> kernel_cases() {
   out.push_back(tiles("q8_0", 128, 128, 32, true));  // fewer blocks of columns than stages
   out.push_back(tiles("f16", 384, 384, 48, true));
   out.push_back(tiles("q6_K", 200, 1280, 256));
+  // Few tiles of many columns: the blocks of a cluster share them.
+  out.push_back(tiles("bf16", 520, 4096, 128));
+  out.push_back(tiles("f16", 256, 2048, 256, true));
+  out.push_back(layer({.name = "layer_tiles_split",
+                       .rows = 128,
+                       .width = 2048,
+                       .heads = 8,
+                       .q = "bf16",
+                       .k = "bf16",
+                       .v = "bf16",
+                       .gate = "bf16",
+                       .up = "bf16",
+                       .down = "bf16",
+                       .prompt = true,
+                       .steps = 100,
+                       .slow = true,
+                       .tiles = true}));
   out.push_back(layer({.name = "layer_tiles_32rows", .rows = 32, .all = true, .tiles = true}));
   out.push_back(layer({.name = "layer_tiles_prompt_128rows", .rows = 128, .prompt = true, .steps = 200, .all = true, .slow = true, .tiles = true}));
   out.push_back(layer({.name = "layer_tiles_qwen2",
