@@ -4,11 +4,11 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "ir/base/cache_path.h"
 #include "runtime/cuda/device.h"
 #include "tools/commands.h"
 #include "tools/console.h"
 #include "tools/floor.h"
+#include "tools/matrix_peak.h"
 #include "tools/options.h"
 
 namespace heddle::tools {
@@ -98,21 +98,26 @@ Work generate(std::int64_t tokens, std::size_t sequences, std::uint32_t vocabula
   };
 }
 
-/// Each generation beside its floors: tokens a second if a step took only as long as reading what it must read.
+/// Each generation beside its floors: tokens a second if a step took only as long as reading what it must read. For prompts, what the
+/// matrix units reach.
 Result<void> print_floors(runtime::Session& session, const std::vector<Row>& rows, const std::string& cache_dir, bool json,
                           nlohmann::json& out) {
   auto* device = dynamic_cast<runtime::NodeDevice*>(&session.device());
   if (!device) return error("--floor: {} does not measure how fast its memory is read", session.device().description());
   HEDDLE_ASSIGN(const runtime::ReadRate rate, device->read_rate());
   const double bandwidth = rate.bytes_per_second * 1e-9;
+  HEDDLE_ASSIGN(const auto peak, matrix_peak(session.plan(), cache_dir));
+  const double teraflops = peak.value_or(0) * 1e-12;
   std::int64_t deepest = 0, most = 1;
   for (const Row& row : rows) deepest = std::max(deepest, row.depth), most = std::max(most, row.sequences);
   HEDDLE_ASSIGN(const FloorBench bench, FloorBench::open(session.plan(), deepest, most, cache_dir));
   if (!json)
-    fmt::print("\nread bandwidth {:.0f} GB/s\n\n| test | t/s | floor t/s | share | plan floor t/s |\n| --- | ---: | ---: | ---: | ---: |\n",
-               bandwidth);
+    fmt::print("\nread bandwidth {:.0f} GB/s, matrix peak {:.0f} TFLOP/s\n\n"
+               "| test | t/s | floor t/s | share | plan floor t/s |\n| --- | ---: | ---: | ---: | ---: |\n",
+               bandwidth, teraflops);
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const Row& row = rows[i];
+    if (json) out[i]["matrix_tflops"] = teraflops;
     if (row.sequences == 0) continue;
     HEDDLE_ASSIGN(const auto floor, bench.at(row.depth, row.sequences));
     const double fixed = double(row.sequences) * 1e3 / floor.fixed, own = double(row.sequences) * 1e3 / floor.plan;
@@ -173,9 +178,7 @@ Result<void> run(const Options& options) {
   }
   const auto& model = *session.plan().model;
   const Launches launches = launches_of(session);
-  const std::string floor_cache = !options.compile.use_cache          ? ""
-                                  : options.compile.cache_dir.empty() ? default_cache_dir()
-                                                                      : options.compile.cache_dir;
+  const std::string floor_cache = measuring_cache(options.compile);
   if (options.format == "json") {
     nlohmann::json out = nlohmann::json::array();
     for (const Row& row : rows)
@@ -219,7 +222,9 @@ void add_bench(CLI::App& app, int& exit_code) {
       ->delimiter(',')
       ->check(CLI::Range(1, 64));
   command->add_option("-d,--depth", options->depth, "positions already in the cache")->capture_default_str()->delimiter(',');
-  command->add_flag("--floor", options->floor, "CUDA: beside each generation what only reading its bytes takes, measured in the same run");
+  command->add_flag("--floor", options->floor,
+                    "CUDA: beside each generation what only reading its bytes takes, and how fast the matrix units are; measured in the same "
+                    "run");
   command->add_option("-r,--repetitions", options->repetitions, "measured repetitions, after one warm-up")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);

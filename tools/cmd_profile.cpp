@@ -5,6 +5,7 @@
 #include "ir/base/mapped_file.h"
 #include "tools/commands.h"
 #include "tools/console.h"
+#include "tools/matrix_peak.h"
 #include "tools/options.h"
 #include "tools/profile.h"
 
@@ -31,25 +32,36 @@ std::vector<std::int32_t> random_tokens(std::int64_t n, std::uint32_t vocabulary
   return out;
 }
 
+/// "486.213", in 10^12 a second, and as "61.1%" of the matrix units' peak; empty where there is none.
+std::string teraflops(double rate) { return rate > 0 ? fmt::format("{:.3f}", rate / 1e12) : ""; }
+std::string of_peak(const Profile& profile, double rate) {
+  const auto share = profile.share_of_peak(rate);
+  return share ? fmt::format("{:.1f}%", 100 * *share) : "";
+}
+
 void print(const Profile& profile) {
   const double read = profile.read_rate.bytes_per_second;
   fmt::print("{}: {} at position {}, kernels timed {}\n", profile.device, profile.entry, profile.depth, profile.how);
-  fmt::print("memory read at {:.1f} GB/s ({} buffer{})\n\n", read / 1e9, human_bytes(profile.read_rate.buffer_bytes),
+  fmt::print("memory read at {:.1f} GB/s ({} buffer{})\n", read / 1e9, human_bytes(profile.read_rate.buffer_bytes),
              profile.read_rate.cache_bytes > 0 ? fmt::format(", last cache {}", human_bytes(profile.read_rate.cache_bytes)) : "");
-  fmt::print("  calls   median us  total us  of step       bytes     GB/s  of read   TFLOP/s  kernel\n");
+  const bool peak = profile.matrix_peak > 0;
+  if (peak) fmt::print("matrix units multiply at {:.1f} TFLOP/s (f16, sums in f32)\n", profile.matrix_peak / 1e12);
+  if (!profile.no_matrix_peak.empty()) fmt::print("how fast the matrix units multiply is not known: {}\n", profile.no_matrix_peak);
+  fmt::print("\n  calls   median us  total us  of step       bytes     GB/s  of read   TFLOP/s  {}kernel\n", peak ? "of peak  " : "");
   bool flattered = false;
   for (const KernelProfile& kernel : profile.kernels) {
     const bool cached = kernel.rotated > 0 && kernel.rotated < profile.read_rate.cache_bytes;
     flattered |= cached;
-    fmt::print("  {:>5}  {:>10.2f}  {:>8.1f}  {:>6.1f}%  {:>10}  {:>7.1f}  {:>6.1f}%{} {:>8}  {}\n", kernel.calls, kernel.seconds * 1e6,
+    fmt::print("  {:>5}  {:>10.2f}  {:>8.1f}  {:>6.1f}%  {:>10}  {:>7.1f}  {:>6.1f}%{} {:>8}  {}{}\n", kernel.calls, kernel.seconds * 1e6,
                kernel.total() * 1e6, 100 * kernel.total() / profile.step, human_bytes(std::uint64_t(kernel.bytes)), kernel.rate() / 1e9,
-               100 * kernel.rate() / read, cached ? "*" : " ", kernel.operations > 0 ? fmt::format("{:.3f}", kernel.operation_rate() / 1e12) : "",
-               kernel.kernel);
+               100 * kernel.rate() / read, cached ? "*" : " ", teraflops(kernel.operation_rate()),
+               peak ? fmt::format("{:>7}  ", of_peak(profile, kernel.operation_rate())) : "", kernel.kernel);
   }
   fmt::print("\n  kernels  {:>9.1f} us, {:.1f}% of the step\n", profile.kernel_sum * 1e6, 100 * profile.kernel_sum / profile.step);
-  fmt::print("  step     {:>9.1f} us, {:.1f} a second, {}: {:.1f} GB/s, {:.1f}% of read, {:.3f} TFLOP/s\n", profile.step * 1e6, 1 / profile.step,
-             human_bytes(std::uint64_t(profile.bytes)), double(profile.bytes) / profile.step / 1e9,
-             100 * double(profile.bytes) / profile.step / read, double(profile.operations) / profile.step / 1e12);
+  fmt::print("  step     {:>9.1f} us, {:.1f} a second, {}: {:.1f} GB/s, {:.1f}% of read, {:.3f} TFLOP/s{}\n", profile.step * 1e6,
+             1 / profile.step, human_bytes(std::uint64_t(profile.bytes)), double(profile.bytes) / profile.step / 1e9,
+             100 * double(profile.bytes) / profile.step / read, profile.operation_rate() / 1e12,
+             peak ? fmt::format(", {} of peak", of_peak(profile, profile.operation_rate())) : "");
   if (flattered) fmt::print("  * what was read between two equal calls fits the last cache, which answers faster than the memory\n");
 }
 
@@ -65,7 +77,8 @@ nlohmann::json json_of(const Profile& profile) {
                         {"read_bytes_per_second", profile.read_rate.bytes_per_second},
                         {"read_buffer_bytes", profile.read_rate.buffer_bytes},
                         {"cache_bytes", profile.read_rate.cache_bytes}};
-  for (const KernelProfile& kernel : profile.kernels)
+  if (profile.matrix_peak > 0) out["matrix_operations_per_second"] = profile.matrix_peak;
+  for (const KernelProfile& kernel : profile.kernels) {
     out["kernels"].push_back({{"kernel", kernel.kernel},
                               {"group", kernel.group},
                               {"calls", kernel.calls},
@@ -75,6 +88,8 @@ nlohmann::json json_of(const Profile& profile) {
                               {"operations", kernel.operations},
                               {"operations_per_second", kernel.operation_rate()},
                               {"rotated_weight_bytes", kernel.rotated}});
+    if (const auto share = profile.share_of_peak(kernel.operation_rate())) out["kernels"].back()["share_of_peak"] = *share;
+  }
   return out;
 }
 
@@ -88,7 +103,10 @@ Result<void> run(const Options& options) {
   auto* device = dynamic_cast<runtime::NodeDevice*>(&session.device());
   if (!device) return error("{} keeps no time", session.device().description());
   if (options.depth > 0) HEDDLE_TRY(session.feed(random_tokens(options.depth, plan.model->vocabulary)));
-  HEDDLE_ASSIGN(const Profile profile, profile_step(*device, plan, entry, options.depth, options.samples));
+  HEDDLE_ASSIGN(Profile profile, profile_step(*device, plan, entry, options.depth, options.samples));
+  // A plan runs where no compiler is; the kernel that measures needs one.
+  if (const auto peak = matrix_peak(plan, measuring_cache(options.compile)); !peak.ok()) profile.no_matrix_peak = peak.error().message();
+  else profile.matrix_peak = peak->value_or(0);
   if (options.json) fmt::print("{}\n", json_of(profile).dump(1, ' ', false, nlohmann::json::error_handler_t::replace));
   else print(profile);
   if (options.trace.empty()) return {};
@@ -103,7 +121,8 @@ void add_profile(CLI::App& app, int& exit_code) {
   command->footer(
       "  bytes    what the plan says a call must move at least: weights, inputs, outputs, the cache up to the position\n"
       "  of read  the call's rate against the rate at which this device reads a large buffer, measured in the same run\n"
-      "  TFLOP/s  multiplications and additions of a call's products, in 10^12 a second: of weights with rows, of attention\n\n"
+      "  TFLOP/s  multiplications and additions of a call's products, in 10^12 a second: of weights with rows, of attention\n"
+      "  of peak  on CUDA: that rate against what the matrix units reach on halves in a kernel that only multiplies, in the same run\n\n"
       "Calls of one kernel in different layers take turns, so that no weight stays in a cache unless all of them do (marked *). On CUDA a\n"
       "call is timed as one of 64 or more in a row between two events, in a graph with the step's kind of edges: where those let the\n"
       "next kernel start early, so it does here, and the sum can be compared with the step. On the CPU every node of whole steps is timed "

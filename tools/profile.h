@@ -1,4 +1,5 @@
 #pragma once
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -38,12 +39,19 @@ struct Profile {
   std::int64_t bytes = 0;       // least, of the step
   std::int64_t operations = 0;  // of the step
   runtime::ReadRate read_rate;
+  double matrix_peak = 0;      // operations a second of the device's matrix units with nothing else to do; 0: not measured
+  std::string no_matrix_peak;  // why it could not be
+  /// What part of it a rate of operations is; none where it was not measured or there is nothing to compare.
+  std::optional<double> share_of_peak(double operation_rate) const {
+    return matrix_peak > 0 && operation_rate > 0 ? std::optional(operation_rate / matrix_peak) : std::nullopt;
+  }
+  double operation_rate() const { return step > 0 ? double(operations) / step : 0; }
   std::vector<runtime::NodeSpan> trace;  // of one step, by node
   std::vector<std::string> trace_names;
 };
 
 /// Profiles steps of entry point `entry` whose rows stand at the positions from `depth` on of slot 0. `device` has loaded the plan and
-/// holds the positions before.
+/// holds the positions before. The matrix units are not measured.
 Result<Profile> profile_step(runtime::NodeDevice& device, const plan::PlanT& plan, std::size_t entry, std::int64_t depth, int samples);
 
 /// The trace as Chrome's and Perfetto's JSON: a complete event for each node, microseconds.

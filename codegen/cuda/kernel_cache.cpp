@@ -73,6 +73,17 @@ Result<void> KernelCache::add(const std::string& text, const std::string& archit
   return write_file_atomically(path_for(text, architecture, version), std::as_bytes(std::span(file)));
 }
 
+Result<Compiled> compile_cached(const std::string& name, const std::string& text, const std::string& architecture,
+                                const std::string& cache_dir) {
+  HEDDLE_ASSIGN(const auto nvrtc, Nvrtc::open());
+  const KernelCache cache(cache_dir);
+  const std::string version = nvrtc->version();
+  if (auto found = cache.find(text, architecture, version)) return std::move(*found);
+  HEDDLE_ASSIGN(Compiled compiled, nvrtc->compile(name, text, architecture));
+  (void)cache.add(text, architecture, version, compiled);  // a cache that cannot be written costs time only
+  return compiled;
+}
+
 Result<CompileReport> compile_kernels(plan::PlanT& plan, const ir::Target& target, const std::string& cache_dir, int threads) {
   const auto start = std::chrono::steady_clock::now();
   HEDDLE_ASSIGN(const auto nvrtc, Nvrtc::open());

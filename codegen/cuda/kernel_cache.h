@@ -24,6 +24,10 @@ class KernelCache {
   std::string dir_;
 };
 
+/// Compiles one text for an architecture ("sm_90a"), or finds it in the cache at `cache_dir` ("": none). Errors: Nvrtc's.
+Result<Compiled> compile_cached(const std::string& name, const std::string& text, const std::string& architecture,
+                                const std::string& cache_dir);
+
 struct CompileReport {
   int kernels = 0, compiled = 0;  // distinct ones; those that were not in the cache
   double milliseconds = 0;

@@ -79,6 +79,20 @@ INLINE float4 load_from_block(const float* p, int rank) {
 INLINE void fence_shared() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 )";
 
+/// The sums of a warpgroup in a thread, as PTX names them and as the assembler's outputs.
+struct Sums {
+  int count;
+  std::string places, outputs;
+};
+Sums sums_of(int columns) {
+  Sums out{columns / 2, {}, {}};
+  for (int i = 0; i < out.count; ++i) {
+    out.places += fmt::format("{}%{}", i == 0 ? "" : ", ", i);
+    out.outputs += fmt::format("{}\"+f\"(d[{}])", i == 0 ? "" : ", ", i);
+  }
+  return out;
+}
+
 }  // namespace
 
 bool has_warpgroups(const ir::Target& target) { return target.has("warpgroups"); }
@@ -87,12 +101,7 @@ std::string matrix_prelude(int columns) {
   std::string out(common.substr(1));
   if (columns == 0) return out;
   out += warpgroups.substr(1);
-  const int sums = columns / 2;
-  std::string places, outputs;
-  for (int i = 0; i < sums; ++i) {
-    places += fmt::format("{}%{}", i == 0 ? "" : ", ", i);
-    outputs += fmt::format("{}\"+f\"(d[{}])", i == 0 ? "" : ", ", i);
-  }
+  const auto [sums, places, outputs] = sums_of(columns);
   // The descriptor: pieces exchanged within 128 bytes, groups of 8 rows 1024 bytes apart.
   out += fmt::format(
       "INLINE void multiply_rows(float (&d)[{0}], const u32 (&a)[4], const char* x) {{\n"
@@ -101,6 +110,17 @@ std::string matrix_prelude(int columns) {
       "               : {8} : \"r\"(a[0]), \"r\"(a[1]), \"r\"(a[2]), \"r\"(a[3]), \"l\"(b));\n}}\n",
       sums, columns, places, sums, sums + 1, sums + 2, sums + 3, sums + 4, outputs);
   return out;
+}
+
+std::string tiles_prelude(int columns) {
+  const auto [sums, places, outputs] = sums_of(columns);
+  return fmt::format(
+      "INLINE void multiply_tiles(float (&d)[{0}], const char* x, const char* y) {{\n"
+      "  const u64 form = 1ull << 62 | 64ull << 32 | 1ull << 16;\n"
+      "  const u64 a = form | (shared_address(x) >> 4), b = form | (shared_address(y) >> 4);\n"
+      "  asm volatile(\"wgmma.mma_async.sync.aligned.m64n{1}k16.f32.f16.f16 {{{2}}}, %{3}, %{4}, 1, 1, 1, 0, 0;\"\n"
+      "               : {5} : \"l\"(a), \"l\"(b));\n}}\n",
+      sums, columns, places, sums, sums + 1, outputs);
 }
 
 }  // namespace heddle::codegen::cuda

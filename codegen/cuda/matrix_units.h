@@ -17,4 +17,8 @@ bool has_warpgroups(const ir::Target& target);
 /// `columns`: those of multiply_rows, a multiple of 8 up to 256; 0 for warps.
 std::string matrix_prelude(int columns);
 
+/// Behind it, for `columns` above 0:
+///   multiply_tiles(sums, a, x)          as multiply_rows, with a's 64 rows of halves in shared memory as those of x
+std::string tiles_prelude(int columns);
+
 }  // namespace heddle::codegen::cuda

@@ -56,14 +56,8 @@ extern "C" __global__ void __launch_bounds__(512) fill(Word* to, u64 words) {
 }  // namespace
 
 Result<std::shared_ptr<const plan::PlanT>> stream_plan(const ir::Target& target, const std::string& cache_dir) {
-  HEDDLE_ASSIGN(const auto nvrtc, Nvrtc::open());
-  const std::string architecture = architecture_of(target), text = prelude(target, load) + std::string(body.substr(1));
-  const KernelCache cache(cache_dir);
-  auto compiled = cache.find(text, architecture, nvrtc->version());
-  if (!compiled) {
-    HEDDLE_ASSIGN(compiled, nvrtc->compile("stream", text, architecture));
-    (void)cache.add(text, architecture, nvrtc->version(), *compiled);  // a cache that cannot be written costs time only
-  }
+  const std::string text = prelude(target, load) + std::string(body.substr(1));
+  HEDDLE_ASSIGN(const Compiled compiled, compile_cached("stream", text, architecture_of(target), cache_dir));
   auto plan = std::make_shared<plan::PlanT>();
   plan->target = target.name;
   auto& entry = *plan->entries.emplace_back(std::make_unique<plan::EntryPointT>());
@@ -74,7 +68,7 @@ Result<std::shared_ptr<const plan::PlanT>> stream_plan(const ir::Target& target,
     kernel.spec->name = fills ? "fill" : "stream";
     kernel.cuda = std::make_unique<plan::CudaCodeT>();
     kernel.cuda->entry = kernel.spec->name;
-    kernel.cuda->ptx = compiled->ptx, kernel.cuda->cubin = compiled->cubin;
+    kernel.cuda->ptx = compiled.ptx, kernel.cuda->cubin = compiled.cubin;
     kernel.cuda->grid = {1, 1, 1}, kernel.cuda->block = {512, 1, 1};
     kernel.cuda->grid_per_sm = per_sm;
     kernel.cuda->programmatic = !fills && target.has("programmatic_launch");

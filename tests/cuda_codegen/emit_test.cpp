@@ -217,6 +217,40 @@ TEST(Emit, FewTilesOfManyColumnsAreSharedByClustersWhereThereAreAny) {
   }
 }
 
+plan::KernelSpecT attention_spec(const std::string& name) {
+  const auto cases = kernel_cases();
+  auto prepared = prepare(*std::ranges::find(cases, name, &KernelCase::name), "cuda:sm_90");
+  HEDDLE_CHECK(prepared.ok(), "{}", prepared.error().message());
+  for (const auto& kernel : prepared->plan.kernels)
+    if (kernel->spec->attention) return *kernel->spec;
+  return {};
+}
+
+/// Blocks of 64 rows by heads, while heads are whole steps of 16 up to 256; stages of 32 keys where there is no room for 64.
+TEST(Emit, AttentionOfManyRowsGoesInTiles) {
+  plan::KernelSpecT spec = attention_spec("layer_flash_head256");
+  const auto text_for = [&](const char* target) { return *emit(spec, *target_named(target)); };
+  for (const char* target : {"cuda:sm_80", "cuda:sm_86", "cuda:sm_90", "cuda:sm_100", "cuda:sm_120"}) {
+    const CudaText text = text_for(target);
+    EXPECT_EQ(text.grid, (std::array<std::uint32_t, 3>{2, 2, 1})) << target;
+    EXPECT_EQ(text.block[0], 256u) << target;
+    const bool small = limits_of(*target_named(target)).shared_bytes < 100 * 1024;
+    EXPECT_NE(text.text.find(small ? " KEYS = 32;" : " KEYS = 64;"), std::string::npos) << target;
+  }
+  spec.attention->heads = 1, spec.attention->head_dim = 272;
+  EXPECT_EQ(text_for("cuda:sm_90").grid[2], 128u) << "a block for each row";
+  EXPECT_EQ(emit(attention_spec("layer_flash_prompt_f16"), *target_named("cuda:sm_90"))->block[0], 128u) << "heads of 128";
+}
+
+TEST(Emit, AttentionInTilesStoresWholePiecesOfHalves) {
+  plan::KernelSpecT spec = attention_spec("layer_flash_prompt_f16");
+  spec.attention->heads = 16, spec.attention->head_dim = 16;
+  const auto refused = cannot_emit(spec, *target_named("cuda:sm_90"));
+  ASSERT_TRUE(refused);
+  EXPECT_EQ(refused->op, "quantize");
+  EXPECT_EQ(refused->reason, "it stores pieces of 32 columns, and a head has 16");
+}
+
 TEST(Emit, OnlyHopperHasProductsOfWarpgroups) {
   const auto cases = kernel_cases();
   const auto test = std::ranges::find(cases, "tiles_q4_K_130x256_64rows", &KernelCase::name);

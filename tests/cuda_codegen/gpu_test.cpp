@@ -9,10 +9,12 @@
 #include <random>
 
 #include "codegen/cuda/kernel_cache.h"
+#include "codegen/cuda/multiply.h"
 #include "codegen/cuda/sample.h"
 #include "codegen/cuda/targets.h"
 #include "ir/base/thread_pool.h"
 #include "runtime/cuda/device.h"
+#include "runtime/cuda/matrix_rate.h"
 #include "runtime/sampling.h"
 #include "tests/support/kernel_case.h"
 #include "tests/support/paths.h"
@@ -249,6 +251,27 @@ TEST_F(SamplerOnGpu, DrawsAreDistributedAsTheKnobsSay) {
                             << options.temperature << ", top_k " << options.top_k;
       fmt::print("chi-squared of row {}: {:.2f}, limit {:.2f}, {} draws\n", r, chi, limit, total);
     }
+  }
+}
+
+/// Between a tenth of the slowest card's and ten times the fastest one's; twice about the same.
+TEST(MatrixRateOnGpu, IsPlausible) {
+  const auto name = runtime::cuda_target_here();
+  if (!name.ok()) GTEST_SKIP() << name.error().message();
+  const auto kernel = codegen::cuda::multiply_kernel(*codegen::cuda::target_named(*name), kernel_folder());
+  ASSERT_TRUE(kernel.ok()) << kernel.error().message();
+  double rates[2] = {};
+  for (double& found : rates) {
+    const auto rate = runtime::matrix_rate(0, *kernel->plan, kernel->operations);
+    ASSERT_TRUE(rate.ok()) << rate.error().message();
+    found = *rate;
+    fmt::print("{}: {:.1f} TFLOP/s\n", *name, *rate * 1e-12);
+  }
+  EXPECT_GT(rates[0], 5e12);
+  EXPECT_LT(rates[0], 1e16);
+  EXPECT_NEAR(rates[1] / rates[0], 1, 0.2);
+  if (*name == "cuda:sm_90") {
+    EXPECT_NEAR(rates[0], 750e12, 350e12);  // 1070 at the highest clock; the power limit takes some of it
   }
 }
 

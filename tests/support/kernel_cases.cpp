@@ -592,6 +592,63 @@ std::vector<KernelCase> kernel_cases() {
                        .tolerance = 2e-3,
                        .slow = true}));
 
+  // The same with heads above 128 elements: two warps for each row, 64 or 32 keys a stage; an odd number of sixteens. Where
+  // products are tiles the rope has a kernel of its own: only those of warpgroups have room for it.
+  const auto wide = [](Layer l) {
+    l.rows = 128, l.width = 128, l.ffn = 128, l.tolerance = 2e-3, l.tiles = l.quantized;
+    l.q = l.k = l.v = l.gate = l.up = l.down = "f16";
+    l.scale = 0.0625;
+    return layer(l);
+  };
+  out.push_back(wide({.name = "layer_flash_head256",
+                      .heads = 2,
+                      .kv_heads = 1,
+                      .head_dim = 256,
+                      .prompt = true,
+                      .head_norm = true,
+                      .steps = 140,
+                      .all = true}));
+  out.push_back(wide({.name = "layer_flash_head256_mixed_slots",
+                      .heads = 1,
+                      .kv_heads = 1,
+                      .head_dim = 256,
+                      .quantized = false,
+                      .steps = 2,
+                      .all = true,
+                      .slow = true}));
+  out.push_back(wide({.name = "layer_flash_head256_window_softcap_f32",
+                      .heads = 2,
+                      .kv_heads = 1,
+                      .head_dim = 256,
+                      .cache = "f32",
+                      .quantized = false,
+                      .prompt = true,
+                      .window = 100,
+                      .steps = 300,
+                      .softcap = 20,
+                      .all = true,
+                      .slow = true}));
+  out.push_back(wide({.name = "layer_flash_head192_window_softcap",
+                      .heads = 2,
+                      .kv_heads = 2,
+                      .head_dim = 192,
+                      .quantized = false,
+                      .prompt = true,
+                      .window = 50,
+                      .steps = 200,
+                      .softcap = 30,
+                      .all = true,
+                      .slow = true}));
+  out.push_back(wide({.name = "layer_flash_head144_f32",
+                      .heads = 1,
+                      .kv_heads = 1,
+                      .head_dim = 144,
+                      .cache = "f32",
+                      .quantized = false,
+                      .prompt = true,
+                      .steps = 70,
+                      .all = true}));
+
   // Mixtures of experts: every format, sizes that fill no warp, more chosen than a warp has lanes.
   for (const char* type : {"f16", "bf16", "q8_0", "q4_0"}) out.push_back(experts({.name = type, .type = type, .rows = 2}));
   for (const char* type : {"q4_K", "q5_K", "q6_K"})

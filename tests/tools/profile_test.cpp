@@ -6,6 +6,7 @@
 
 #include "runtime/cpu/device.h"
 #include "tests/support/paths.h"
+#include "tools/matrix_peak.h"
 #include "tools/open_session.h"
 
 namespace heddle::tools {
@@ -83,6 +84,25 @@ TEST(Profile, OperationsAreThoseOfTheProductsOfRowsThatAreNotIdle) {
   const auto at = [&](std::vector<runtime::StepRow> rows) { return operations(*plan, **attention, rows); };
   EXPECT_EQ(at({{1, 0, 99}}), 2 * 2 * 100 * 4 * 64);  // scores and sums, positions, heads, their size
   EXPECT_EQ(at({{1, 0, 8}, {1, 0, 9}, {1, -1, 0}}), 2 * 2 * (9 + 10) * 4 * 64);
+}
+
+TEST(Profile, SharesOfThePeakAreOfWhatWasMeasured) {
+  Profile profile;
+  profile.matrix_peak = 800e12;
+  profile.step = 2e-3, profile.operations = 400'000'000'000;
+  KernelProfile kernel;
+  kernel.calls = 3, kernel.seconds = 50e-6, kernel.operations = 20'000'000'000;  // 400 TFLOP/s, however often it is called
+  EXPECT_DOUBLE_EQ(profile.share_of_peak(kernel.operation_rate()).value(), 0.5);
+  EXPECT_DOUBLE_EQ(profile.share_of_peak(profile.operation_rate()).value(), 0.25);
+  EXPECT_FALSE(profile.share_of_peak(KernelProfile{}.operation_rate())) << "no products";
+  profile.matrix_peak = 0;
+  EXPECT_FALSE(profile.share_of_peak(kernel.operation_rate())) << "not measured";
+}
+
+TEST(Profile, OnlyGpusHaveAMatrixPeak) {
+  const auto peak = matrix_peak(*bundled_plan(), "");
+  ASSERT_TRUE(peak.ok()) << peak.error().message();
+  EXPECT_FALSE(*peak);
 }
 
 }  // namespace
