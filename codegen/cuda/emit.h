@@ -18,6 +18,7 @@ struct CudaText {
   std::string entry;  // the C symbol
   std::string text;   // self-contained: no includes
   std::array<std::uint32_t, 3> grid{1, 1, 1}, block{1, 1, 1};
+  std::uint32_t cluster = 1;      // blocks along z that share a cluster
   std::uint32_t grid_per_sm = 0;  // above 0: so many blocks for each multiprocessor instead of `grid`
   std::uint32_t dynamic_shared_bytes = 0;
   std::uint64_t scratch_bytes = 0;

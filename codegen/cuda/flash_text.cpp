@@ -10,8 +10,9 @@ constexpr std::string_view fetch_f16 = R"(
 auto fetch = [&](int key, int stage) {
   char* const to = shared + stage * STAGE;
 #pragma unroll
-  for (int n = 0; n < KEYS * (HEAD_DIM / 8) / 128; ++n) {
-    const int i = n * 128 + threadIdx.x, k = i / (HEAD_DIM / 8), piece = i % (HEAD_DIM / 8);
+  for (int n = 0; n < (KEYS * (HEAD_DIM / 8) + THREADS - 1) / THREADS; ++n) {
+    const int i = n * THREADS + threadIdx.x, k = i / (HEAD_DIM / 8), piece = i % (HEAD_DIM / 8);
+    if (KEYS * (HEAD_DIM / 8) % THREADS != 0 && k >= KEYS) continue;
     char* const place = to + k * PITCH + piece * 16;
     if (key + k < end) {
       const long long from = ((base + key + k) * HEAD_DIM + piece * 8) * 2;
@@ -27,8 +28,9 @@ constexpr std::string_view fetch_f32 = R"(
 auto fetch = [&](int key, int stage) {
   char* const to = shared + stage * STAGE;
 #pragma unroll 4
-  for (int n = 0; n < KEYS * (HEAD_DIM / 4) / 128; ++n) {
-    const int i = n * 128 + threadIdx.x, k = i / (HEAD_DIM / 4), piece = i % (HEAD_DIM / 4);
+  for (int n = 0; n < (KEYS * (HEAD_DIM / 4) + THREADS - 1) / THREADS; ++n) {
+    const int i = n * THREADS + threadIdx.x, k = i / (HEAD_DIM / 4), piece = i % (HEAD_DIM / 4);
+    if (KEYS * (HEAD_DIM / 4) % THREADS != 0 && k >= KEYS) continue;
     char* const place = to + k * PITCH + piece * 8;
     float4 x = make_float4(0, 0, 0, 0), y = x;
     if (key + k < end) {
@@ -91,8 +93,8 @@ constexpr float LOWEST = -1e30f;
 wait();
 trigger();
 const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-const int first_row = (gridDim.x - 1 - blockIdx.x) * ROWS;  // later rows look at more keys: they begin first
-const int head = blockIdx.y, first = head * HEAD_DIM;
+const int first_row = (gridDim.y - 1 - blockIdx.y) * ROWS;  // later rows look at more keys: theirs of all heads begin first
+const int head = blockIdx.x, first = head * HEAD_DIM;
 )";
 
 /// Two warps have the same rows. Each scores half of a stage's keys and adds up half of the head's columns, of which the middle 16 are
@@ -122,9 +124,6 @@ for (int i = 0; i < HEAD_DIM / 16; ++i)
     q[i][j] = pack_f16(x.x * $scale, x.y * $scale);
   }
 __syncthreads();
-int my_slot[2], my_position[2];
-#pragma unroll
-for (int r = 0; r < 2; ++r) my_slot[r] = slots[$mine + lane / 4 + r * 8], my_position[r] = positions[$mine + lane / 4 + r * 8];
 
 float best[2] = {LOWEST, LOWEST}, sum[2] = {0, 0}, out[$columns / 2];
 #pragma unroll
@@ -134,11 +133,20 @@ for (int i = 0; i < $columns / 2; ++i) out[i] = 0;
 for (int last_slot = -1;;) {
   // the next sequence, and the keys that its rows here look at
   int slot = 0x7fffffff, begin = 0x7fffffff, end = 0;
-  for (int r = 0; r < ROWS; ++r) slot = slots[r] > last_slot ? min(slot, slots[r]) : slot;
+#pragma unroll
+  for (int r = lane; r < ROWS; r += 32) slot = slots[r] > last_slot ? min(slot, slots[r]) : slot;
+  slot = least_of_warp(slot);
   if (slot == 0x7fffffff) break;
-  for (int r = 0; r < ROWS; ++r)
+#pragma unroll
+  for (int r = lane; r < ROWS; r += 32)
     if (slots[r] == slot) end = max(end, positions[r] + 1), begin = min(begin, $begin);
+  begin = least_of_warp(begin), end = -least_of_warp(-end);
   last_slot = slot;
+  // of this warp's rows: keys before `all` are in front of all of them, none is in front of any from `none` on
+  const int row = $mine + lane % 16;
+  const bool here = slots[row] == slot;
+  const int all = least_of_warp(here ? positions[row] + 1 : 0), none = -least_of_warp(here ? -positions[row] - 1 : 0);
+  $nearest
   const long long base = ((long long)slot * KV_HEADS + head / SHARED) * a$kv.capacity;
   $fetch
   fetch(begin, 0);
@@ -148,6 +156,7 @@ for (int last_slot = -1;;) {
     else end_group();
     groups_left<1>();
     __syncthreads();
+    if (key < none) {
 )";
 
 constexpr std::string_view stage = R"(
@@ -173,14 +182,20 @@ constexpr std::string_view scores = R"(
         multiply_16x8x16(scores + k / 2, q[d], b[0], b[1]);
         multiply_16x8x16(scores + k / 2 + 4, q[d], b[2], b[3]);
       }
+    $capped
+    if (key + KEYS > all$partly) {
+      int my_slot[2], my_position[2];
+#pragma unroll
+      for (int r = 0; r < 2; ++r) my_slot[r] = slots[$mine + lane / 4 + r * 8], my_position[r] = positions[$mine + lane / 4 + r * 8];
+#pragma unroll
+      for (int i = 0; i < $keys / 2; ++i) {
+        const int r = i / 2 % 2, at = key$before + i / 4 * 8 + lane % 4 * 2 + i % 2;
+        if (my_slot[r] != slot || at > my_position[r]$window) scores[i] = LOWEST;
+      }
+    }
     float top[2] = {best[0], best[1]};
 #pragma unroll
-    for (int i = 0; i < $keys / 2; ++i) {
-      const int r = i / 2 % 2, at = key$before + i / 4 * 8 + lane % 4 * 2 + i % 2;
-      const float s = scores[i];
-      scores[i] = my_slot[r] == slot && at <= my_position[r]$window ? $score : LOWEST;
-      top[r] = fmaxf(top[r], scores[i]);
-    }
+    for (int i = 0; i < $keys / 2; ++i) top[i / 2 % 2] = fmaxf(top[i / 2 % 2], scores[i]);
 )";
 
 /// The maximum is that of all keys of the stage: both warps' sums of values are scaled alike.
@@ -191,12 +206,13 @@ constexpr std::string_view meet = R"(
 )";
 
 constexpr std::string_view weights = R"(
-    float keep[2];
+    float keep[2], origin[2];  // a row without keys so far has weights of 0
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       top[r] = fmaxf(top[r], __shfl_xor_sync(~0u, top[r], 1));
       top[r] = fmaxf(top[r], __shfl_xor_sync(~0u, top[r], 2));
-      keep[r] = power_of_2(best[r] - top[r]);
+      origin[r] = top[r] > LOWEST ? top[r] : 0;
+      keep[r] = power_of_2(best[r] - origin[r]);
       best[r] = top[r];
       sum[r] *= keep[r];
     }
@@ -205,7 +221,7 @@ constexpr std::string_view weights = R"(
 #pragma unroll
     for (int i = 0; i < $keys / 2; ++i) {
       const int r = i / 2 % 2;
-      scores[i] = scores[i] > LOWEST ? power_of_2(scores[i] - top[r]) : 0;
+      scores[i] = power_of_2(scores[i] - origin[r]);
       sum[r] += scores[i];
     }
 )";
@@ -247,6 +263,7 @@ constexpr std::string_view values_of_pairs = R"(
 )";
 
 constexpr std::string_view end = R"(
+    }
     __syncthreads();
   }
   groups_left<0>();

@@ -239,6 +239,7 @@ class Kernel {
     text.text = out.str();
     text.grid = {std::uint32_t(rows / plan_.tokens), std::uint32_t(plan_.tiles), std::uint32_t(plan_.splits)};
     text.block = {std::uint32_t(threads), 1, 1};
+    text.cluster = std::uint32_t(plan_.splits);
     text.dynamic_shared_bytes = std::uint32_t(plan_.shared_bytes + plan_.tokens * 8);
     text.programmatic = target_.has("programmatic_launch");
     text.even_start = threads <= 256;  // more threads have all registers of a multiprocessor

@@ -39,7 +39,7 @@ class Memory {
 
 // ---- Fibers. One launch at a time.
 
-enum class Waits { nothing, block, team, warp, done };
+enum class Waits { nothing, block, team, cluster, warp, done };
 struct Copy {
   char* to;
   const char* from;
@@ -50,12 +50,13 @@ struct Fiber {
   std::unique_ptr<char[]> stack;  // kept from block to block
   Waits waits = Waits::nothing;
   unsigned offered = 0, team = 0;  // threads of the team
+  unsigned arrived = 0;            // times, at the barrier of its cluster
   std::vector<std::vector<Copy>> groups;  // of copies under way; the last one is open
 };
 
 struct Scheduler {
   EmulatorCore core{};
-  std::vector<Fiber> fibers;
+  std::vector<Fiber> fibers;   // of a cluster's blocks, one block after the other
   std::vector<unsigned> seen;  // what the lanes offered when their warp met last
   ucontext_t context;
   Fiber* current = nullptr;
@@ -67,10 +68,12 @@ struct Scheduler {
     current->waits = what;
     swapcontext(&current->context, &context);
   }
-  void run_block(unsigned threads, bool backwards);
+  unsigned index() const { return unsigned(current - fibers.data()); }
+  void run_cluster(unsigned blocks, unsigned threads, bool backwards);
 };
 Scheduler scheduler;
-alignas(1024) char dynamic_shared[256 * 1024];
+constexpr std::size_t most_blocks = 2;  // of a cluster
+alignas(1024) char dynamic_shared[most_blocks][256 * 1024];
 
 void run_fiber() {
   scheduler.kernel(scheduler.parameters);
@@ -83,9 +86,15 @@ void team_barrier(unsigned threads) {
 }
 unsigned exchange(unsigned offered, unsigned from) {
   scheduler.current->offered = offered;
-  const unsigned warp = scheduler.core.thread.x / 32 * 32;
+  const unsigned warp = scheduler.index() / 32 * 32;
   scheduler.stop_until(Waits::warp);
   return scheduler.seen[warp + from];
+}
+void cluster_arrive() { ++scheduler.current->arrived; }
+void await_cluster() { scheduler.stop_until(Waits::cluster); }
+const char* of_block(const void* p, int rank) {
+  const char* const mine = static_cast<const char*>(p);
+  return mine - scheduler.core.shared + dynamic_shared[rank];
 }
 void stop(const char* why) { HEDDLE_CHECK(false, "emulated kernel: {}", why); }
 void copy(char* to, const char* from, int bytes) {
@@ -102,7 +111,8 @@ void groups_left(int most) {
   }
 }
 
-void Scheduler::run_block(unsigned threads, bool backwards) {
+void Scheduler::run_cluster(unsigned blocks, unsigned threads_of_block, bool backwards) {
+  const unsigned threads = blocks * threads_of_block, first_block = core.block.z;
   if (fibers.size() < threads) fibers.resize(threads);
   seen.assign(fibers.size(), 0);
   for (unsigned i = 0; i < threads; ++i) {
@@ -110,6 +120,7 @@ void Scheduler::run_block(unsigned threads, bool backwards) {
     constexpr std::size_t bytes = 64 * 1024;
     if (!f.stack) f.stack = std::make_unique<char[]>(bytes);
     f.waits = Waits::nothing;
+    f.arrived = 0;
     f.groups.assign(1, {});
     getcontext(&f.context);
     f.context.uc_stack.ss_sp = f.stack.get();
@@ -129,7 +140,9 @@ void Scheduler::run_block(unsigned threads, bool backwards) {
           const unsigned i = warp + (backwards ? 31 - l : l);
           if (fibers[i].waits != Waits::nothing) continue;
           current = &fibers[i];
-          core.thread = {i, 0, 0};
+          core.thread = {i % threads_of_block, 0, 0};
+          core.block.z = first_block + i / threads_of_block;
+          core.shared = dynamic_shared[i / threads_of_block];
           swapcontext(&context, &current->context);
         }
         together = all_wait(warp, warp + 32, Waits::warp, Waits::warp);
@@ -142,10 +155,20 @@ void Scheduler::run_block(unsigned threads, bool backwards) {
       for (unsigned member = i; member < i + fibers[i].team; ++member) fibers[member].waits = Waits::nothing;
       released = true;
     }
-    if (released) continue;
-    if (!all_wait(0, threads, Waits::block, Waits::done)) stop("its threads wait for each other");
-    for (unsigned i = 0; i < threads; ++i)
-      if (fibers[i].waits == Waits::block) fibers[i].waits = Waits::nothing;
+    for (unsigned begin = 0; begin < threads; begin += threads_of_block) {
+      const unsigned end = begin + threads_of_block;
+      if (!all_wait(begin, end, Waits::block, Waits::done)) continue;
+      for (unsigned i = begin; i < end; ++i)
+        if (fibers[i].waits == Waits::block) fibers[i].waits = Waits::nothing, released = true;
+    }
+    // Who waits has arrived, and goes on when all have as often.
+    for (unsigned i = 0; i < threads; ++i) {
+      if (fibers[i].waits != Waits::cluster) continue;
+      const auto as_often = [&](const Fiber& f) { return f.arrived >= fibers[i].arrived; };
+      if (!std::all_of(fibers.begin(), fibers.begin() + threads, as_often)) continue;
+      fibers[i].waits = Waits::nothing, released = true;
+    }
+    if (!released && !all_wait(0, threads, Waits::done, Waits::done)) stop("its threads wait for each other");
   }
 }
 
@@ -200,15 +223,29 @@ void EmulatedKernels::launch(std::size_t kernel, void** parameters, int mode, in
   scheduler.parameters = parameters;
   scheduler.late_copies = mode & copies_late;
   EmulatorCore& core = scheduler.core;
-  core = {.thread = {}, .block = {}, .threads = {text.block[0], 1, 1}, .blocks = grid, .shared = dynamic_shared, .barrier = barrier, .team_barrier = team_barrier, .exchange = exchange,
-          .copy = copy, .end_group = end_group, .groups_left = groups_left, .stop = stop};
+  core = {.thread = {},
+          .block = {},
+          .threads = {text.block[0], 1, 1},
+          .blocks = grid,
+          .shared = dynamic_shared[0],
+          .barrier = barrier,
+          .team_barrier = team_barrier,
+          .cluster_arrive = cluster_arrive,
+          .await_cluster = await_cluster,
+          .of_block = of_block,
+          .exchange = exchange,
+          .copy = copy,
+          .end_group = end_group,
+          .groups_left = groups_left,
+          .stop = stop};
   *static_cast<EmulatorCore**>(dlsym(handle_, "emulator_core")) = &core;
-  const unsigned blocks = grid.x * grid.y * grid.z;
-  for (unsigned n = 0; n < blocks; ++n) {
-    const unsigned b = mode & backwards ? blocks - 1 - n : n;
-    core.block = {b % grid.x, b / grid.x % grid.y, b / grid.x / grid.y};
-    std::memset(dynamic_shared, 0xff, sizeof dynamic_shared);
-    scheduler.run_block(text.block[0], mode & backwards);
+  HEDDLE_CHECK(text.cluster <= most_blocks && grid.z % text.cluster == 0, "clusters of {} blocks", text.cluster);
+  const unsigned clusters = grid.x * grid.y * grid.z / text.cluster;
+  for (unsigned n = 0; n < clusters; ++n) {
+    const unsigned c = mode & backwards ? clusters - 1 - n : n;
+    core.block = {c % grid.x, c / grid.x % grid.y, c / grid.x / grid.y * text.cluster};
+    std::memset(dynamic_shared, 0xff, sizeof dynamic_shared[0] * text.cluster);
+    scheduler.run_cluster(text.cluster, text.block[0], mode & backwards);
   }
 }
 

@@ -45,6 +45,7 @@ heddle::testing::EmulatorCore* emulator_core;
 #define __shared__ static
 #define __forceinline__ inline
 #define __launch_bounds__(...)
+#define __cluster_dims__(...)
 #define DYNAMIC_SHARED char* const shared = emulator_core->shared
 #define F(x) float(x)
 struct State {
@@ -154,6 +155,9 @@ INLINE float min(float a, float b) { return fminf(a, b); }
 // ---- matrix_units.cpp
 
 #define MATRIX_SHARED DYNAMIC_SHARED
+INLINE void cluster_arrive() { emulator_core->cluster_arrive(); }
+INLINE void await_cluster() { emulator_core->await_cluster(); }
+INLINE float4 load_from_block(const float* p, int rank) { return *(const float4*)emulator_core->of_block(p, rank); }
 INLINE int thread_again() { return int(threadIdx.x); }
 INLINE int2 block_again() { return {int(blockIdx.x), int(blockIdx.y)}; }
 template <class Op>

@@ -592,6 +592,45 @@ std::vector<KernelCase> kernel_cases() {
                        .tolerance = 2e-3,
                        .slow = true}));
 
+  // Tiles of 128 rows, of which there are enough for all multiprocessors.
+  out.push_back(layer({.name = "layer_flash_large_tiles",
+                       .rows = 1024,
+                       .width = 128,
+                       .heads = 36,
+                       .kv_heads = 4,
+                       .head_dim = 16,
+                       .ffn = 128,
+                       .q = "f16",
+                       .k = "f16",
+                       .v = "f16",
+                       .gate = "f16",
+                       .up = "f16",
+                       .down = "f16",
+                       .quantized = false,
+                       .prompt = true,
+                       .steps = 1500,
+                       .tolerance = 2e-3,
+                       .slow = true}));
+  out.push_back(layer({.name = "layer_flash_large_tiles_window",
+                       .rows = 1024,
+                       .width = 128,
+                       .heads = 34,
+                       .kv_heads = 2,
+                       .ffn = 128,
+                       .q = "f16",
+                       .k = "f16",
+                       .v = "f16",
+                       .gate = "f16",
+                       .up = "f16",
+                       .down = "f16",
+                       .cache = "f32",
+                       .quantized = false,
+                       .prompt = true,
+                       .window = 200,
+                       .steps = 1100,
+                       .tolerance = 2e-3,
+                       .slow = true}));
+
   // The same with heads above 128 elements: two warps for each row, 64 or 32 keys a stage; an odd number of sixteens. Where
   // products are tiles the rope has a kernel of its own: only those of warpgroups have room for it.
   const auto wide = [](Layer l) {
