@@ -26,6 +26,7 @@ double flops_per_element(const Node& node) {
       for (std::size_t at = text.find(function); at != text.npos; at = text.find(function, at + 1)) flops += 8;
     return std::max(flops, 1.0);
   }
+  if (node.has(ir::gather)) return 0;     // it copies
   if (node.has(ir::blockwise)) return 6;  // largest magnitude, scale, round, sum
   if (node.has(ir::row_pair)) return 6;   // two products and a sum for each, sine and cosine shared by the heads
   if (node.has(ir::reduction) && !node.has(ir::anchor)) return 4;
@@ -70,7 +71,8 @@ double bytes_moved(llvm::ArrayRef<const Node*> nodes, const llvm::DenseSet<const
         continue;
       }
       if (!seen.insert(value).second) continue;
-      bytes += value->is_weight() ? weight_bytes(*node, *value) : bytes_of(value->type) / cache_speedup;
+      const ir::Type& type = node->has(ir::gather) && value == node->operand(0) ? node->result()->type : value->type;  // only rows that it takes
+      bytes += value->is_weight() ? weight_bytes(*node, *value) : bytes_of(type) / cache_speedup;
     }
     for (const Value* value : node->results()) {
       if (value->type.state) bytes += bytes_of(value->type) * double(node->operand("k")->type.rows());

@@ -47,6 +47,12 @@ class Stopwatch {
 
 bool is_cuda(const ir::Target& target) { return target.name.starts_with("cuda:"); }
 
+/// A prompt for every number of rows that a prefill has: the chunk that ends a prompt gives its logits. A single row does as a decode.
+void add_prompts(std::vector<frontends::EntryRequest>& entries) {
+  for (const auto& entry : std::vector(entries))
+    if (entry.kind == "prefill" && entry.rows > 1) entries.push_back({"prompt", entry.rows});
+}
+
 /// The entry points a target gets. Many rows of logits serve perplexity; prompts go through steps without a head. A GPU's matrix units want
 /// many rows; their kernels are the same for all numbers of rows from 128 on. With activations in f32 they are not used. On the
 /// CPU wide ones too: weights are read and unpacked once a step.
@@ -61,13 +67,17 @@ std::vector<frontends::EntryRequest> default_entries(const ir::Target& target) {
 
 Result<std::vector<frontends::EntryRequest>> entries_for(const ir::Target& target, const CompileOptions& options) {
   auto entries = default_entries(target);
-  if (options.prefill.empty()) return entries;
+  if (options.prefill.empty()) {
+    add_prompts(entries);
+    return entries;
+  }
   std::erase_if(entries, [](const auto& entry) { return entry.kind == "prefill"; });
   for (const int rows : options.prefill) {
     if (rows < 0 || rows > 8192) return error("--prefill: found {}, wanted 1 to 8192 rows, or 0 for none", rows);
     if (std::ranges::count(options.prefill, rows) > 1) return error("--prefill: found {} twice", rows);
     if (rows > 0) entries.push_back({"prefill", rows});
   }
+  add_prompts(entries);
   return entries;
 }
 
