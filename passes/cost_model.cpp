@@ -120,6 +120,22 @@ double kernel_us(llvm::ArrayRef<Node*> members, const ir::Target& target) {
   return target.launch_us + bytes_moved(nodes, inside) / (target.memory_gbps * 1e3) + before_us + after_us;
 }
 
+double step_us(const ir::Function& function, const codegen::Questions* questions, const ir::Target& target) {
+  double sum = 0;
+  for (const Node* group : function.body().nodes()) {
+    if (group->has(ir::terminator)) continue;
+    std::optional<double> loop = questions && group->body() ? questions->loop_us(*group) : std::nullopt;
+    if (!loop) {
+      loop = 0;
+      for (const Node* node : group->body() ? group->body()->nodes() : std::vector<Node*>{const_cast<Node*>(group)})
+        if (node->op() == Op::matmul)
+          *loop += weight_bytes(*node, *node->operand("w")) / (target.memory_gbps * 1e3) * double(node->result()->type.rows()) / rows_per_weight_read;
+    }
+    sum += std::max(kernel_us(*group, target), target.launch_us + *loop);
+  }
+  return sum;
+}
+
 double kernel_us(const Node& node, const ir::Target& target) {
   Node* one = const_cast<Node*>(&node);
   return kernel_us(llvm::ArrayRef<Node*>(one), target);

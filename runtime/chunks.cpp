@@ -6,7 +6,7 @@
 namespace heddle::runtime {
 namespace {
 
-/// A step reads all weights once, which costs about as much as computing this many rows.
+/// Where a plan does not say how long its steps take: a step reads all weights once, which costs about as much as computing this many rows.
 double rows_per_weight_read(const plan::PlanT& plan) { return plan.target.starts_with("cuda:") ? 100 : 8; }
 
 /// An entry point that reads prompts.
@@ -24,13 +24,16 @@ struct Ways {
 
 Ways ways_of(const plan::PlanT& plan, bool logits) {
   Ways out;
+  bool known = true;
   for (std::size_t i = 0; i < plan.entries.size(); ++i) {
     const plan::EntryPointT& entry = *plan.entries[i];
     const bool prompt = entry.kind == "prompt", step = entry.kind == "decode" && entry.rows == 1;
     if (entry.kind != "prefill" && !step && !(prompt && logits)) continue;
-    // One row's last layer and head are less than a row more.
-    out.all.push_back({i, entry.rows, entry.rows + rows_per_weight_read(plan) + (prompt ? 1 : 0), prompt});
+    out.all.push_back({i, entry.rows, entry.microseconds, prompt});
+    known = known && entry.microseconds > 0;
   }
+  if (!known)  // in rows; the last layer and the head of a prompt's one row are less than a row more
+    for (Way& way : out.all) way.cost = double(way.rows) + rows_per_weight_read(plan) + (way.ends ? 1 : 0);
   std::ranges::stable_sort(out.all, [](const Way& a, const Way& b) { return a.ends != b.ends ? a.ends : a.rows > b.rows; });
   const auto row_cost = [](const Way& way) { return way.cost / double(way.rows); };
   const auto first = std::ranges::find(out.all, false, &Way::ends);

@@ -25,6 +25,7 @@
 #include "ir/base/thread_pool.h"
 #include "ir/text.h"
 #include "ir/verify.h"
+#include "passes/cost_model.h"
 #include "runtime/cuda/device.h"
 
 namespace heddle::tools {
@@ -257,6 +258,20 @@ struct Inputs {
   codegen::cuda::Tuning tuning;
 };
 
+/// How long steps take: measured where that is known of all that read prompts, since an estimate beside a measurement decides wrongly.
+void set_times(plan::PlanT& plan, const ir::Module& module, const codegen::Questions* questions, const codegen::cuda::Tuning& tuning) {
+  const std::string model = model_name(*plan.model);
+  const bool measured = std::ranges::all_of(plan.entries, [&](const auto& entry) {
+    return (entry->kind == "decode" && entry->rows > 1) || tuning.entry_us(model, entry->name) > 0;
+  });
+  for (std::size_t i = 0; i < plan.entries.size(); ++i) {
+    plan::EntryPointT& entry = *plan.entries[i];
+    const double us = measured ? tuning.entry_us(model, entry.name) : 0;
+    entry.measured = us > 0;
+    entry.microseconds = float(us > 0 ? us : passes::step_us(*module.functions()[i], questions, module.target));
+  }
+}
+
 std::string hash_of(const std::string& text) { return fmt::format("{:016x}", XXH3_64bits(text.data(), text.size())); }
 
 /// Measured choices for a target, as the options want them.
@@ -361,6 +376,7 @@ Result<Compiled> compile_model(const std::string& path, const CompileOptions& op
     return codegen::TensorPlace{tensor->file, tensor->offset, tensor->bytes, rows / columns, columns};
   };
   HEDDLE_TRY(codegen::write_plan(*module, places, *plan));
+  set_times(*plan, *module, questions.get(), tuning);
   watch.lap("code and plan");
   if (is_cuda(target)) {
     codegen::cuda::add_sampling(*plan);

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 
 #include "runtime/plan/check_parts.h"
 
@@ -200,6 +201,8 @@ Result<void> check_entry(const EntryPointT& entry, const PlanT& plan, const Plac
   if (entry.rows < 1 || entry.rows > max_rows) return fail(place, "rows is {}, wanted 1 to {}", entry.rows, max_rows);
   if (entry.arena_bytes > std::uint64_t(max_elements))
     return fail(place, "arena_bytes is {}, at most {} are possible", entry.arena_bytes, max_elements);
+  if (!std::isfinite(entry.microseconds) || entry.microseconds < 0)
+    return fail(place, "microseconds is {}, wanted a finite number of at least 0", entry.microseconds);
   HEDDLE_TRY(check_ports(entry, plan, place));
   SelectedRows selected;
   HEDDLE_TRY(check_each(entry.nodes, &place, "nodes", [&](const NodeT& node, const Place& at) -> Result<void> {

@@ -179,6 +179,57 @@ TEST(Session, ThePromptThatEndsAFeedHasRoomForTheRest) {
   EXPECT_THAT(feed({32}, 2), ElementsAre("decode_1 1", "decode_1 1"));
 }
 
+/// The steps of a prompt by given microseconds, "prefill_32 32" each.
+std::vector<std::string> steps_by(const std::vector<std::pair<std::string, float>>& microseconds, std::size_t tokens, bool logits = true) {
+  plan::PlanT plan = plan_with_prompts({32, 128, 512});
+  for (const auto& entry : plan.entries) {
+    const auto found = std::ranges::find(microseconds, entry->name, &std::pair<std::string, float>::first);
+    if (found != microseconds.end()) entry->microseconds = found->second;
+  }
+  Bench b(1 << 20, std::move(plan));
+  const std::vector<std::int32_t> prompt(tokens, 3);
+  if (logits) EXPECT_EQ(b.feed(prompt), "4");
+  else EXPECT_TRUE(b.session->feed_all_but_last(prompt).ok());
+  return steps(b.log());
+}
+
+TEST(Session, TheStepsOfAPromptAreThoseOfTheLeastTime) {
+  using Times = std::vector<std::pair<std::string, float>>;
+  // Wide steps cost hardly more than narrow ones: one that idles beats two.
+  const Times flat = {{"decode_1", 100},    {"prefill_32", 150}, {"prefill_128", 180}, {"prefill_512", 300},
+                      {"prompt_32", 160},   {"prompt_128", 190}, {"prompt_512", 310}};
+  EXPECT_THAT(steps_by(flat, 1), ElementsAre("decode_1 1"));
+  EXPECT_THAT(steps_by(flat, 2), ElementsAre("prompt_32 2"));
+  EXPECT_THAT(steps_by(flat, 33), ElementsAre("prompt_128 33"));
+  EXPECT_THAT(steps_by(flat, 160), ElementsAre("prompt_512 160"));
+  EXPECT_THAT(steps_by(flat, 512), ElementsAre("prompt_512 512"));
+  EXPECT_THAT(steps_by(flat, 513), ElementsAre("prefill_512 512", "decode_1 1"));
+  EXPECT_THAT(steps_by(flat, 600), ElementsAre("prefill_512 512", "prompt_128 88"));
+  EXPECT_THAT(steps_by(flat, 513, false), ElementsAre("prefill_512 512"));
+  EXPECT_THAT(steps_by(flat, 34, false), ElementsAre("prefill_128 33"));
+  // By rows: nothing that idles.
+  const Times steep = {{"decode_1", 10},   {"prefill_32", 100}, {"prefill_128", 360}, {"prefill_512", 1400},
+                       {"prompt_32", 106}, {"prompt_128", 366}, {"prompt_512", 1406}};
+  EXPECT_THAT(steps_by(steep, 4), ElementsAre("decode_1 1", "decode_1 1", "decode_1 1", "decode_1 1"));
+  EXPECT_THAT(steps_by(steep, 160), ElementsAre("prefill_128 128", "prompt_32 32"));
+  EXPECT_THAT(steps_by(steep, 161), ElementsAre("prefill_128 128", "prefill_32 32", "decode_1 1"));
+  EXPECT_THAT(steps_by(steep, 600), ElementsAre("prefill_512 512", "prefill_32 32", "prefill_32 32", "prompt_32 24"));
+  // A prompt that takes longer than a prefill and a decode step is not used.
+  Times slow = flat;
+  slow[5].second = 300;
+  EXPECT_THAT(steps_by(slow, 100), ElementsAre("prefill_128 99", "decode_1 1"));
+  // The widest is not the best of a long prompt.
+  Times best_128 = steep;
+  best_128[2].second = 200;
+  const auto found = steps_by(best_128, 5000);
+  EXPECT_EQ(std::ranges::count(found, "prefill_128 128"), 39);
+  EXPECT_EQ(found.back(), "decode_1 1") << "39 * 128 + 8";
+}
+
+TEST(Session, OneUnknownTimeMakesAllUnknown) {
+  EXPECT_THAT(steps_by({{"decode_1", 1}}, 40), ElementsAre("prefill_32 32", "prompt_32 8"));
+}
+
 TEST(Session, OfALongPromptOnlyTheEndIsLaidOut) {
   Bench b(1 << 20, plan_with_prompts({32, 128, 512}));
   EXPECT_EQ(b.feed(std::vector<std::int32_t>(100'000, 3)), "4");
