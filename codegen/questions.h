@@ -25,6 +25,8 @@ class Questions {
   virtual std::string table_layout_of(DType type) const { return layout_of(type); }
   /// The format in which the target wants the activation of this matmul; none: what the target's `activations` says.
   virtual std::optional<std::string> activations_of(const ir::Node& /*matmul*/) const { return std::nullopt; }
+  /// About the microseconds that the loop of a group's kernel takes for its arithmetic, however fast its operands come; none: not known.
+  virtual std::optional<double> loop_us(const ir::Node& /*group*/) const { return std::nullopt; }
 };
 
 }  // namespace heddle::codegen

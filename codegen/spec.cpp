@@ -211,6 +211,35 @@ std::optional<Refusal> gemm(Assembly& a, const Places& places) {
   return std::nullopt;
 }
 
+/// A row of every value by one index: nothing is computed.
+std::optional<Refusal> select(Assembly& a, const Places& places) {
+  a.out.spec.loop = plan::LoopKind::select;
+  a.out.spec.select = std::make_unique<plan::SelectLoopT>();
+  auto& loop = *a.out.spec.select;
+  const Node& first = *places.before.front();
+  loop.rows = first.operand("x")->type.shape[0];
+  const Value& index = *first.operand("index");
+  if (!index.is_argument() || index.name != "last") return Refusal{&first, fmt::format("rows are taken by %last alone, not by %{}", index.name)};
+  loop.index = a.args.of(index, plan::ArgRole::last);
+  const Node* yield = a.group.body()->terminator();
+  for (const Node* node : places.before) {
+    if (node->op() != Op::select_rows) return Refusal{node, "it stands with the taking of rows, which computes nothing"};
+    const Value& x = *node->operand("x");
+    if (node->operand("index") != &index || x.type.shape[0] != loop.rows) return Refusal{node, "it takes rows by another index, or of others"};
+    const bool slot = x.is_argument() && x.name == "slot", pos = x.is_argument() && x.name == "pos";
+    if (x.type.dtype == DType::i32 && !slot && !pos) return Refusal{node, fmt::format("of integers it takes slots and positions, not %{}", x.name)};
+    const auto role = slot ? plan::ArgRole::slots : pos ? plan::ArgRole::positions : plan::ArgRole::buffer;
+    for (unsigned i = 0; i < yield->operands().size(); ++i) {
+      if (yield->operand(i) != node->result()) continue;
+      auto& pair = *loop.pairs.emplace_back(std::make_unique<plan::SelectPairT>());
+      pair.from = a.args.of(x, role);
+      pair.to = a.args.of(*a.group.result(i), role);
+      a.out.spec.args[pair.to]->written = true;
+    }
+  }
+  return std::nullopt;
+}
+
 /// top_k and the gates of what it chose, both of which leave the kernel.
 std::optional<Refusal> route(Assembly& a, const Places& places) {
   const Node& top = *places.anchors.front();
@@ -258,6 +287,7 @@ std::optional<Refusal> single_loop(Assembly& a, const Places& places) {
     loop.kv = a.args.of(*anchor.operand("kv"), plan::ArgRole::state);
     loop.heads = anchor.i64("heads"), loop.kv_heads = anchor.i64("kv_heads"), loop.head_dim = anchor.i64("head_dim");
     loop.scale = anchor.f32("scale"), loop.window = anchor.i64("window"), loop.softcap = anchor.f32("softcap");
+    loop.selected = !anchor.operand("slot")->is_argument() || !anchor.operand("pos")->is_argument();
     a.args.use_row_inputs(anchor.operand("slot"), anchor.operand("pos"));
     part.granule = loop.head_dim;
   } else {
@@ -313,7 +343,7 @@ std::optional<Refusal> rowwise(Assembly& a, Places& places) {
   for (const Node* node : places.before) {
     if (!node->has(ir::elementwise) && !node->has(ir::row_wise) && !node->has(ir::state_write))
       return Refusal{node, fmt::format("{} is no row-wise op", node->info().name)};
-    if (node->has(ir::gather)) return Refusal{node, "gathering rows is not emitted yet"};
+    if (node->has(ir::gather)) return Refusal{node, "rows are taken by a kernel of their own"};
     for (const Value* value : node->operands()) {
       if (!Joined::is_row(*value)) continue;
       const auto [place, is_new] = part_of_root.try_emplace(joined.root(value), unsigned(a.out.spec.parts.size()));
@@ -338,21 +368,43 @@ std::optional<Refusal> rowwise(Assembly& a, Places& places) {
   return std::nullopt;
 }
 
+/// Rows of a value that has one for each of the kernel's; 0: it has none (a constant, a state).
+std::int64_t rows_of(const Value& value) {
+  const ir::Shape& shape = value.type.shape;
+  if (value.type.state || shape.empty() || (shape.size() == 1 && value.type.dtype != DType::i32)) return 0;
+  return shape[0];
+}
+
+/// The rows that all of a group's nodes have in common.
+std::variant<std::int64_t, Refusal> rows_of(const Node& group) {
+  std::int64_t rows = 0;
+  for (const Node* node : group.body()->nodes()) {
+    if (node->has(ir::terminator)) continue;
+    const std::int64_t here = rows_of(node->has(ir::state_write) ? *node->operand("k") : *node->result());
+    if (here != 0 && rows != 0 && here != rows) return Refusal{node, fmt::format("it has {} rows, what stands before it {}", here, rows)};
+    rows = std::max(rows, here);
+  }
+  return rows > 0 ? rows : group.block()->function()->rows;
+}
+
 }  // namespace
 
 std::variant<SpecOfGroup, Refusal> spec_of(const Node& group) {
   HEDDLE_CHECK(group.op() == Op::group);
+  const auto rows = rows_of(group);
+  if (auto* refusal = std::get_if<Refusal>(&rows)) return *refusal;
   auto places = places_of(group);
   if (auto* refusal = std::get_if<Refusal>(&places)) return *refusal;
   Places& p = std::get<Places>(places);
   Assembly a(group);
   std::optional<Refusal> refusal;
-  if (p.anchors.empty()) refusal = rowwise(a, p);
+  if (p.anchors.empty() && !p.before.empty() && p.before.front()->op() == Op::select_rows) refusal = select(a, p);
+  else if (p.anchors.empty()) refusal = rowwise(a, p);
   else if (p.anchors.front()->op() == Op::matmul) refusal = gemm(a, p);
   else if (p.anchors.front()->op() == Op::top_k) refusal = route(a, p);
   else refusal = single_loop(a, p);
   if (refusal) return *refusal;
-  a.out.spec.rows = group.block()->function()->rows;
+  a.out.spec.rows = std::get<std::int64_t>(rows);
   a.out.spec.name = name_of(a.out.spec);
   return std::move(a.out);
 }

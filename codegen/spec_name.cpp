@@ -28,6 +28,7 @@ std::string name_of(const plan::KernelSpecT& spec) {
     case plan::LoopKind::attention:
       name = fmt::format("attention_{}x{}_{}x{}_{}", spec.rows, spec.attention->heads, spec.attention->kv_heads, spec.attention->head_dim,
                          spec.args[spec.attention->kv]->dtype);
+      if (spec.attention->selected) name += "_selected";
       break;
     case plan::LoopKind::embed: {
       const plan::ArgT& table = *spec.args[spec.embed->table];
@@ -38,6 +39,14 @@ std::string name_of(const plan::KernelSpecT& spec) {
       name = fmt::format("route_{}x{}_of_{}", spec.rows, spec.args[spec.route->experts]->shape.back(),
                          spec.args[spec.route->logits]->shape.back());
       break;
+    case plan::LoopKind::select: {
+      name = fmt::format("select_{}of{}", spec.rows, spec.select->rows);
+      for (const auto& pair : spec.select->pairs) {
+        const plan::ArgT& from = *spec.args[pair->from];
+        name += from.role == plan::ArgRole::buffer ? fmt::format("_{}", from.shape.back()) : fmt::format("_{}", plan::EnumNameArgRole(from.role));
+      }
+      break;
+    }
     case plan::LoopKind::sample: name = fmt::format("sample_{}x{}", spec.rows, spec.args[spec.sample->logits]->shape.back()); break;
   }
   for (auto& part : spec.parts) {
@@ -57,6 +66,11 @@ std::string name_of(const plan::KernelSpecT& spec) {
 
 std::int64_t min_bytes(const plan::KernelSpecT& spec) {
   std::int64_t bytes = 0;
+  if (spec.select) {  // of what it takes rows from only those
+    for (const auto& pair : spec.select->pairs)
+      bytes += 2 * bytes_of(*dtype_named(spec.args[pair->to]->dtype), elements(*spec.args[pair->to]));
+    return bytes + std::int64_t(sizeof(std::int32_t)) * spec.rows;
+  }
   for (std::size_t i = 0; i < spec.args.size(); ++i) {
     const plan::ArgT& arg = *spec.args[i];
     const DType dtype = *dtype_named(arg.dtype);

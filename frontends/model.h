@@ -70,7 +70,7 @@ Result<Model> open_model(const std::string& path);
 
 /// Which entry points to build.
 struct EntryRequest {
-  std::string kind;  // "decode", "prefill"
+  std::string kind;  // "decode", "prefill", "prompt" (runtime/plan/plan.fbs)
   std::int64_t rows = 1;
 };
 struct BuildOptions {

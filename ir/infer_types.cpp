@@ -223,9 +223,11 @@ Result<Type> row_scalar(const Node& node) {
 }
 
 Result<Type> select_rows(const Node& node) {
-  HEDDLE_TRY(check_rows(node, "x"));
   const Type &x = node.operand("x")->type, &index = node.operand("index")->type;
+  const bool numbers = !x.state && x.dtype == DType::i32 && x.shape.size() == 1;
+  if (!numbers && (x.state || x.dtype != DType::f32 || x.shape.size() != 2)) return wants(node, "x", "f32[rows, n] or i32[rows]");
   if (index.dtype != DType::i32 || index.shape.size() != 1) return wants(node, "index", "i32[m]");
+  if (numbers) return Type{DType::i32, {index.shape[0]}};
   return Type{DType::f32, {index.shape[0], x.width()}};
 }
 
@@ -266,7 +268,7 @@ constexpr Rule rules[] = {
     {{"quantized", "the shape of x in the type that `format` names; rows must be whole blocks"}, quantized},
     {{"like_x", "the type of the first operand"}, like_x},
     {{"row_scalar", "f32[rows, 1]"}, row_scalar},
-    {{"select_rows", "f32[m, n] for x [rows, n] and index i32[m]"}, select_rows},
+    {{"select_rows", "f32[m, n] for x [rows, n] and index i32[m]; i32[m] for x i32[rows]"}, select_rows},
     {{"broadcast", "f32 in the largest operand's shape; [n] and [rows, 1] repeat over [rows, n], a scalar over anything"}, broadcast},
     {{"from_body", "one result for every value that the body yields"}, nullptr},
     {{"nothing", "no result"}, nullptr},

@@ -20,6 +20,7 @@ Pass group_head_norms();
 Pass group_qkv();
 Pass group_rest();
 Pass group_router();
+Pass group_select();
 Pass norm_scale_through_matmul();
 Pass plan_memory();
 Pass quantize_activations();

@@ -26,6 +26,7 @@ double flops_per_element(const Node& node) {
       for (std::size_t at = text.find(function); at != text.npos; at = text.find(function, at + 1)) flops += 8;
     return std::max(flops, 1.0);
   }
+  if (node.has(ir::gather)) return 0;     // it copies
   if (node.has(ir::blockwise)) return 6;  // largest magnitude, scale, round, sum
   if (node.has(ir::row_pair)) return 6;   // two products and a sum for each, sine and cosine shared by the heads
   if (node.has(ir::reduction) && !node.has(ir::anchor)) return 4;
@@ -70,7 +71,8 @@ double bytes_moved(llvm::ArrayRef<const Node*> nodes, const llvm::DenseSet<const
         continue;
       }
       if (!seen.insert(value).second) continue;
-      bytes += value->is_weight() ? weight_bytes(*node, *value) : bytes_of(value->type) / cache_speedup;
+      const ir::Type& type = node->has(ir::gather) && value == node->operand(0) ? node->result()->type : value->type;  // only rows that it takes
+      bytes += value->is_weight() ? weight_bytes(*node, *value) : bytes_of(type) / cache_speedup;
     }
     for (const Value* value : node->results()) {
       if (value->type.state) bytes += bytes_of(value->type) * double(node->operand("k")->type.rows());
@@ -116,6 +118,22 @@ double kernel_us(llvm::ArrayRef<Node*> members, const ir::Target& target) {
   if (!loop) before_us /= sharing_rows;
   else if (target.has("shared_prologue")) before_us = std::min(before_us, target.launch_us + before_us / sharing_rows);
   return target.launch_us + bytes_moved(nodes, inside) / (target.memory_gbps * 1e3) + before_us + after_us;
+}
+
+double step_us(const ir::Function& function, const codegen::Questions* questions, const ir::Target& target) {
+  double sum = 0;
+  for (const Node* group : function.body().nodes()) {
+    if (group->has(ir::terminator)) continue;
+    std::optional<double> loop = questions && group->body() ? questions->loop_us(*group) : std::nullopt;
+    if (!loop) {
+      loop = 0;
+      for (const Node* node : group->body() ? group->body()->nodes() : std::vector<Node*>{const_cast<Node*>(group)})
+        if (node->op() == Op::matmul)
+          *loop += weight_bytes(*node, *node->operand("w")) / (target.memory_gbps * 1e3) * double(node->result()->type.rows()) / rows_per_weight_read;
+    }
+    sum += std::max(kernel_us(*group, target), target.launch_us + *loop);
+  }
+  return sum;
 }
 
 double kernel_us(const Node& node, const ir::Target& target) {

@@ -1,4 +1,5 @@
 #pragma once
+#include "codegen/questions.h"
 #include "ir/graph.h"
 
 namespace heddle::passes {
@@ -17,6 +18,12 @@ double kernel_us(const ir::Node& node, const ir::Target& target);
 /// The same for nodes (in order) that would be one kernel.
 double kernel_us(llvm::ArrayRef<ir::Node*> nodes, const ir::Target& target);
 
+/// Estimated microseconds of a whole step of a function whose top-level nodes are all kernels, one after another: of each the above or its
+/// launch and the arithmetic of its loop, whichever is more. Where the target does not know the latter (Questions::loop_us; null: for no
+/// kernel), so many rows of a product are computed in the time in which its weights are read once: `rows_per_weight_read`.
+double step_us(const ir::Function& function, const codegen::Questions* questions, const ir::Target& target);
+
+constexpr double rows_per_weight_read = 8;
 constexpr std::int64_t nominal_context = 512;
 constexpr double cache_speedup = 4;
 

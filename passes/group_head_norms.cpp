@@ -28,7 +28,8 @@ Outcome group(Node& store, Context& context) {
   if (store.enclosing_group()) return no_match();
   llvm::SmallVector<Node*> members;
   for (Node* reader : store.result()->readers_in(*store.block()))
-    if (reader->op() == Op::attention && members.empty()) add_norm(*reader->operand("q"), members);
+    if (reader->op() == Op::attention && members.empty() && reader->operand("q")->type.rows() == store.operand("k")->type.rows())
+      add_norm(*reader->operand("q"), members);
   if (!add_norm(*store.operand("k"), members) && members.empty()) return no_match();
   members.push_back(&store);
   return fuse_if_better(members, "head_norms_rope_cache", context);

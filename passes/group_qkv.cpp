@@ -1,7 +1,8 @@
 // passes/group_qkv.cpp: the products (with their biases) of one activation that feed one attention become one kernel.
 //   before  %q = matmul @wq, %n  %k = matmul @wk, %n  %v = matmul @wv, %n  ...  %kv.1 = kv_store %kv, %k_rope, %v, ...  %a = attention ...
 //   after   %q, %k, %v = group "qkv" { %q = matmul @wq, %n; %k = matmul @wk, %n; %v = matmul @wv, %n; yield %q, %k, %v }  ...
-// Where nothing attends to the store any more (the last layer of a prefill), k and v become one: "kv".
+// Where nothing attends to the store any more (the last layer of a prefill), or q is of other rows (the last layer of a prompt, which goes on
+// with one of them), k and v become one: "kv".
 #include <llvm/ADT/STLExtras.h>
 
 #include "passes/builtin.h"
@@ -35,7 +36,8 @@ Outcome group(Node& store, Context& context) {
   if (store.enclosing_group()) return no_match();
   llvm::SmallVector<std::pair<std::string, Value*>> sources;
   for (Node* reader : store.result()->readers_in(*store.block()))
-    if (reader->op() == Op::attention && sources.empty()) sources.emplace_back("q", reader->operand("q"));
+    if (reader->op() == Op::attention && sources.empty() && reader->operand("q")->type.rows() == store.operand("k")->type.rows())
+      sources.emplace_back("q", reader->operand("q"));
   sources.emplace_back("k", store.operand("k"));
   sources.emplace_back("v", store.operand("v"));
 

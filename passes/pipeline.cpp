@@ -28,6 +28,7 @@ void register_builtin_passes(Registry& registry) {
                     group_qkv(),
                     group_rest(),
                     group_router(),
+                    group_select(),
                     norm_scale_through_matmul(),
                     plan_memory(),
                     quantize_activations(),
@@ -50,6 +51,7 @@ std::vector<Step> default_pipeline(const ir::Target& target) {
            "group_qkv",             // before the fusions: Q, K and V become the one reader that a norm may join
            "group_gate_up",         // likewise gate and up
            "group_router",          // no kernel gives only the choice of experts or only their gates
+           "group_select",          // the row of a prompt that goes on, and its slot and position
            "fuse_gate_up_swiglu",   // first of the fusions: it takes the wide quantize, which workers share behind a loop
            "fuse_norm_matmul",      // takes the quantizes that are left, which workers repeat in front of a loop
            "group_head_norms",      // before ropes look for a product to join: behind a norm over heads there is none

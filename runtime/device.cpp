@@ -45,6 +45,11 @@ MemoryUse memory_use(const plan::PlanT& plan, const Capacity& capacity) {
   return use;
 }
 
+std::int32_t last_row(std::span<const StepRow> rows) {
+  while (rows.size() > 1 && rows.back().slot < 0) rows = rows.first(rows.size() - 1);
+  return rows.empty() || rows.back().slot < 0 ? 0 : std::int32_t(rows.size()) - 1;
+}
+
 Result<void> Device::begin_generation(std::size_t, std::span<const GenerationRow>, std::span<const std::int32_t>) {
   return error("{} cannot draw tokens", description());
 }

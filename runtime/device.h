@@ -31,6 +31,9 @@ struct StepRow {
   std::int32_t token = 0, slot = -1, position = 0;
 };
 
+/// The row of a step whose logits a prompt entry point gives (its input "last"): the last one that is not idle, 0 where all are.
+std::int32_t last_row(std::span<const StepRow> rows);
+
 /// A row for which the device draws the tokens itself, each feeding the next step. A row with slot -1 stays idle.
 struct GenerationRow {
   StepRow first;                          // fed by the first step; the first draw is from its logits
@@ -63,10 +66,12 @@ class Device {
   /// anything is read: "needs 5.1 GB (weights 4.6, cache 0.4, arena 0.1), 3.2 GB are free; --ctx 2048 fits".
   virtual Result<void> load(std::shared_ptr<const plan::PlanT> plan, const Capacity& capacity, const Progress& progress) = 0;
 
-  /// One step of entry point `entry` (index into plan.entries). `rows.size()` is its number of rows. Returns when the step is queued.
+  /// One step of entry point `entry` (index into plan.entries). `rows.size()` is its number of rows; a prompt entry point gives the logits of
+  /// `last_row`. Returns when the step is queued.
   virtual Result<void> run(std::size_t entry, std::span<const StepRow> rows) = 0;
 
-  /// Output 0 of the last step of `entry`, row `row`, as floats; waits for the step. Valid until the next `run`.
+  /// Output 0 of the last step of `entry`, row `row` (of a prompt entry point 0, the only one), as floats; waits for the step. Valid until the
+  /// next `run`.
   virtual Result<std::span<const float>> logits(std::size_t entry, std::size_t row) = 0;
 
   /// True if the device can draw the tokens of `entry` itself with these knobs, by the definition in sampling.h.

@@ -100,8 +100,8 @@ Result<GenerateResult> generate(Session& session, const text::Tokenizer* tokeniz
   const std::vector<std::int32_t> end_tokens = end_tokens_of(session, options);
   auto start = Clock::now();
   HEDDLE_CHECK(options.fed >= 0 && (options.fed == 0 || options.fed < result.prompt_tokens));
-  HEDDLE_TRY(session.feed_all_but_last(prompt.subspan(std::size_t(options.fed))));
-  HEDDLE_ASSIGN(const auto source, token_source(session, prompt, options, end_tokens));
+  if (options.max_tokens == 0) HEDDLE_TRY(session.feed_all_but_last(prompt.subspan(std::size_t(options.fed))));
+  const auto source = token_source(session, prompt, options, end_tokens);
   result.drawn_on_device = source->on_device();
 
   const auto step = [&]() -> Result<std::optional<StopReason>> {  // one token; a reason ends the loop

@@ -2,18 +2,17 @@
 
 #include <algorithm>
 
+#include "runtime/chunks.h"
+
 namespace heddle::runtime {
 namespace {
 
-/// A step reads all weights once, which costs about as much as computing this many rows. Only chooses between entry points.
-double rows_per_weight_read(const plan::PlanT& plan) { return plan.target.starts_with("cuda:") ? 100 : 8; }
 constexpr std::size_t most_sequences = 1024;
 
 /// The entry points that a session uses, by index.
 struct Entries {
   std::size_t decode = 0;         // of one row
   std::size_t widest_decode = 0;  // of at most the rows asked for
-  std::vector<std::size_t> prefill;
 };
 
 std::optional<Entries> find_entries(const plan::PlanT& plan, std::size_t most_rows = SIZE_MAX) {
@@ -21,7 +20,6 @@ std::optional<Entries> find_entries(const plan::PlanT& plan, std::size_t most_ro
   bool any = false;
   for (std::size_t i = 0; i < plan.entries.size(); ++i) {
     const plan::EntryPointT& entry = *plan.entries[i];
-    if (entry.kind == "prefill") found.prefill.push_back(i);
     if (entry.kind != "decode" || (entry.rows > most_rows && entry.rows > 1)) continue;
     if (entry.rows == 1) found.decode = i, any = true;
     if (plan.entries[found.widest_decode]->kind != "decode" || entry.rows > plan.entries[found.widest_decode]->rows)
@@ -29,19 +27,6 @@ std::optional<Entries> find_entries(const plan::PlanT& plan, std::size_t most_ro
   }
   if (!any) return std::nullopt;
   return found;
-}
-
-/// The entry point that feeds `left` tokens at the least cost per token: with few tokens left, single steps beat a wide chunk whose rows
-/// are mostly idle.
-std::size_t choose_chunk(const plan::PlanT& plan, const Entries& entries, std::size_t left) {
-  const auto cost = [&](std::size_t entry) {
-    const double rows = plan.entries[entry]->rows;
-    return (rows + rows_per_weight_read(plan)) / std::min(rows, double(left));
-  };
-  std::size_t best = entries.decode;
-  for (const std::size_t entry : entries.prefill)
-    if (cost(entry) < cost(best)) best = entry;
-  return best;
 }
 
 /// The rows of one step: tokens of a slot from `position` on, then idle rows.
@@ -99,24 +84,29 @@ Result<void> Session::check_stop() const {
 
 Result<void> Session::feed_all_but_last(std::span<const std::int32_t> tokens) {
   HEDDLE_TRY(check_tokens(tokens, *plan_, position_, context_));
-  const Entries entries = *find_entries(*plan_);
-  for (auto left = tokens.first(tokens.size() - 1); !left.empty();) {
-    const std::size_t entry = choose_chunk(*plan_, entries, left.size());
-    const std::size_t rows = plan_->entries[entry]->rows, count = std::min(rows, left.size());
+  for (const Chunk& chunk : chunks_of(*plan_, tokens.size() - 1, false)) {
     HEDDLE_TRY(check_stop());
-    HEDDLE_TRY(device_->run(entry, rows_of(left.first(count), slot_, position_, rows)));
-    position_ += std::int64_t(count);
-    left = left.subspan(count);
+    HEDDLE_TRY(feed_chunk(chunk, tokens));
   }
   return {};
 }
 
+/// The first tokens of `left`, which then begins behind them.
+Result<void> Session::feed_chunk(const Chunk& chunk, std::span<const std::int32_t>& left) {
+  HEDDLE_TRY(device_->run(chunk.entry, rows_of(left.first(chunk.tokens), slot_, position_, plan_->entries[chunk.entry]->rows)));
+  position_ += std::int64_t(chunk.tokens);
+  left = left.subspan(chunk.tokens);
+  return {};
+}
+
 Result<std::span<const float>> Session::feed(std::span<const std::int32_t> tokens) {
-  HEDDLE_TRY(feed_all_but_last(tokens));
-  const std::size_t decode = find_entries(*plan_)->decode;
-  HEDDLE_TRY(device_->run(decode, rows_of(tokens.last(1), slot_, position_, 1)));
-  ++position_;
-  return device_->logits(decode, 0);
+  HEDDLE_TRY(check_tokens(tokens, *plan_, position_, context_));
+  const std::vector<Chunk> chunks = chunks_of(*plan_, tokens.size(), true);
+  for (const Chunk& chunk : chunks) {
+    if (tokens.size() > 1) HEDDLE_TRY(check_stop());
+    HEDDLE_TRY(feed_chunk(chunk, tokens));
+  }
+  return device_->logits(chunks.back().entry, 0);
 }
 
 bool Session::can_draw(const SamplingOptions& sampling) const { return device_->can_generate(find_entries(*plan_)->decode, sampling); }

@@ -8,6 +8,8 @@
 
 namespace heddle::runtime {
 
+struct Chunk;
+
 /// One sequence on a device: the cache's fill, prompt chunks and single steps.
 class Session {
  public:
@@ -27,13 +29,13 @@ class Session {
   void rewind(std::int64_t position);
 
   /// From now on `asked` is called before every chunk of a prompt and every step of `draw_together`; where it returns true they fail with
-  /// "interrupted", and what was fed until then stays in the cache. The step of a last or only token is not asked about: who feeds one
-  /// after the other decides between them.
+  /// "interrupted", and what was fed until then stays in the cache. A decode step of the last or only token is not asked about: who feeds
+  /// one after the other decides between them.
   void stop_when(std::function<bool()> asked) { stop_asked_ = std::move(asked); }
 
-  /// Feeds all tokens and returns the logits after the last one. Uses prefill entry points in chunks for all but the last token (their
-  /// spare rows idle), a decode step for the last. "context is full: 2048 positions, 2049 wanted" when it does not fit; nothing is fed
-  /// then.
+  /// Feeds all tokens and returns the logits after the last one. Uses prefill entry points in chunks (spare rows idle), and a prompt entry
+  /// point or a decode step for those that end with the last token. "context is full: 2048 positions, 2049 wanted" when it does not fit;
+  /// nothing is fed then.
   Result<std::span<const float>> feed(std::span<const std::int32_t> tokens);
 
   /// Feeds all tokens but the last, which may be the only one. Refuses what `feed` would refuse.
@@ -69,6 +71,7 @@ class Session {
   std::function<bool()> stop_asked_;
 
   Result<void> check_stop() const;
+  Result<void> feed_chunk(const Chunk& chunk, std::span<const std::int32_t>& left);
 };
 
 }  // namespace heddle::runtime

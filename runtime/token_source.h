@@ -21,9 +21,10 @@ class TokenSource {
   virtual bool on_device() const = 0;
 };
 
-/// A source that goes on after `prompt`, whose last token is the only one that the session has not been fed yet. The device draws where it
-/// can (Device::can_generate). `options`, `end_tokens` and `prompt` must outlive the source.
-Result<std::unique_ptr<TokenSource>> token_source(Session& session, std::span<const std::int32_t> prompt, const GenerateOptions& options,
-                                                  std::span<const std::int32_t> end_tokens);
+/// A source that goes on after `prompt`, of which the session has been fed the first `options.fed` tokens: with its first token it feeds the
+/// others. The first token is drawn by the host, from the logits of the prompt's last chunk; those behind it by the device where it can
+/// (Device::can_generate). `options`, `end_tokens` and `prompt` must outlive the source.
+std::unique_ptr<TokenSource> token_source(Session& session, std::span<const std::int32_t> prompt, const GenerateOptions& options,
+                                          std::span<const std::int32_t> end_tokens);
 
 }  // namespace heddle::runtime

@@ -34,6 +34,7 @@ Result<void> tune_here(const Options& options) {
     fmt::print("{} {:>9.2f} us, default {:>9.2f} us, spread {:.2f}  {}\n", trial.kept ? "kept    " : "declined", trial.us, trial.default_us,
                trial.spread_us, trial.what);
   fmt::print("a step: {:.2f} us by default, {:.2f} us with what was kept\n", found.default_us, found.tuned_us);
+  for (const auto& entry : found.tuning.entries) fmt::print("{:<12} {:>10.1f} us\n", entry.entry, entry.us);
   all.merge(found.tuning);
   const std::string text = codegen::cuda::print_tuning(all);
   HEDDLE_TRY(write_file_atomically(path, std::as_bytes(std::span(text))));
@@ -114,7 +115,8 @@ void add_compile(CLI::App& app, int& exit_code) {
                       "print the IR to stderr after this pass ('all': after each that changed it)");
   command->add_option("--dump-ir", options->compile.dump_dir, "write the IR after each pass into this folder");
   command->add_flag("--tune", options->tune,
-                    "CUDA: measure candidates of every kernel and every fusion on the GPU here, and keep those that win");
+                    "CUDA: measure candidates of every kernel and every fusion on the GPU here, keep those that win, and time the steps that read "
+                    "prompts");
   command->add_option("--tuning", options->compile.tuning,
                       "a file of measured choices; 'none' (default: measured here, else heddle's own)");
   command->add_flag("--explain", options->explain, "every place a pass looked at: fired, or declined and why");

@@ -159,8 +159,10 @@ Result<void> run(const Options& options) {
                  m.architecture, m.name, m.layers, m.vocabulary, plan.vocabulary->kind, m.trained_context, double(m.parameters) / 1e6,
                  human_bytes(m.weight_bytes), plan.target);
     for (const auto& entry : plan.entries) {
-      if (out) json["entries"].push_back({{"name", entry->name}, {"rows", entry->rows}, {"nodes", entry->nodes.size()}, {"arena_bytes", entry->arena_bytes}});
-      else fmt::print("entry {:<12} {:>4} kernels a step\n", entry->name, entry->nodes.size());
+      if (out) json["entries"].push_back({{"name", entry->name}, {"rows", entry->rows}, {"nodes", entry->nodes.size()}, {"arena_bytes", entry->arena_bytes},
+                                          {"microseconds", entry->microseconds}, {"measured", entry->measured}});
+      else fmt::print("entry {:<12} {:>4} kernels a step, {:>10.1f} us ({})\n", entry->name, entry->nodes.size(), entry->microseconds,
+                      entry->measured ? "measured" : "estimated");
     }
     for (const auto& field : plan.key) {
       if (out) json["key"][field->name] = field->value;

@@ -25,6 +25,7 @@
 #include "ir/base/thread_pool.h"
 #include "ir/text.h"
 #include "ir/verify.h"
+#include "passes/cost_model.h"
 #include "runtime/cuda/device.h"
 
 namespace heddle::tools {
@@ -47,6 +48,12 @@ class Stopwatch {
 
 bool is_cuda(const ir::Target& target) { return target.name.starts_with("cuda:"); }
 
+/// A prompt for every number of rows that a prefill has: the chunk that ends a prompt gives its logits. A single row does as a decode.
+void add_prompts(std::vector<frontends::EntryRequest>& entries) {
+  for (const auto& entry : std::vector(entries))
+    if (entry.kind == "prefill" && entry.rows > 1) entries.push_back({"prompt", entry.rows});
+}
+
 /// The entry points a target gets. Many rows of logits serve perplexity; prompts go through steps without a head. A GPU's matrix units want
 /// many rows; their kernels are the same for all numbers of rows from 128 on. With activations in f32 they are not used. On the
 /// CPU wide ones too: weights are read and unpacked once a step.
@@ -61,13 +68,17 @@ std::vector<frontends::EntryRequest> default_entries(const ir::Target& target) {
 
 Result<std::vector<frontends::EntryRequest>> entries_for(const ir::Target& target, const CompileOptions& options) {
   auto entries = default_entries(target);
-  if (options.prefill.empty()) return entries;
+  if (options.prefill.empty()) {
+    add_prompts(entries);
+    return entries;
+  }
   std::erase_if(entries, [](const auto& entry) { return entry.kind == "prefill"; });
   for (const int rows : options.prefill) {
     if (rows < 0 || rows > 8192) return error("--prefill: found {}, wanted 1 to 8192 rows, or 0 for none", rows);
     if (std::ranges::count(options.prefill, rows) > 1) return error("--prefill: found {} twice", rows);
     if (rows > 0) entries.push_back({"prefill", rows});
   }
+  add_prompts(entries);
   return entries;
 }
 
@@ -247,6 +258,20 @@ struct Inputs {
   codegen::cuda::Tuning tuning;
 };
 
+/// How long steps take: measured where that is known of all that read prompts, since an estimate beside a measurement decides wrongly.
+void set_times(plan::PlanT& plan, const ir::Module& module, const codegen::Questions* questions, const codegen::cuda::Tuning& tuning) {
+  const std::string model = model_name(*plan.model);
+  const bool measured = std::ranges::all_of(plan.entries, [&](const auto& entry) {
+    return (entry->kind == "decode" && entry->rows > 1) || tuning.entry_us(model, entry->name) > 0;
+  });
+  for (std::size_t i = 0; i < plan.entries.size(); ++i) {
+    plan::EntryPointT& entry = *plan.entries[i];
+    const double us = measured ? tuning.entry_us(model, entry.name) : 0;
+    entry.measured = us > 0;
+    entry.microseconds = float(us > 0 ? us : passes::step_us(*module.functions()[i], questions, module.target));
+  }
+}
+
 std::string hash_of(const std::string& text) { return fmt::format("{:016x}", XXH3_64bits(text.data(), text.size())); }
 
 /// Measured choices for a target, as the options want them.
@@ -351,6 +376,7 @@ Result<Compiled> compile_model(const std::string& path, const CompileOptions& op
     return codegen::TensorPlace{tensor->file, tensor->offset, tensor->bytes, rows / columns, columns};
   };
   HEDDLE_TRY(codegen::write_plan(*module, places, *plan));
+  set_times(*plan, *module, questions.get(), tuning);
   watch.lap("code and plan");
   if (is_cuda(target)) {
     codegen::cuda::add_sampling(*plan);

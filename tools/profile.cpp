@@ -59,6 +59,10 @@ std::int64_t operations(const plan::PlanT& plan, const plan::NodeT& node, std::s
 Result<Profile> profile_step(runtime::NodeDevice& device, const plan::PlanT& plan, std::size_t entry, std::int64_t depth, int samples) {
   const plan::EntryPointT& point = *plan.entries[entry];
   std::vector<runtime::StepRow> rows(point.rows);
+  // Behind the select of a prompt kernels have one row: the last.
+  const auto rows_of = [&](const plan::NodeT& node) {
+    return std::span<const runtime::StepRow>(rows).last(std::size_t(plan.kernels[node.kernel]->spec->rows));
+  };
   for (std::size_t i = 0; i < rows.size(); ++i)
     rows[i] = {std::int32_t((i + 1) * 40503 % plan.model->vocabulary), 0, std::int32_t(depth + std::int64_t(i))};
 
@@ -82,8 +86,8 @@ Result<Profile> profile_step(runtime::NodeDevice& device, const plan::PlanT& pla
     kernel.kernel = plan.kernels[node.kernel]->spec->name, kernel.group = function->body()[i].str("label");
     ++kernel.calls;
     kernel.seconds = median(times[node.kernel]);
-    kernel.bytes = least_bytes(plan, node, rows);
-    kernel.operations = operations(plan, node, rows);
+    kernel.bytes = least_bytes(plan, node, rows_of(node));
+    kernel.operations = operations(plan, node, rows_of(node));
     if (plan.kernels[node.kernel]->spec->attention) kernel.rotated += std::uint64_t(kernel.bytes);
     for (const auto& ref : node.args)
       if (ref->where == plan::Where::weight && weights[node.kernel].insert(ref->index).second)

@@ -104,6 +104,7 @@ class ReferenceDevice : public runtime::NodeDevice {
       for (const auto& row : rows) tensor.i.push_back(name[0] == 't' ? row.token : name[0] == 's' ? row.slot : row.position);
       arguments.emplace(name, std::move(tensor));
     }
+    arguments.emplace("last", Tensor{{DType::i32, {1}}, {}, {runtime::last_row(rows)}});  // of a prompt
     return arguments;
   }
 

@@ -104,6 +104,26 @@ Result<std::vector<std::vector<double>>> time_entries(std::shared_ptr<const plan
   return out;
 }
 
+/// Microseconds of a step of every entry point that reads prompts, and of the decode step of one row, all rows in use.
+Result<std::vector<Tuning::Entry>> time_prompts(std::shared_ptr<const plan::PlanT> plan, const std::function<void(double)>& progress) {
+  constexpr int samples = 5;
+  HEDDLE_ASSIGN(auto device, runtime::make_cuda_device({.target = plan->target}));
+  std::uint32_t most = 1;
+  for (const auto& entry : plan->entries) most = std::max(most, entry->rows);
+  HEDDLE_TRY(device->load(plan, {1, std::int64_t(most)}, {}));
+  std::vector<Tuning::Entry> out;
+  for (std::size_t e = 0; e < plan->entries.size(); ++e) {
+    const plan::EntryPointT& entry = *plan->entries[e];
+    if (progress) progress(double(e) / double(plan->entries.size()));
+    if (entry.kind == "decode" && entry.rows > 1) continue;
+    std::vector<runtime::StepRow> rows;
+    for (std::uint32_t i = 0; i < entry.rows; ++i) rows.push_back({1, 0, std::int32_t(i)});
+    HEDDLE_ASSIGN(auto times, device->time_step(e, rows, samples));
+    out.push_back({model_name(*plan->model), entry.name, median(std::move(times)) * 1e6});
+  }
+  return out;
+}
+
 /// `times` against those of the default in the same rounds.
 Trial judged(std::string what, const std::vector<double>& standard, const std::vector<double>& times) {
   std::vector<double> gains, deviations;
@@ -182,7 +202,7 @@ struct Tuner {
         trial.kept = !best || trial.us < best->us;
         if (trial.kept) {
           for (Trial& other : result.trials) other.kept = other.kept && !other.what.starts_with(spec + ":");  // it was only second best
-          result.tuning.merge({.gpu = {}, .target = {}, .kernels = {{spec, candidate.knobs, trial.default_us, trial.us}}, .passes = {}});
+          result.tuning.merge({.gpu = {}, .target = {}, .kernels = {{spec, candidate.knobs, trial.default_us, trial.us}}, .passes = {}, .entries = {}});
         }
       }
       result.trials.push_back(std::move(trial));
@@ -273,10 +293,18 @@ Result<TuneResult> tune(const std::string& path, const CompileOptions& asked, co
 
   auto both = std::make_shared<plan::PlanT>(*base);
   add_entries(*both, *tuned, false);
-  HEDDLE_ASSIGN(const auto times, time_entries(both, part(0.9, 0.1)));
+  HEDDLE_ASSIGN(const auto times, time_entries(both, part(0.9, 0.05)));
   const Trial together = judged("all kernels together", times[0], times[1]);
   tuner.result.default_us = together.default_us, tuner.result.tuned_us = together.us;
   if (!together.kept) tuner.result.tuning.kernels.clear();  // they won alone and not together
+
+  CompileOptions kept = tuner.options;
+  for (const Tuning::Pass& slower : tuner.result.tuning.passes) kept.disabled.push_back(slower.pass);
+  HEDDLE_ASSIGN(const Compiled chosen, compile_model(path, kept));
+  auto last = std::make_shared<plan::PlanT>(*chosen.plan);
+  codegen::cuda::apply(tuner.result.tuning, *last);
+  HEDDLE_TRY(tuner.compile(*last));
+  HEDDLE_ASSIGN(tuner.result.tuning.entries, time_prompts(last, part(0.95, 0.05)));
   return std::move(tuner.result);
 }
 

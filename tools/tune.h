@@ -24,7 +24,8 @@ struct TuneResult {
 
 /// Times the decode step of one row of a model on the GPU here, with each candidate of each distinct kernel in place of the default, in the
 /// graph of the whole step: every kernel among its real neighbours, every layer with weights of its own. All graphs share one load. A
-/// candidate is kept where it beats the default by more than three times the spread; then the same with each fusion pass left out.
+/// candidate is kept where it beats the default by more than three times the spread; then the same with each fusion pass left out. At last
+/// the entry points that read prompts are timed as they are with what was kept (Tuning::entries).
 /// `progress` in [0, 1]. Errors as compile_model's and the device's.
 Result<TuneResult> tune(const std::string& path, const CompileOptions& options, const std::function<void(double)>& progress);
 

@@ -103,7 +103,10 @@ class EntryVerifier {
       live_.push_back(row.slot >= 0);
       if (row.slot >= 0) filled_ = std::int64_t(row.position) + 1;
     }
-    const std::map<std::string, Tensor> arguments = {{"tokens", integers(tokens)}, {"slot", integers(slots)}, {"pos", integers(positions)}};
+    const std::map<std::string, Tensor> arguments = {{"tokens", integers(tokens)},
+                                                     {"slot", integers(slots)},
+                                                     {"pos", integers(positions)},
+                                                     {"last", integers({runtime::last_row(step)})}};
     const auto last = std::find(live_.rbegin(), live_.rend(), true);
     interpreter_.live_rows = reference_interpreter_.live_rows = live_.rend() - last;
     HEDDLE_TRY(run_own(arguments));
@@ -294,7 +297,11 @@ class EntryVerifier {
 
   /// Of a state the first `positions`.
   Worst worst_of(const Value& value, const Held& held, const Wanted& wanted, std::int64_t positions) const {
-    if (!value.type.state) return compare(value.type.dtype, value.type.width(), held.tensor->f, wanted, live_);
+    // What has not a row for each of the step's is of the row that a prompt goes on with.
+    const std::int64_t rows = value.type.shape.size() == 1 ? value.type.shape[0] : value.type.rows();
+    const bool of_step = rows == std::int64_t(live_.size());
+    if (!value.type.state)
+      return compare(value.type.dtype, value.type.elements() / rows, held.tensor->f, wanted, of_step ? live_ : std::vector<bool>(std::size_t(rows), true));
     const std::int64_t width = value.type.shape[1] * value.type.shape[2];  // a position's keys, or its values
     std::vector<bool> live(std::size_t(2 * context_));
     std::fill_n(live.begin(), 2 * positions, true);

@@ -58,8 +58,12 @@ Result<Trace> device_draws(runtime::Session& session, std::span<const std::int32
   runtime::Device& device = session.device();
   if (!device.can_generate(entry, greedy()))
     return error("{} cannot draw tokens of {}", device.description(), session.plan().entries[entry]->name);
-  HEDDLE_TRY(session.feed(ids));  // the last one is fed again: all before it then went through the same entry points as elsewhere
-  const runtime::GenerationRow row{{ids.back(), 0, std::int32_t(ids.size()) - 1}, greedy(), ids, count};
+  // The first token is drawn from the prompt's own logits, as everywhere: all behind it then went through the same entry points.
+  HEDDLE_ASSIGN(const std::span<const float> logits, session.feed(ids));
+  HEDDLE_ASSIGN(const std::int32_t id, runtime::sample(logits, greedy(), trace.tokens, std::uint64_t(session.position())));
+  trace.tokens.push_back(id);
+  if (count == 1) return trace;
+  const runtime::GenerationRow row{{id, 0, std::int32_t(ids.size())}, greedy(), trace.tokens, count - 1};
   HEDDLE_TRY(device.begin_generation(entry, {&row, 1}, {}));
   while (true) {
     HEDDLE_ASSIGN(const auto draws, device.next_draws());

@@ -345,6 +345,8 @@ Emitted emit_attention(const plan::KernelSpecT& spec, const ir::Target& target) 
   out.put(places);
   out.put(shape.mma ? mma_body : lanes_body, {{"slots", std::to_string(spec.slots_arg)},
                                               {"positions", std::to_string(spec.positions_arg)},
+                                              {"first", loop.selected ? "wait();" : ""},  // of those with work before it
+                                              {"later", loop.selected ? "" : "wait();"},
                                               {"q", std::to_string(loop.q)},
                                               {"kv", std::to_string(loop.kv)},
                                               {"scale", scale},

@@ -12,13 +12,15 @@ namespace heddle::codegen::cuda {
 //
 // The warp's ring in shared memory is filled by its lanes, eight of them 128 neighbouring bytes of a value: a sector of 32 bytes whose
 // halves were copied to places apart would be asked for twice. A value's pieces are turned round by its place, so that reads do not meet in
-// a bank. Positions that no row of this step writes are copied before the wait.
+// a bank. Positions that no row of this step writes are copied before the wait. Of selected rows neither is known by then: their slots and
+// positions are written in this step, and so may be the cache before them.
 const std::string_view mma_body = R"(
 constexpr int KEYS16 = 16, U = HEAD_DIM / 32, V = HEAD_DIM / 64, STAGE = 2 * KEYS16 * HEAD_DIM * 2;
 const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, j = lane % 4;
 const int split = blockIdx.x, group = blockIdx.y, row = blockIdx.z;
-const int slot = __ldcg(a$slots + row), position = __ldcg(a$positions + row);  // no kernel of this step writes them
-int old = position;  // positions before it were there before this step
+$first
+const int slot = __ldcg(a$slots + row), position = __ldcg(a$positions + row);  // no other kernel of this step writes them
+int old = position;  // positions before it were there before this step, or before the wait
 if (ROWS > 1) {
   for (int r = lane; r < ROWS; r += 32) {
     const int of = __ldcg(a$slots + r), at = __ldcg(a$positions + r);
@@ -32,7 +34,7 @@ const int wanted = max((length + SPLITS - 1) / SPLITS, min((length + 15) / 16, 4
 const int share = length <= ALONE ? ALONE : (wanted + ROUND - 1) / ROUND * ROUND;
 const int splits = max(1, (length + share - 1) / share);
 if (split >= splits) {
-  wait();
+  $later
   return;
 }
 const int begin = begin_all + split * share, end = min(begin + share, begin_all + length);
@@ -62,7 +64,7 @@ auto fetch = [&]() {
 };
 int filled = 0;
 for (; filled < STAGES && (next >= end || min(next + KEYS16, end) <= old); ++filled) fetch();
-wait();
+$later
 trigger();
 for (; filled < STAGES; ++filled) fetch();
 

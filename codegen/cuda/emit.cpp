@@ -30,8 +30,10 @@ std::string header_comment(const plan::KernelSpecT& spec) {
   if (spec.sample) out.line("// sample: top_k up to {} (-1: any)", spec.sample->max_top_k);
   if (spec.gemm) out.line("// gemm: k {}, activations {}", spec.gemm->k, spec.gemm->activations);
   if (const auto* a = spec.attention.get())
-    out.line("// attention: {} heads of {} on {} kv heads, scale {}, window {}, softcap {}", a->heads, a->head_dim, a->kv_heads, a->scale,
-             a->window, a->softcap);
+    out.line("// attention: {} heads of {} on {} kv heads, scale {}, window {}, softcap {}{}", a->heads, a->head_dim, a->kv_heads, a->scale,
+             a->window, a->softcap, a->selected ? ", of selected rows" : "");
+  if (spec.select)
+    for (const auto& pair : spec.select->pairs) out.line("// select: a{} = rows of a{} by a{}", pair->to, pair->from, spec.select->index);
   if (spec.prologue && !(spec.prologue->inputs.empty() && spec.prologue->instrs.empty())) {
     out.line("// prologue{}", spec.gemm ? fmt::format(", the product is of v{}", spec.gemm->activation) : "");
     print_listing(out, *spec.prologue, "//   ");
@@ -95,6 +97,8 @@ Emitted emit_any(const plan::KernelSpecT& spec, const ir::Target& target) {
       return emit_sample(spec, target);
     case plan::LoopKind::route:
       return emit_route(spec, target);
+    case plan::LoopKind::select:
+      return emit_select(spec, target);
   }
   return CannotEmit{"", fmt::format("loop kind {} is not known", int(spec.loop))};
 }

@@ -12,7 +12,7 @@
 namespace heddle::codegen::cuda {
 
 /// A kernel as CUDA C++, with how it is launched. Parameters: one for each argument of the spec (weights, buffers: addresses; states: keys,
-/// values, capacity by value; tokens, slots, positions: addresses of int), then the scratch memory if `scratch_bytes` is above 0, then, of
+/// values, capacity by value; tokens, slots, positions, last: addresses of int), then the scratch memory if `scratch_bytes` is above 0, then, of
 /// a sampler, the address of runtime/cuda/sample_control.h's SampleControl.
 struct CudaText {
   std::string entry;  // the C symbol
@@ -49,6 +49,7 @@ Emitted emit_rowwise(const plan::KernelSpecT& spec, const ir::Target& target);
 Emitted emit_embed(const plan::KernelSpecT& spec, const ir::Target& target);
 Emitted emit_experts(const plan::KernelSpecT& spec, const ir::Target& target);  // products with the experts that each row chose
 Emitted emit_route(const plan::KernelSpecT& spec, const ir::Target& target);
+Emitted emit_select(const plan::KernelSpecT& spec, const ir::Target& target);
 Emitted emit_sample(const plan::KernelSpecT& spec, const ir::Target& target);
 
 /// The kernel's head: `extern "C" __global__ ... name(parameters) {`; ends inside the body.

@@ -11,6 +11,7 @@ class CudaQuestions : public Questions {
   std::optional<Refusal> cannot_emit(const ir::Node& group) const override;
   std::string layout_of(DType type) const override;
   std::optional<std::string> activations_of(const ir::Node& matmul) const override;
+  std::optional<double> loop_us(const ir::Node& group) const override;
 
  private:
   ir::Target target_;

@@ -51,4 +51,7 @@ bool has_tiles(DType type, std::int64_t k);
 
 std::variant<TilePlan, CannotEmit> plan_tiles(const plan::KernelSpecT& spec, const ir::Target& target);
 
+/// About the microseconds that such a kernel takes; none if it cannot be emitted.
+std::optional<double> tiles_us(const plan::KernelSpecT& spec, const ir::Target& target);
+
 }  // namespace heddle::codegen::cuda

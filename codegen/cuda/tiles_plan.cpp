@@ -159,4 +159,10 @@ std::variant<TilePlan, CannotEmit> plan_tiles(const plan::KernelSpecT& spec, con
   return std::move(*best);
 }
 
+std::optional<double> tiles_us(const plan::KernelSpecT& spec, const ir::Target& target) {
+  const auto plan = plan_tiles(spec, target);
+  if (!std::holds_alternative<TilePlan>(plan)) return std::nullopt;
+  return about_us(std::get<TilePlan>(plan), spec.rows, target);
+}
+
 }  // namespace heddle::codegen::cuda

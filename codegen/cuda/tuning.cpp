@@ -65,11 +65,18 @@ const Tuning::Kernel* Tuning::kernel(std::string_view spec) const {
   return found == kernels.end() ? nullptr : &*found;
 }
 
+double Tuning::entry_us(std::string_view model, std::string_view entry) const {
+  const auto found = std::ranges::find_if(entries, [&](const Entry& one) { return one.model == model && one.entry == entry; });
+  return found == entries.end() ? 0 : found->us;
+}
+
 void Tuning::merge(const Tuning& newer) {
   std::erase_if(kernels, [&](const Kernel& mine) { return newer.kernel(mine.spec) != nullptr; });
   std::erase_if(passes, [&](const Pass& mine) {
     return std::ranges::any_of(newer.passes, [&](const Pass& other) { return other.model == mine.model && other.pass == mine.pass; });
   });
+  std::erase_if(entries, [&](const Entry& mine) { return newer.entry_us(mine.model, mine.entry) > 0; });
+  entries.insert(entries.end(), newer.entries.begin(), newer.entries.end());
   kernels.insert(kernels.end(), newer.kernels.begin(), newer.kernels.end());
   passes.insert(passes.end(), newer.passes.begin(), newer.passes.end());
   if (!newer.gpu.empty()) gpu = newer.gpu;
@@ -106,6 +113,17 @@ Result<Tuning> parse_tuning(std::string_view text, std::string_view place) {
     HEDDLE_ASSIGN(pass.with_us, number_of(one, "with_us", at));
     HEDDLE_ASSIGN(pass.without_us, number_of(one, "without_us", at));
   }
+  if (!all.contains("entries")) return out;
+  HEDDLE_ASSIGN(const json* entries, member(all, "entries", json::value_t::array, place));
+  for (std::size_t i = 0; i < entries->size(); ++i) {
+    const json& one = (*entries)[i];
+    const std::string at = fmt::format("{}: entries[{}]", place, i);
+    Tuning::Entry& entry = out.entries.emplace_back();
+    HEDDLE_ASSIGN(entry.model, text_of(one, "model", at));
+    HEDDLE_ASSIGN(entry.entry, text_of(one, "entry", at));
+    HEDDLE_ASSIGN(entry.us, number_of(one, "us", at));
+    if (!(entry.us > 0)) return error("{}: 'us' is {}, wanted a number above 0", at, entry.us);
+  }
   return out;
 }
 
@@ -118,6 +136,7 @@ std::string print_tuning(const Tuning& tuning) {
   }
   for (const Tuning::Pass& pass : tuning.passes)
     all["passes"].push_back({{"model", pass.model}, {"pass", pass.pass}, {"with_us", pass.with_us}, {"without_us", pass.without_us}});
+  for (const Tuning::Entry& entry : tuning.entries) all["entries"].push_back({{"model", entry.model}, {"entry", entry.entry}, {"us", entry.us}});
   return all.dump(1) + "\n";
 }
 

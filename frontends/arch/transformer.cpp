@@ -203,12 +203,13 @@ Step::Step(ir::Module& module, const Config& config, const Decoder& decoder, con
       decoder_(decoder),
       function_(module.add_function(fmt::format("{}_{}", entry.kind, entry.rows), entry.kind, entry.rows)),
       b_(function_.body()) {
-  HEDDLE_CHECK(entry.kind == "decode" || entry.kind == "prefill", "{}", entry.kind);
+  HEDDLE_CHECK(entry.kind == "decode" || entry.kind == "prefill" || entry.kind == "prompt", "{}", entry.kind);
   HEDDLE_CHECK(entry.rows >= 1, "{}", entry.rows);
   const ir::Type per_row{DType::i32, {entry.rows}};
   tokens_ = function_.add_argument("tokens", per_row);
   slot_ = function_.add_argument("slot", per_row);
   pos_ = function_.add_argument("pos", per_row);
+  if (entry.kind == "prompt") last_ = function_.add_argument("last", {DType::i32, {1}});
   const ir::Type cache{kv, {2, config.kv_heads, config.head_dim}, /*state=*/true};
   for (std::size_t i = 0; i < decoder.layers.size(); ++i) states_.push_back(function_.add_argument(fmt::format("kv.{}", i), cache));
 }
@@ -218,10 +219,10 @@ ir::Value* Step::linear(const std::string& name, const Linear& linear, ir::Value
   return b_.add(name, b_.matmul(name + "_matmul", linear.weight, x), linear.bias);
 }
 
-ir::Value* Step::rope(const std::string& name, std::size_t layer, ir::Value* x) {
+ir::Value* Step::rope(const std::string& name, std::size_t layer, ir::Value* x, ir::Value* pos) {
   const char* pairing = config_.rope_adjacent ? "adjacent" : "halves";
   const bool local = config_.local_rope_theta > 0 && config_.has_window(std::int64_t(layer));
-  return b_.rope(name, x, pos_, local ? nullptr : decoder_.rope_factors, config_.head_dim, config_.rope_dims,
+  return b_.rope(name, x, pos, local ? nullptr : decoder_.rope_factors, config_.head_dim, config_.rope_dims,
                  local ? config_.local_rope_theta : config_.rope_theta, pairing);
 }
 
@@ -240,20 +241,27 @@ ir::Value* Step::embed() {
 ir::Value* Step::attention(std::size_t index, ir::Value* x) {
   const Layer& layer = decoder_.layers[index];
   const std::string l = fmt::format("l{}.", index);
-  const bool only_cache = function_.kind == "prefill" && index + 1 == decoder_.layers.size();
+  const bool is_last = index + 1 == decoder_.layers.size(), only_cache = function_.kind == "prefill" && is_last;
   ir::Value* norm = b_.rms_norm(l + "attn_norm", x, layer.attention_norm, config_.rms_eps);
-  ir::Value* q = only_cache ? nullptr : linear(l + "q", layer.q, norm);
+  ir::Value *q_norm = norm, *slot = slot_, *pos = pos_;  // of the rows that go on
+  if (last_ && is_last) {
+    x = b_.select_rows(l + "x_last", x, last_);
+    slot = b_.select_rows("slot_last", slot_, last_);
+    pos = b_.select_rows("pos_last", pos_, last_);
+    q_norm = b_.rms_norm(l + "attn_norm_last", x, layer.attention_norm, config_.rms_eps);
+  }
+  ir::Value* q = only_cache ? nullptr : linear(l + "q", layer.q, q_norm);
   ir::Value* k = linear(l + "k", layer.k, norm);
   ir::Value* v = linear(l + "v", layer.v, norm);
   if (layer.q_norm && q) q = b_.rms_norm(l + "q_norm", q, layer.q_norm, config_.rms_eps);
   if (layer.k_norm) k = b_.rms_norm(l + "k_norm", k, layer.k_norm, config_.rms_eps);
   if (decoder_.q_factors && q) q = b_.mul(l + "q_scaled", q, decoder_.q_factors);
-  ir::Value* q_rope = only_cache ? nullptr : rope(l + "q_rope", index, q);
-  ir::Value* k_rope = rope(l + "k_rope", index, k);
+  ir::Value* q_rope = only_cache ? nullptr : rope(l + "q_rope", index, q, pos);
+  ir::Value* k_rope = rope(l + "k_rope", index, k, pos_);
   states_[index] = b_.kv_store(fmt::format("kv.{}.1", index), states_[index], k_rope, v, slot_, pos_);
   if (only_cache) return nullptr;
   const std::int64_t window = config_.has_window(std::int64_t(index)) ? config_.window : 0;
-  ir::Value* mixed = b_.attention(l + "attn", q_rope, states_[index], slot_, pos_, config_.heads, config_.kv_heads, config_.head_dim,
+  ir::Value* mixed = b_.attention(l + "attn", q_rope, states_[index], slot, pos, config_.heads, config_.kv_heads, config_.head_dim,
                                   decoder_.attention_scale, window, config_.attention_softcap);
   return add(l + "x1", x, l + "attn_post_norm", linear(l + "o", layer.output, mixed), layer.attention_post_norm);
 }
@@ -280,7 +288,7 @@ ir::Value* Step::gated_ffn(std::size_t index, ir::Value* x) {
 
 void Step::finish(ir::Value* x) {
   std::vector<ir::Value*> results;
-  if (function_.kind == "decode") {
+  if (x) {
     ir::Value* norm = b_.rms_norm("output_norm", x, decoder_.output_norm, config_.rms_eps);
     const double cap = config_.logit_softcap;
     ir::Value* logits = b_.matmul(cap > 0 ? "logits_uncapped" : "logits", decoder_.head, norm);

@@ -88,23 +88,25 @@ struct Parts {
 /// rope_factors_short and rope_factors_long (optional).
 Result<Decoder> take_decoder(Weights& weights, const Config& config, const BuildOptions& options, Parts parts);
 
-/// One entry point while it is being built: a function with arguments %tokens, %slot, %pos and one state per layer.
+/// One entry point while it is being built: a function with arguments %tokens, %slot, %pos, in a prompt %last (the row whose logits are
+/// wanted, i32[1]), and one state per layer.
 class Step {
  public:
   Step(ir::Module& module, const Config& config, const Decoder& decoder, const EntryRequest& entry, DType kv);
 
   ir::Value* embed();  // [rows, width]
   /// Norm, attention over the cache, residual: [rows, width] of the same. Null where the step needs no more than this layer's cache: the
-  /// last layer of a prefill.
+  /// last layer of a prefill. In the last layer of a prompt keys and values are stored for all rows, and the result is that of the one row
+  /// %last: [1, width].
   ir::Value* attention(std::size_t layer, ir::Value* x);
   /// Norm, activation(gate) * up, down, residual: [rows, width] of the same. With a router of the experts it chooses.
   ir::Value* gated_ffn(std::size_t layer, ir::Value* x);
-  /// Ends the function: logits [rows, vocabulary] of `x` (not in a prefill), then all states.
+  /// Ends the function: logits of the rows of `x` (not in a prefill), then all states.
   void finish(ir::Value* x);
 
  private:
   ir::Value* linear(const std::string& name, const Linear& linear, ir::Value* x);
-  ir::Value* rope(const std::string& name, std::size_t layer, ir::Value* x);
+  ir::Value* rope(const std::string& name, std::size_t layer, ir::Value* x, ir::Value* pos);
   ir::Value* add(const std::string& name, ir::Value* x, const std::string& what, ir::Value* y, ir::Value* post_norm);
 
   const Config& config_;
@@ -112,6 +114,7 @@ class Step {
   ir::Function& function_;
   ir::Builder b_;
   ir::Value *tokens_, *slot_, *pos_;  // i32[rows]
+  ir::Value* last_ = nullptr;         // i32[1], of a prompt
   std::vector<ir::Value*> states_;    // the latest version of each layer's cache
 };
 

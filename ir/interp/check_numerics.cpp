@@ -73,7 +73,7 @@ std::int64_t range_of(const Value& argument) {
     const Node& node = *use.node;
     auto is = [&](const char* name) { return node.info().operand_index(name) == int(use.operand); };
     if (node.op() == Op::embed && is("tokens")) range = std::min(range, node.operand("table")->type.shape[0]);
-    if (node.op() == Op::select_rows && is("index")) range = std::min(range, node.operand("x")->type.rows());
+    if (node.op() == Op::select_rows && is("index")) range = std::min(range, node.operand("x")->type.shape[0]);
     if (node.op() == Op::matmul && is("experts")) range = std::min(range, node.operand("w")->type.shape[0]);
   }
   return range == std::numeric_limits<std::int64_t>::max() ? 0 : range;

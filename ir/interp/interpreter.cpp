@@ -426,8 +426,17 @@ Result<Tensor> Interpreter::compute(const Node& node, const Frame& frame) {
       break;
     }
     case Op::select_rows: {
-      HEDDLE_ASSIGN(View x, floats(*node.operand("x"), frame));
       const Tensor& index = frame.tensor(node.operand("index"));
+      if (out.type.dtype == DType::i32) {
+        const Tensor& x = frame.tensor(node.operand("x"));
+        for (std::size_t r = 0; r < index.i.size(); ++r) {
+          if (index.i[r] < 0 || std::size_t(index.i[r]) >= x.i.size())
+            return error("row index {} is outside {} rows", index.i[r], x.i.size());
+          out.i[r] = x.i[std::size_t(index.i[r])];
+        }
+        break;
+      }
+      HEDDLE_ASSIGN(View x, floats(*node.operand("x"), frame));
       for (std::int64_t r = 0; r < rows; ++r) {
         if (index.i[r] < 0 || index.i[r] >= x.rows()) return error("row index {} is outside {} rows", index.i[r], x.rows());
         std::copy_n(x.row(index.i[r]), n, out.f.begin() + r * n);

@@ -23,6 +23,8 @@ std::unique_ptr<Kernel> make_kernel(const Binding& binding) {
       return make_embed(binding);
     case plan::LoopKind::route:
       return make_route(binding);
+    case plan::LoopKind::select:
+      return make_select(binding);
     case plan::LoopKind::sample:
       break;  // refused by load; the host draws the tokens
   }
@@ -47,6 +49,7 @@ bool conflict(const Access& a, const Access& b) {
 
 struct Node {
   std::unique_ptr<Kernel> kernel;
+  std::int64_t rows = 0;  // of the kernel: the step's, or behind the select of a prompt one
   std::vector<Access> accesses;
   bool wait = false;  // for all members to have finished the nodes before
   std::size_t shared_offset = 0;
@@ -54,7 +57,7 @@ struct Node {
 
 struct Entry {
   std::size_t rows = 0;
-  std::vector<std::int32_t> inputs[3];      // tokens, slots, positions
+  std::vector<std::int32_t> inputs[4];      // tokens, slots, positions; the last row, of a prompt
   std::vector<std::vector<float>> outputs;  // [rows, columns]
   std::vector<Node> nodes;
 };
@@ -109,10 +112,12 @@ class CpuDevice : public NodeDevice {
   }
 
   Result<std::span<const float>> logits(std::size_t index, std::size_t row) override {
-    HEDDLE_CHECK(index < entries_.size() && row < entries_[index].rows, "row {} of entry {}", row, index);
+    HEDDLE_CHECK(index < entries_.size(), "entry {} of {}", index, entries_.size());
     const Entry& entry = entries_[index];
-    if (entry.outputs.empty()) return error("entry '{}' has no logits", plan_->entries[index]->name);
-    const std::size_t columns = entry.outputs[0].size() / entry.rows;
+    const plan::EntryPointT& from = *plan_->entries[index];
+    if (entry.outputs.empty()) return error("entry '{}' has no logits", from.name);
+    const std::size_t rows = std::size_t(from.outputs[0]->shape[0]), columns = std::size_t(from.outputs[0]->shape[1]);
+    HEDDLE_CHECK(row < rows, "row {} of the {} of entry {}", row, rows, index);
     return std::span<const float>(entry.outputs[0]).subspan(row * columns, columns);
   }
 
@@ -199,6 +204,7 @@ class CpuDevice : public NodeDevice {
       used = std::int64_t(r) + 1;
       positions = std::max(positions, std::int64_t(rows[r].position) + 1);
     }
+    if (!entry.inputs[3].empty()) entry.inputs[3][0] = last_row(rows);
     ropes_.grow(std::min(capacity_.context, (positions + 255) / 256 * 256));
     if (++step_ == 0) step_ = 1;
     return used;
@@ -206,7 +212,7 @@ class CpuDevice : public NodeDevice {
 
   /// The share of team member `member` in a node.
   void run_node(const Node& node, int member, std::int64_t used) {
-    node.kernel->run({pool_, member, pool_.size(), used, scratch_.data() + scratch_bytes_ * std::size_t(member),
+    node.kernel->run({pool_, member, pool_.size(), std::min(used, node.rows), scratch_.data() + scratch_bytes_ * std::size_t(member),
                       shared_.data() + node.shared_offset, step_});
   }
 
@@ -252,7 +258,7 @@ class CpuDevice : public NodeDevice {
   Entry make_entry(const plan::EntryPointT& from) {
     Entry entry;
     entry.rows = from.rows;
-    for (auto& input : entry.inputs) input.resize(from.rows);
+    for (std::size_t i = 0; i < from.inputs.size(); ++i) entry.inputs[i].resize(std::size_t(from.inputs[i]->shape[0]));
     for (const auto& output : from.outputs) entry.outputs.emplace_back(std::size_t(output->shape[0] * output->shape[1]));
     std::size_t since = 0;  // first node after the last wait
     for (const auto& node : from.nodes) {
@@ -286,6 +292,7 @@ class CpuDevice : public NodeDevice {
       args.back().panels = ref.where == plan::Where::weight && plan_->weights[ref.index]->layout == "panels";
       node.accesses.push_back({ref.where, ref.index, ref.offset, ref.offset + ref.bytes, arg.written});
     }
+    node.rows = spec.rows;
     node.kernel = make_kernel({spec, args, capacity_.slots, capacity_.context, pool_.size(), &ropes_});
     return node;
   }

@@ -42,7 +42,7 @@ struct Team {
   ThreadPool& pool;
   int member;
   int size;
-  std::int64_t rows;       // rows of this step that are computed; the rest is idle
+  std::int64_t rows;       // rows of the kernel that are computed; the rest is idle
   std::byte* scratch;      // of this member alone, aligned to 64 bytes
   std::byte* shared;       // of the team
   std::uint32_t step = 1;  // a number that the kernel's next run does not have; never 0
@@ -63,6 +63,7 @@ std::unique_ptr<Kernel> make_attention(const Binding& binding);
 std::unique_ptr<Kernel> make_rowwise(const Binding& binding);
 std::unique_ptr<Kernel> make_embed(const Binding& binding);
 std::unique_ptr<Kernel> make_route(const Binding& binding);
+std::unique_ptr<Kernel> make_select(const Binding& binding);
 std::unique_ptr<Kernel> make_kernel(const Binding& binding);
 
 inline std::size_t round_up(std::size_t bytes, std::size_t unit = 64) { return (bytes + unit - 1) / unit * unit; }

@@ -94,7 +94,8 @@ class DeviceImpl final : public CudaDevice {
   Capacity capacity_;
   MemoryLayout layout_;
   LoadSeconds load_seconds_;
-  std::size_t most_rows_ = 1, steps_ = 0;
+  std::size_t most_inputs_ = 1;  // numbers that a step is given
+  std::size_t steps_ = 0;
   std::size_t generating_ = 0;  // entry point, while a generation is active
   std::string queued_;          // name of the entry point that was queued last and not waited for
   std::optional<Error> lost_;
@@ -129,7 +130,7 @@ Result<void> DeviceImpl::load(std::shared_ptr<const plan::PlanT> plan, const Cap
   HEDDLE_TRY(check_fits(*plan, capacity, free, gpu_->text()));
   plan_ = std::move(plan), capacity_ = capacity, modules_ = std::move(modules);
   layout_ = lay_out(*plan_, capacity_);
-  for (const auto& entry : plan_->entries) most_rows_ = std::max<std::size_t>(most_rows_, entry->rows);
+  for (const auto& entry : plan_->entries) most_inputs_ = std::max<std::size_t>(most_inputs_, input_numbers(*entry));
   HEDDLE_TRY(allocate());
   HEDDLE_TRY(zero());
 
@@ -150,7 +151,7 @@ Result<void> DeviceImpl::allocate() {
   HEDDLE_ASSIGN(cache_, gpu_->allocate(layout_.cache_bytes, "cache"));
   HEDDLE_ASSIGN(arena_, gpu_->allocate(layout_.arena_bytes, "arena"));
   HEDDLE_ASSIGN(scratch_, gpu_->allocate(layout_.scratch_bytes, "scratch"));
-  HEDDLE_ASSIGN(staged_inputs_, gpu_->allocate_pinned(input_slots * most_rows_ * sizeof(std::int32_t) * 3, "inputs"));
+  HEDDLE_ASSIGN(staged_inputs_, gpu_->allocate_pinned(input_slots * most_inputs_ * sizeof(std::int32_t), "inputs"));
   HEDDLE_ASSIGN(host_logits_, gpu_->allocate_pinned(plan_->model->vocabulary * sizeof(float), "logits"));
   for (std::size_t i = 0; i < input_slots; ++i) {
     HEDDLE_ASSIGN(OwnedEvent event, gpu_->make_event());
@@ -251,14 +252,16 @@ Result<void> DeviceImpl::write_inputs(std::size_t entry, std::span<const StepRow
   if (steps_ >= input_slots)
     if (const Status status = driver().event_synchronize(inputs_sent_[slot].get()); status != Status::success)
       return lost(status, "inputs");
-  auto* staged = static_cast<std::int32_t*>(staged_inputs_.get()) + slot * most_rows_ * 3;
+  auto* staged = static_cast<std::int32_t*>(staged_inputs_.get()) + slot * most_inputs_;
   for (std::size_t i = 0; i < rows.size(); ++i) {
     staged[i] = rows[i].token;
     staged[rows.size() + i] = rows[i].slot;
     staged[2 * rows.size() + i] = rows[i].position;
   }
+  const std::size_t count = input_numbers(*plan_->entries[entry]);
+  if (count > 3 * rows.size()) staged[3 * rows.size()] = last_row(rows);
   ++steps_;
-  if (const Status status = driver().copy_to_device(input(entry, 0), staged, rows.size() * 3 * sizeof(std::int32_t), stream_.get());
+  if (const Status status = driver().copy_to_device(input(entry, 0), staged, count * sizeof(std::int32_t), stream_.get());
       status != Status::success)
     return lost(status, plan_->entries[entry]->name);
   if (const Status status = driver().event_record(inputs_sent_[slot].get(), stream_.get()); status != Status::success)
@@ -300,7 +303,7 @@ Result<std::span<const float>> DeviceImpl::logits(std::size_t entry, std::size_t
   HEDDLE_TRY(ready());
   HEDDLE_CHECK(plan_ && entry < entries_.size(), "entry point {}", entry);
   const plan::EntryPointT& point = *plan_->entries[entry];
-  if (point.outputs.empty() || row >= point.rows) return error("cuda: {} has no logits of row {}", point.name, row);
+  if (point.outputs.empty() || row >= std::size_t(point.outputs[0]->shape[0])) return error("cuda: {} has no logits of row {}", point.name, row);
   const std::size_t width = std::size_t(point.outputs[0]->shape.back()), bytes = width * sizeof(float);
   HEDDLE_CHECK(width <= plan_->model->vocabulary, "{} logits of a vocabulary of {}", width, plan_->model->vocabulary);
   const DevicePointer from = scratch_.get() + layout_.entries[entry].outputs[0] + row * bytes;
@@ -445,7 +448,7 @@ std::vector<DeviceRange> DeviceImpl::ranges_of(std::size_t e, const plan::RefT& 
     case plan::Where::arena:
       return {{arena_.get() + ref.offset, ref.bytes}};
     case plan::Where::input:
-      return {{input(e, ref.index), entry.rows * sizeof(std::int32_t)}};
+      return {{input(e, ref.index), (ref.index < 3 ? entry.rows : 1) * sizeof(std::int32_t)}};
     case plan::Where::output: {
       const plan::PortT& port = *entry.outputs[ref.index];
       return {{scratch_.get() + layout_.entries[e].outputs[ref.index], bytes_of_shape(port.dtype, port.shape)}};

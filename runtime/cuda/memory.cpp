@@ -35,9 +35,15 @@ std::uint64_t elements_of(const std::vector<std::int64_t>& shape) {
   return elements;
 }
 
+}  // namespace
+
+std::uint64_t input_numbers(const plan::EntryPointT& entry) { return 3 * std::uint64_t(entry.rows) + (entry.kind == "prompt" ? 1 : 0); }
+
+namespace {
+
 EntryMemory lay_out_entry(const plan::EntryPointT& entry, const plan::PlanT& plan, const Capacity& capacity, Cursor& scratch) {
   EntryMemory memory;
-  memory.inputs = scratch.take(std::uint64_t(entry.rows) * 3 * sizeof(std::int32_t));
+  memory.inputs = scratch.take(input_numbers(entry) * sizeof(std::int32_t));
   for (const auto& output : entry.outputs) memory.outputs.push_back(scratch.take(bytes_of_shape(output->dtype, output->shape)));
   for (const auto* list : {&entry.nodes, &entry.sampling})
     for (const auto& node : *list) memory.node_scratch.push_back(scratch.take(plan.kernels[node->kernel]->cuda->scratch_bytes));

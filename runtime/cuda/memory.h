@@ -10,7 +10,7 @@ namespace heddle::runtime::cuda {
 
 /// Offsets in the scratch pool of what an entry point has for itself.
 struct EntryMemory {
-  std::uint64_t inputs = 0;  // i32 [3, rows]: tokens, slots, positions
+  std::uint64_t inputs = 0;  // i32 [3, rows]: tokens, slots, positions; behind them, of a prompt, the last row
   std::vector<std::uint64_t> outputs;
   std::vector<std::uint64_t> node_scratch;  // of `nodes`, then of `sampling`; unused where the kernel has none
   // Where it has `sampling`:
@@ -31,6 +31,9 @@ inline constexpr std::size_t most_end_tokens = 1024;
 std::uint64_t stored_bytes_of(const plan::WeightT& weight);
 /// Bytes of a port, or of a state at one position.
 std::uint64_t bytes_of_shape(const std::string& dtype, const std::vector<std::int64_t>& shape);
+
+/// How many numbers of 32 bits a step of an entry point is given.
+std::uint64_t input_numbers(const plan::EntryPointT& entry);
 
 MemoryLayout lay_out(const plan::PlanT& plan, const Capacity& capacity);
 

@@ -45,9 +45,11 @@ Result<void> FakeDevice::run(std::size_t entry, std::span<const StepRow> rows) {
 Result<std::span<const float>> FakeDevice::logits(std::size_t entry, std::size_t row) {
   HEDDLE_CHECK(plan_ && entry < plan_->entries.size(), "entry point {}", entry);
   HEDDLE_TRY(note(fmt::format("logits {} row {}", plan_->entries[entry]->name, row)));
-  if (entry != last_entry_ || row >= last_rows_.size() || last_rows_[row].slot < 0)
-    return error("fake: {} has no logits of row {}", plan_->entries[entry]->name, row);
-  const StepRow& step = last_rows_[row];
+  const plan::EntryPointT& point = *plan_->entries[entry];
+  const std::size_t of = point.kind == "prompt" && row == 0 ? std::size_t(last_row(last_rows_)) : row;
+  if (entry != last_entry_ || of >= last_rows_.size() || last_rows_[of].slot < 0 || (point.kind == "prompt" && row > 0))
+    return error("fake: {} has no logits of row {}", point.name, row);
+  const StepRow& step = last_rows_[of];
   if (script_) {
     logits_ = script_(step.token, step.position);
   } else {

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 
 #include "runtime/plan/check_parts.h"
 
@@ -6,19 +7,23 @@
 namespace heddle::plan {
 namespace {
 
-constexpr std::string_view input_names[] = {"tokens", "slot", "pos"};
+constexpr std::string_view input_names[] = {"tokens", "slot", "pos", "last"};
+
+bool is_prompt(const EntryPointT& entry) { return entry.kind == "prompt"; }
 
 Result<void> check_ports(const EntryPointT& entry, const PlanT& plan, const Place& place) {
-  const std::int64_t rows = entry.rows, vocabulary = plan.model->vocabulary;
-  if (entry.inputs.size() != std::size(input_names))
-    return fail(place, "{} inputs, wanted {}", entry.inputs.size(), fmt::join(input_names, ", "));
+  const std::int64_t vocabulary = plan.model->vocabulary;
+  const std::span<const std::string_view> names = std::span(input_names).first(is_prompt(entry) ? 4 : 3);
+  if (entry.inputs.size() != names.size()) return fail(place, "{} inputs, wanted {}", entry.inputs.size(), fmt::join(names, ", "));
   HEDDLE_TRY(check_each(entry.inputs, &place, "inputs", [&](const PortT& port, const Place& at) -> Result<void> {
     const std::string_view wanted = input_names[std::size_t(at.index)];
+    const std::int64_t rows = wanted == "last" ? 1 : entry.rows;
     if (port.name != wanted || port.dtype != "i32" || port.shape != std::vector{rows})
       return fail(at, "is {} {}[{}], wanted {} i32[{}]", port.name, port.dtype, fmt::join(port.shape, ", "), wanted, rows);
     return {};
   }));
-  const std::size_t outputs = entry.kind == "decode" ? 1 : 0;
+  const std::size_t outputs = entry.kind == "prefill" ? 0 : 1;
+  const std::int64_t rows = is_prompt(entry) ? 1 : entry.rows;
   if (entry.outputs.size() != outputs) return fail(place, "{} outputs, kind '{}' has {}", entry.outputs.size(), entry.kind, outputs);
   return check_each(entry.outputs, &place, "outputs", [&](const PortT& port, const Place& at) -> Result<void> {
     if (port.dtype != "f32" || port.shape != std::vector{rows, vocabulary})
@@ -56,15 +61,19 @@ bool may_lie(ArgRole role, Where where) {
       return where == Where::arena || where == Where::output;
     case ArgRole::state:
       return where == Where::state;
-    case ArgRole::tokens:
     case ArgRole::slots:
     case ArgRole::positions:
+      return where == Where::input || where == Where::arena;
+    case ArgRole::tokens:
+    case ArgRole::last:
       return where == Where::input;
   }
   return false;
 }
 
-std::size_t input_of(ArgRole role) { return role == ArgRole::tokens ? 0 : role == ArgRole::slots ? 1 : 2; }
+std::size_t input_of(ArgRole role) {
+  return role == ArgRole::tokens ? 0 : role == ArgRole::slots ? 1 : role == ArgRole::positions ? 2 : 3;
+}
 
 Result<void> check_ref(const RefT& ref, const ArgT& arg, const EntryPointT& entry, const PlanT& plan, const Place& place) {
   if (ref.where > Where::MAX) return fail(place, "where is {}, wanted 0 to {}", int(ref.where), int(Where::MAX));
@@ -117,7 +126,7 @@ Result<void> check_overlaps(const NodeT& node, const KernelSpecT& spec, const Pl
 Result<void> check_node(const NodeT& node, const EntryPointT& entry, const PlanT& plan, std::size_t before, const Place& place) {
   if (node.kernel >= plan.kernels.size()) return fail(place, "kernel is {}, there are {}", node.kernel, plan.kernels.size());
   const KernelSpecT& spec = *plan.kernels[node.kernel]->spec;
-  if (spec.rows != std::int64_t(entry.rows))
+  if (spec.rows != std::int64_t(entry.rows) && !(is_prompt(entry) && spec.rows == 1))
     return fail(place, "kernel {} has {} rows, the entry point has {}", node.kernel, spec.rows, entry.rows);
   if (node.args.size() != spec.args.size())
     return fail(place, "{} arguments, kernel {} has {}", node.args.size(), node.kernel, spec.args.size());
@@ -130,15 +139,54 @@ Result<void> check_node(const NodeT& node, const EntryPointT& entry, const PlanT
   return {};
 }
 
+/// Slots and positions in the arena are addresses into caches: those that a select took of the inputs, and nothing has written there since.
+class SelectedRows {
+ public:
+  Result<void> check(const NodeT& node, const KernelSpecT& spec, const Place& place) {
+    bool from_arena = false;
+    for (std::size_t i = 0; i < node.args.size(); ++i) {
+      const Place at{&place, "args", std::int64_t(i)};
+      const ArgT& arg = *spec.args[i];
+      const RefT& ref = *node.args[i];
+      const bool per_row = arg.role == ArgRole::slots || arg.role == ArgRole::positions;
+      if (!per_row || ref.where != Where::arena) continue;
+      if (arg.written && !spec.select) return fail(at, "a loop of kind {} writes {} to the arena", EnumNameLoopKind(spec.loop), name(arg.role));
+      if (arg.written) continue;
+      from_arena = true;
+      const auto same = [&](const Selected& one) { return one.role == arg.role && one.offset == ref.offset && one.bytes == ref.bytes; };
+      if (std::ranges::none_of(selected_, same)) return fail(at, "no select before it put {} of inputs there", name(arg.role));
+    }
+    if (spec.attention && spec.attention->selected != from_arena)
+      return fail(place, "its slots and positions lie in the {}, the kernel is for those in the {}", from_arena ? "arena" : "input",
+                  from_arena ? "input" : "arena");
+    if (spec.select && from_arena) return fail(place, "a select takes slots and positions of the inputs, not of another select");
+    for (std::size_t i = 0; i < node.args.size(); ++i) {
+      const RefT& ref = *node.args[i];
+      if (!spec.args[i]->written || ref.where != Where::arena) continue;
+      std::erase_if(selected_, [&](const Selected& one) { return ref.offset < one.offset + one.bytes && one.offset < ref.offset + ref.bytes; });
+      if (spec.args[i]->role != ArgRole::buffer) selected_.push_back({spec.args[i]->role, ref.offset, ref.bytes});
+    }
+    return {};
+  }
+
+ private:
+  struct Selected {
+    ArgRole role;
+    std::uint64_t offset, bytes;
+  };
+  std::vector<Selected> selected_;
+};
+
 bool draws(const NodeT& node, const PlanT& plan) { return plan.kernels[node.kernel]->spec->loop == LoopKind::sample; }
 
 /// The nodes that draw tokens, behind the others: one loop of kind sample, and what it needs.
 Result<void> check_sampling(const EntryPointT& entry, const PlanT& plan, const Place& place) {
-  HEDDLE_TRY(check_each(entry.sampling, &place, "sampling", [&](const NodeT& node, const Place& at) {
-    return check_node(node, entry, plan, entry.nodes.size() + std::size_t(at.index), at);
+  HEDDLE_TRY(check_each(entry.sampling, &place, "sampling", [&](const NodeT& node, const Place& at) -> Result<void> {
+    HEDDLE_TRY(check_node(node, entry, plan, entry.nodes.size() + std::size_t(at.index), at));
+    return SelectedRows().check(node, *plan.kernels[node.kernel]->spec, at);
   }));
   if (entry.sampling.empty()) return {};
-  if (entry.kind != "decode") return fail(place, "sampling is there, kind '{}' has no logits", entry.kind);
+  if (entry.kind != "decode") return fail(place, "sampling is there, kind '{}' draws no tokens", entry.kind);
   const auto loops = std::ranges::count_if(entry.sampling, [&](const auto& node) { return draws(*node, plan); });
   if (loops != 1) return fail(place, "sampling has {} loops of kind sample, wanted one", loops);
   return {};
@@ -148,15 +196,19 @@ Result<void> check_sampling(const EntryPointT& entry, const PlanT& plan, const P
 
 Result<void> check_entry(const EntryPointT& entry, const PlanT& plan, const Place& place) {
   if (entry.name.empty()) return fail(place, "name is empty");
-  if (entry.kind != "decode" && entry.kind != "prefill") return fail(place, "kind is '{}', wanted decode or prefill", entry.kind);
+  if (entry.kind != "decode" && entry.kind != "prefill" && entry.kind != "prompt")
+    return fail(place, "kind is '{}', wanted decode, prefill or prompt", entry.kind);
   if (entry.rows < 1 || entry.rows > max_rows) return fail(place, "rows is {}, wanted 1 to {}", entry.rows, max_rows);
   if (entry.arena_bytes > std::uint64_t(max_elements))
     return fail(place, "arena_bytes is {}, at most {} are possible", entry.arena_bytes, max_elements);
+  if (!std::isfinite(entry.microseconds) || entry.microseconds < 0)
+    return fail(place, "microseconds is {}, wanted a finite number of at least 0", entry.microseconds);
   HEDDLE_TRY(check_ports(entry, plan, place));
+  SelectedRows selected;
   HEDDLE_TRY(check_each(entry.nodes, &place, "nodes", [&](const NodeT& node, const Place& at) -> Result<void> {
     HEDDLE_TRY(check_node(node, entry, plan, std::size_t(at.index), at));
     if (draws(node, plan)) return fail(at, "kernel {} is a loop of kind sample, which belongs to the sampling nodes", node.kernel);
-    return {};
+    return selected.check(node, *plan.kernels[node.kernel]->spec, at);
   }));
   HEDDLE_TRY(check_sampling(entry, plan, place));
   std::vector<bool> written(entry.outputs.size());

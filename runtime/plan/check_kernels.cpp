@@ -11,6 +11,9 @@ Result<void> check_argument(const ArgT& arg, const KernelSpecT& spec, const Plac
   HEDDLE_ASSIGN(const DType dtype, check_dtype(arg.dtype, place));
   HEDDLE_TRY(check_shape(arg.shape, dtype, place));
   if (arg.role != ArgRole::weight && arg.layout != "rows") return fail(place, "layout is '{}', wanted 'rows'", arg.layout);
+  // What a select takes rows from has more of them than the kernel; check_select says which argument has how many.
+  const bool of_source = spec.select && !arg.shape.empty() && arg.shape[0] == spec.select->rows;
+  const std::int64_t rows = of_source ? spec.select->rows : spec.rows;
   const auto wants = [&](std::string_view wanted) {
     return fail(place, "{} is {}[{}], wanted {}", name(arg.role), arg.dtype, fmt::join(arg.shape, ", "), wanted);
   };
@@ -19,7 +22,7 @@ Result<void> check_argument(const ArgT& arg, const KernelSpecT& spec, const Plac
       return {};  // every node's weight is compared with it, and those are checked
     case ArgRole::buffer:
       if (dtype != DType::i32) HEDDLE_TRY(check_activation(arg.dtype, "dtype", place));  // i32: a row's experts
-      if (arg.shape.size() != 2 || arg.shape[0] != spec.rows) return wants(fmt::format("[{}, n]", spec.rows));
+      if (arg.shape.size() != 2 || arg.shape[0] != rows) return wants(fmt::format("[{}, n]", rows));
       return {};
     case ArgRole::state:
       if (arg.shape.size() != 3 || arg.shape[0] != 2) return wants("[2, kv_heads, head_dim]");
@@ -27,13 +30,14 @@ Result<void> check_argument(const ArgT& arg, const KernelSpecT& spec, const Plac
     case ArgRole::tokens:
     case ArgRole::slots:
     case ArgRole::positions:
-      if (dtype != DType::i32 || arg.shape.size() != 1 || arg.shape[0] != spec.rows) return wants(fmt::format("i32[{}]", spec.rows));
+    case ArgRole::last:
+      if (dtype != DType::i32 || arg.shape.size() != 1 || arg.shape[0] != rows) return wants(fmt::format("i32[{}]", rows));
       return {};
   }
   return {};
 }
 
-/// Every argument that says so is stored to; what is stored to says so (check_store, check_sample).
+/// Every argument that says so is stored to; what is stored to says so (check_store, check_sample, check_select).
 Result<void> check_written(const KernelSpecT& spec, const Place& place) {
   std::vector<bool> stored(spec.args.size());
   const auto collect = [&](const std::unique_ptr<ProgramT>& program) {
@@ -43,6 +47,8 @@ Result<void> check_written(const KernelSpecT& spec, const Place& place) {
   collect(spec.prologue);
   for (const auto& part : spec.parts) collect(part->epilogue);
   if (spec.route) stored[spec.route->experts] = stored[spec.route->gates] = true;
+  if (spec.select)
+    for (const auto& pair : spec.select->pairs) stored[pair->to] = true;
   if (spec.sample) stored[spec.sample->tokens] = stored[spec.sample->slots] = stored[spec.sample->positions] = true;
   for (std::size_t i = 0; i < stored.size(); ++i)
     if (spec.args[i]->written && !stored[i]) return fail(Place{&place, "args", std::int64_t(i)}, "is marked written and never stored to");
@@ -73,9 +79,10 @@ Result<void> check_loop_tables(const KernelSpecT& spec, const Place& place) {
   HEDDLE_TRY(check_one("embed", spec.embed != nullptr, LoopKind::embed));
   HEDDLE_TRY(check_one("sample", spec.sample != nullptr, LoopKind::sample));
   HEDDLE_TRY(check_one("route", spec.route != nullptr, LoopKind::route));
+  HEDDLE_TRY(check_one("select", spec.select != nullptr, LoopKind::select));
   if (spec.loop != LoopKind::gemm && spec.prologue)
     return fail(place, "prologue is there, a loop of kind {} has none", EnumNameLoopKind(spec.loop));
-  if (spec.loop == LoopKind::sample || spec.loop == LoopKind::route) {
+  if (spec.loop == LoopKind::sample || spec.loop == LoopKind::route || spec.loop == LoopKind::select) {
     if (!spec.parts.empty()) return fail(place, "{} parts, a loop of kind {} has none", spec.parts.size(), EnumNameLoopKind(spec.loop));
     return {};
   }
@@ -154,6 +161,30 @@ Result<void> check_route(const KernelSpecT& spec, const Place& outer) {
   for (const ArgT* arg : {experts, gates})
     if (!arg->written) return fail(place, "{} is not marked written", arg == experts ? "experts" : "gates");
   return {};
+}
+
+Result<void> check_select(const KernelSpecT& spec, const Place& outer) {
+  const Place place{&outer, "select"};
+  const SelectLoopT& loop = *spec.select;
+  if (loop.rows < spec.rows || loop.rows > max_rows) return fail(place, "rows is {}, wanted {} to {}", loop.rows, spec.rows, max_rows);
+  HEDDLE_ASSIGN(const ArgT* index, check_arg(spec, loop.index, ArgRole::last, "index", place));
+  if (index->shape[0] != spec.rows) return fail(place, "index is i32[{}], wanted i32[{}]", index->shape[0], spec.rows);
+  if (loop.pairs.empty()) return fail(place, "pairs: there is none, at least one is needed");
+  return check_each(loop.pairs, &place, "pairs", [&](const SelectPairT& pair, const Place& at) -> Result<void> {
+    for (const auto& [field, arg] : {std::pair("from", pair.from), std::pair("to", pair.to)})
+      if (arg >= spec.args.size()) return fail(at, "{} is argument {}, the kernel has {}", field, arg, spec.args.size());
+    const ArgT &from = *spec.args[pair.from], &to = *spec.args[pair.to];
+    if (from.role != ArgRole::buffer && from.role != ArgRole::slots && from.role != ArgRole::positions)
+      return fail(at, "from is argument {}, a {}, wanted a buffer, slots or positions", pair.from, name(from.role));
+    std::vector<std::int64_t> wanted = from.shape;
+    wanted[0] = spec.rows;
+    if (from.shape[0] != loop.rows) return fail(at, "from has {} rows, wanted {}", from.shape[0], loop.rows);
+    if (to.role != from.role || to.dtype != from.dtype || to.shape != wanted)
+      return fail(at, "to is a {} {}[{}], wanted a {} {}[{}]", name(to.role), to.dtype, fmt::join(to.shape, ", "), name(from.role), from.dtype,
+                  fmt::join(wanted, ", "));
+    if (!to.written) return fail(at, "to is argument {}, which is not marked written", pair.to);
+    return {};
+  });
 }
 
 /// Who is chosen for every row, and by how much each counts.
@@ -280,6 +311,7 @@ Result<void> check_kernel(const KernelT& kernel, const PlanT& plan, const Place&
   if (spec.loop == LoopKind::embed) HEDDLE_TRY(check_embed(spec, plan, place));
   if (spec.loop == LoopKind::sample) HEDDLE_TRY(check_sample(spec, plan, place));
   if (spec.loop == LoopKind::route) HEDDLE_TRY(check_route(spec, place));
+  if (spec.loop == LoopKind::select) HEDDLE_TRY(check_select(spec, place));
   HEDDLE_TRY(check_written(spec, place));
   const bool wants_cuda = plan.target != "cpu";
   if (wants_cuda != (kernel.cuda != nullptr))

@@ -10,7 +10,7 @@
 /// FlatBuffer of plan.fbs. All little-endian.
 namespace heddle::plan {
 
-inline constexpr std::uint32_t plan_version = 1;
+inline constexpr std::uint32_t plan_version = 2;
 
 std::string serialize(const PlanT& plan);
 

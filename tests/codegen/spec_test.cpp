@@ -87,6 +87,69 @@ TEST(Spec, QkvIsOneProductOfThreePartsWithTheCacheStoresSplit) {
   EXPECT_EQ(s.name, "rms_norm_quantize__gemv_q4_K_256x256_q4_K_128x256_q6_K_128x256__rope__rope_store__store");
 }
 
+/// The first group of a prompt of four rows.
+Parsed parse_prompt(const std::string& body, const std::string& returned) {
+  Parsed out;
+  auto module = ir::parse(fmt::format("heddle-ir 1\nweight @wq : q4_K[256, 256]\nfunc @prompt_4 prompt rows=4 (%tokens: i32[4], %slot: i32[4], "
+                                      "%pos: i32[4], %last: i32[1], %x: f32[4, 256], %one: f32[1, 256], %kv: state f32[2, 2, 64]) {{\n{}  ret {}, "
+                                      "%kv\n}}\n",
+                                      body, returned));
+  EXPECT_TRUE(module.ok()) << (module.ok() ? "" : module.error().message());
+  if (!module.ok()) return out;
+  out.module = std::move(*module);
+  for (ir::Node* node : out.module->functions().front()->body().nodes())
+    if (!out.group && node->op() == ir::Op::group) out.group = node;
+  return out;
+}
+
+TEST(Spec, ARowOfAPromptWithItsSlotAndPosition) {
+  const auto s = spec(parse_prompt("  %y, %s, %p = group \"select\" {\n    %1 = select_rows %x, %last\n    %2 = select_rows %slot, %last\n"
+                                   "    %3 = select_rows %pos, %last\n    yield %1, %2, %3\n  }\n",
+                                   "%y, %s, %p"));
+  EXPECT_EQ(s.loop, plan::LoopKind::select);
+  EXPECT_EQ(s.rows, 1);
+  EXPECT_EQ(s.select->rows, 4);
+  EXPECT_EQ(s.args[s.select->index]->role, plan::ArgRole::last);
+  ASSERT_EQ(s.select->pairs.size(), 3u);
+  const plan::ArgRole roles[] = {plan::ArgRole::buffer, plan::ArgRole::slots, plan::ArgRole::positions};
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(s.args[s.select->pairs[i]->from]->role, roles[i]);
+    EXPECT_EQ(s.args[s.select->pairs[i]->to]->role, roles[i]);
+    EXPECT_TRUE(s.args[s.select->pairs[i]->to]->written);
+  }
+  EXPECT_EQ(s.args[s.select->pairs[0]->from]->shape, (std::vector<std::int64_t>{4, 256}));
+  EXPECT_EQ(s.args[s.select->pairs[0]->to]->shape, (std::vector<std::int64_t>{1, 256}));
+  EXPECT_EQ(s.name, "select_1of4_256_slots_positions");
+  EXPECT_EQ(min_bytes(s), 2 * 1024 + 2 * 4 + 2 * 4 + 4);
+}
+
+TEST(Spec, WhatFollowsASelectHasItsRows) {
+  const auto one = spec(parse_prompt("  %y = group \"matmul\" {\n    %m = matmul @wq, %one\n    yield %m\n  }\n", "%y"));
+  EXPECT_EQ(one.rows, 1);
+  const std::string attention =
+      "  %a = group \"attention\" {{\n    %1 = attention {}, %kv, {}, {} {{heads=4, kv_heads=2, head_dim=64, scale=1, window=0, softcap=0}}\n"
+      "    yield %1\n  }}\n";
+  const std::string selects = "  %s = select_rows %slot, %last\n  %p = select_rows %pos, %last\n";
+  EXPECT_FALSE(spec(parse_prompt(fmt::format(fmt::runtime(attention), "%x", "%slot", "%pos"), "%a")).attention->selected);
+  const auto selected = spec(parse_prompt(selects + fmt::format(fmt::runtime(attention), "%one", "%s", "%p"), "%a"));
+  EXPECT_TRUE(selected.attention->selected);
+  EXPECT_EQ(selected.rows, 1);
+  EXPECT_EQ(selected.name, "attention_1x4_2x64_f32_selected");
+}
+
+TEST(Spec, RefusesToSelectWithAnythingElse) {
+  EXPECT_EQ(refusal(parse_prompt("  %y = group \"g\" {\n    %1 = select_rows %x, %last\n    %2 = silu %1\n    yield %2\n  }\n", "%y")),
+            "silu: it stands with the taking of rows, which computes nothing");
+  EXPECT_EQ(refusal(parse_prompt("  %y, %z = group \"g\" {\n    %1 = silu %x\n    %2 = select_rows %x, %last\n    yield %1, %2\n  }\n", "%y, %z")),
+            "select_rows: it has 1 rows, what stands before it 4");
+  EXPECT_EQ(refusal(parse_prompt("  %y = group \"g\" {\n    %1 = select_rows %tokens, %last\n    yield %1\n  }\n", "%y")),
+            "select_rows: of integers it takes slots and positions, not %tokens");
+  EXPECT_EQ(refusal(parse_prompt("  %y = group \"g\" {\n    %1 = select_rows %x, %pos\n    yield %1\n  }\n", "%y")),
+            "select_rows: rows are taken by %last alone, not by %pos");
+  EXPECT_EQ(refusal(parse_prompt("  %y, %z = group \"g\" {\n    %1 = matmul @wq, %x\n    %2 = matmul @wq, %one\n    yield %1, %2\n  }\n", "%y, %z")),
+            "matmul: it has 1 rows, what stands before it 4");
+}
+
 TEST(Spec, GateAndUpShareAPart) {
   auto parsed = parse(R"(  %y = group "gate_up" {
     %mg = matmul @wq, %x

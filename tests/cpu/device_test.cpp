@@ -184,6 +184,35 @@ TEST_F(CpuDevice, AgreesWithTheReferenceWithWeightsInPanels) {
   expect_reference_on_every_thread_count();
 }
 
+TEST_F(CpuDevice, APromptGivesTheLogitsOfItsLastRow) {
+  const std::string path = plan->files[0]->path;
+  *plan = testing::tiny_plan_with_prompt();
+  plan->files[0]->path = path;
+  ASSERT_TRUE(plan::check(*plan).ok()) << plan::check(*plan).error().message();
+  const std::vector<StepRow> first = {{7, 1, 0}, {8, 1, 1}, {9, 1, 2}, {10, 1, 3}}, rest = {{20, 1, 4}, {21, 1, 5}, {22, 1, 6}, {}};
+  const std::vector<StepRow> before = {{20, 1, 4}, {21, 1, 5}, {}, {}}, last = {{22, 1, 6}};
+  std::vector<float> found;
+  for (const int threads : {1, 2, 3, 4}) {
+    SCOPED_TRACE(threads);
+    auto prompt = make_cpu_device(threads), apart = make_cpu_device(threads);
+    ASSERT_EQ(load_error(*prompt, {2, 16}) + load_error(*apart, {2, 16}), "");
+    ASSERT_TRUE(prompt->run(2, first).ok() && prompt->run(3, rest).ok());
+    ASSERT_TRUE(apart->run(2, first).ok() && apart->run(2, before).ok() && apart->run(0, last).ok());
+    const auto logits = prompt->logits(3, 0), wanted = apart->logits(0, 0);
+    ASSERT_TRUE(logits.ok() && wanted.ok());
+    ASSERT_EQ(logits->size(), 48u);
+    for (std::size_t i = 0; i < 48; ++i) EXPECT_NEAR((*logits)[i], (*wanted)[i], 2e-2);
+    const std::vector<float> copy(logits->begin(), logits->end());
+    if (found.empty()) found = copy;
+    EXPECT_EQ(copy, found);
+    // The same node by node; the rows behind the last are no part of it.
+    ASSERT_TRUE(prompt->run_nodes(3, rest, [](std::size_t) -> Result<void> { return {}; }).ok());
+    EXPECT_THAT(*prompt->logits(3, 0), ::testing::ElementsAreArray(found));
+    ASSERT_TRUE(prompt->run(3, std::vector<StepRow>{{20, 1, 4}, {}, {}, {}}).ok());
+    EXPECT_THAT(*prompt->logits(3, 0), ::testing::Not(::testing::ElementsAreArray(found)));
+  }
+}
+
 TEST_F(CpuDevice, MissingEdgesDoNotLetNodesOverlap) {
   // What a node reads and writes orders it, whether or not the plan has an edge.
   auto ordered = make_cpu_device(1), free = make_cpu_device(4);

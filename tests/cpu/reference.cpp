@@ -39,6 +39,7 @@ class Reference {
         case plan::LoopKind::rowwise:
         case plan::LoopKind::sample:
         case plan::LoopKind::route:
+        case plan::LoopKind::select:
           break;
       }
       program(*part->epilogue, part->n, loops, before);

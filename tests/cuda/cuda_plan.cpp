@@ -9,7 +9,7 @@
 
 namespace heddle::testing {
 
-CudaPlan::CudaPlan() : plan(std::make_shared<plan::PlanT>(tiny_plan())) {
+CudaPlan::CudaPlan(bool prompt) : plan(std::make_shared<plan::PlanT>(prompt ? tiny_plan_with_prompt() : tiny_plan())) {
   plan->target = "cuda:sm_90";
   for (std::size_t i = 0; i < plan->kernels.size(); ++i) {
     auto& code = *(plan->kernels[i]->cuda = std::make_unique<plan::CudaCodeT>());

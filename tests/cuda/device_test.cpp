@@ -117,6 +117,46 @@ TEST_F(CudaDeviceTest, LogitsAreThoseOfTheRow) {
   EXPECT_EQ(message(device->logits(2, 0)), "cuda: prefill_4 has no logits of row 0");
 }
 
+TEST(CudaDevicePrompt, ItsLastRowIsAnInputAndItsLogitsAreOneRow) {
+  FakeDriver fake;
+  CudaPlan p(true);
+  std::vector<std::int32_t> inputs;
+  std::uint64_t slot = 0, position = 0;
+  fake.kernels["select_16"] = [&](const FakeDriver::Kernel& kernel) {
+    inputs.resize(13);
+    std::memcpy(inputs.data(), reinterpret_cast<const void*>(kernel.pointer(0) - 12 * sizeof(std::int32_t)), 13 * sizeof(std::int32_t));
+    slot = kernel.pointer(6), position = kernel.pointer(8);
+  };
+  fake.kernels["attend_17"] = [&](const FakeDriver::Kernel& kernel) {
+    EXPECT_EQ(kernel.pointer(2), slot);
+    EXPECT_EQ(kernel.pointer(3), position);
+  };
+  fake.kernels["head_20"] = [&](const FakeDriver::Kernel& kernel) {
+    auto* out = reinterpret_cast<float*>(kernel.pointer(2));
+    for (int i = 0; i < 48; ++i) out[i] = float(i);
+  };
+  for (const bool graph : {true, false}) {
+    auto device = runtime::make_cuda_device({.graph = graph}, &fake.api());
+    ASSERT_TRUE(device.ok());
+    ASSERT_EQ(message((*device)->load(p.plan, capacity, {})), "");
+    for (int step = 0; step < 20; ++step) {  // more than inputs wait side by side
+      ASSERT_EQ(message((*device)->run(3, std::vector<StepRow>{{7, 0, 4}, {9, 0, 5}, {8, 0, 6}, {}})), "");
+      EXPECT_EQ(inputs, (std::vector<std::int32_t>{7, 9, 8, 0, 0, 0, 0, -1, 4, 5, 6, 0, 2}));
+      ASSERT_EQ(message((*device)->run(3, std::vector<StepRow>{{7, 0, 4}, {9, 0, 5}, {8, 0, 6}, {5, 0, 7}})), "");
+      EXPECT_EQ(inputs, (std::vector<std::int32_t>{7, 9, 8, 5, 0, 0, 0, 0, 4, 5, 6, 7, 3}));
+    }
+    const auto logits = (*device)->logits(3, 0);
+    ASSERT_TRUE(logits.ok());
+    EXPECT_EQ((*logits)[47], 47);
+    EXPECT_EQ(message((*device)->logits(3, 1)), "cuda: prompt_4 has no logits of row 1");
+    plan::RefT last;
+    last.where = plan::Where::input, last.index = 3;
+    const auto bytes = (*device)->read(3, last);
+    ASSERT_TRUE(bytes.ok());
+    EXPECT_EQ(*bytes, (std::vector<std::byte>{std::byte(3), std::byte(0), std::byte(0), std::byte(0)}));
+  }
+}
+
 TEST_F(CudaDeviceTest, EagerLaunchesWhatTheGraphHolds) {
   ASSERT_EQ(load(), "");
   ASSERT_EQ(run(0, {{7, 0, 0}}), "");

@@ -76,6 +76,7 @@ TEST(Emit, OnlyThePreludeWaitsAndTriggersAndOnlyWhereTheTargetHasIt) {
 
 /// Before the wait come no returns, and no loads but those of weights: all others are __ldcg.
 TEST(Emit, EveryKernelWaitsBeforeItReadsAnythingButWeights) {
+  int selected_kernels = 0;
   for (const CudaText& text : texts_for("cuda:sm_90", true)) {
     const std::size_t kernel = text.text.find("extern \"C\" __global__");
     ASSERT_NE(kernel, std::string::npos);
@@ -88,6 +89,11 @@ TEST(Emit, EveryKernelWaitsBeforeItReadsAnythingButWeights) {
     // positions (copy16, from `old` on behind the wait). A block that leaves early has waited.
     std::string before = body.substr(0, wait);
     for (std::size_t at; (at = before.find("    wait();\n    return;")) != before.npos;) before.erase(at, 22);
+    // Those that a kernel of the step selects it does write, and perhaps the cache before them.
+    const bool selected = text.text.find(", of selected rows") != std::string::npos;
+    EXPECT_EQ(selected, text.entry.ends_with("_selected"));
+    selected_kernels += selected;
+    for (const char* word : {"__ldcg(", "copy16("}) EXPECT_FALSE(selected && before.find(word) != std::string::npos) << text.entry << ": " << word;
     for (const char* word : {"_of_buffer", "return", "control->"})
       EXPECT_EQ(before.find(word), std::string::npos) << text.entry << ": " << word;
     for (std::size_t at = 0; (at = before.find("__ldcg(", at)) != before.npos; ++at) {
@@ -96,6 +102,7 @@ TEST(Emit, EveryKernelWaitsBeforeItReadsAnythingButWeights) {
           << text.entry << " reads " << argument;
     }
   }
+  EXPECT_GE(selected_kernels, 3);  // on matrix units with and without a window, and on lanes
 }
 
 TEST(Emit, TheHeaderRepeatsTheSpec) {

@@ -73,7 +73,7 @@ Result<std::vector<std::vector<float>>> run(const KernelCase& test, const GpuCas
     for (const CaseRow& row : step) rows.push_back({row.token, row.slot, row.position});
     HEDDLE_TRY(device->run(0, rows));
     auto& all = out.emplace_back();
-    for (std::size_t r = 0; r < rows.size(); ++r) {
+    for (std::size_t r = 0; r < std::size_t(ready.plan->entries[0]->outputs[0]->shape[0]); ++r) {
       HEDDLE_ASSIGN(const auto logits, device->logits(0, r));
       all.insert(all.end(), logits.begin(), logits.end());
     }

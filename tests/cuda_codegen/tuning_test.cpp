@@ -23,6 +23,7 @@ Tuning example() {
   tuning.gpu = "a GPU", tuning.target = "cuda:sm_90";
   tuning.kernels = {{"gemv_q4_K_64x256", {knob("warps", 16)}, 10.5, 9.5}, {"gemv_f32_8x8", {knob("stages", 2), knob("warps", 24)}, 10.5, 10}};
   tuning.passes = {{"llama", "fuse_residual", 12, 11}};
+  tuning.entries = {{"llama", "decode_1", 11}, {"llama", "prompt_512", 900.5}};
   return tuning;
 }
 
@@ -35,6 +36,13 @@ TEST(Tuning, PrintsAndParsesBackToTheSame) {
   ASSERT_NE(parsed->kernel("gemv_f32_8x8"), nullptr);
   EXPECT_EQ(parsed->kernel("gemv_f32_8x8")->knobs.size(), 2u);
   EXPECT_EQ(parsed->kernel("gemv_f32_8x9"), nullptr);
+  EXPECT_EQ(parsed->entry_us("llama", "prompt_512"), 900.5);
+  EXPECT_EQ(parsed->entry_us("llama", "prompt_256"), 0);
+  EXPECT_EQ(parsed->entry_us("qwen2", "prompt_512"), 0);
+  Tuning without = example();
+  without.entries.clear();
+  EXPECT_EQ(print_tuning(without).find("entries"), std::string::npos);
+  EXPECT_TRUE(parse_tuning(print_tuning(without), "t.json").ok());
 }
 
 TEST(Tuning, RefusesByPlace) {
@@ -51,18 +59,24 @@ TEST(Tuning, RefusesByPlace) {
   EXPECT_EQ(refusal("\"warps\": 16", "\"warps\": 1.5"), "t.json: kernels[0]: knob 'warps' is 1.5, wanted an integer");
   EXPECT_EQ(refusal("\"stages\": 2", "\"stages\": \"2\""), "t.json: kernels[1]: knob 'stages' is \"2\", wanted an integer");
   EXPECT_EQ(refusal("\"pass\":", "\"passed\":"), "t.json: passes[0]: 'pass' is missing");
+  EXPECT_EQ(refusal("900.5", "-1"), "t.json: entries[1]: 'us' is -1, wanted a number above 0");
+  EXPECT_EQ(refusal("900.5", "\"x\""), "t.json: entries[1]: 'us' is \"x\"");
 }
 
 TEST(Tuning, TheNewerChoiceStands) {
   Tuning tuning = example(), newer;
   newer.kernels = {{"gemv_f32_8x8", {knob("warps", 32)}, 8, 7}, {"other", {knob("warps", 8)}, 8, 7}};
   newer.passes = {{"llama", "fuse_residual", 5, 4}, {"qwen2", "fuse_residual", 5, 4}};
+  newer.entries = {{"qwen2", "decode_1", 4}, {"llama", "decode_1", 10}};
   tuning.merge(newer);
   EXPECT_EQ(tuning.gpu, "a GPU");
   ASSERT_EQ(tuning.kernels.size(), 3u);
   EXPECT_EQ(tuning.kernel("gemv_f32_8x8")->us, 7);
   ASSERT_EQ(tuning.passes.size(), 2u);
   EXPECT_EQ(tuning.passes[0].with_us, 5);
+  ASSERT_EQ(tuning.entries.size(), 3u);
+  EXPECT_EQ(tuning.entry_us("llama", "decode_1"), 10);
+  EXPECT_EQ(tuning.entry_us("llama", "prompt_512"), 900.5);
 }
 
 TEST(Tuning, WhatIsShippedIsForItsTarget) {

@@ -1,4 +1,5 @@
 // Every subcommand on the bundled model, and what each says of bad input.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -125,6 +126,17 @@ TEST_F(Commands, ProfileTimesEveryKernelOfAStep) {
   EXPECT_GT(profile["read_bytes_per_second"], 0);
   EXPECT_FALSE(profile.contains("matrix_operations_per_second"));  // only GPUs have such units
   EXPECT_EQ(json::parse(std::ifstream(trace))["traceEvents"].size(), 22u + 2);
+  const json prompt =
+      json::parse(good({"profile", bundled_model(), "--target", "cpu", "--entry", "prompt_32", "-d", "10", "-r", "2", "--json"}));
+  calls = 0;
+  for (const auto& kernel : prompt["kernels"]) {
+    calls += kernel["calls"].get<int>();
+    // Behind the select one row attends to itself and the 41 positions before it: 4 heads of 64, two products.
+    if (kernel["kernel"] == "attention_1x4_2x64_f32_selected") {
+      EXPECT_EQ(kernel["operations"], 2 * 2 * 4 * 64 * 42);
+    }
+  }
+  EXPECT_EQ(calls, 41);
   EXPECT_EQ(bad({"profile", bundled_model(), "--target", "cpu", "--reference"}), "heddle: the reference interpreter keeps no time\n");
 }
 
@@ -143,6 +155,39 @@ TEST_F(Commands, InspectShowsWhatAKernelIsMadeOf) {
   for (const char* suffix : {"spec", "cu", "ptx", "cubin"}) EXPECT_TRUE(std::ifstream(out + "/embed_q6_K_1x256." + suffix).good()) << suffix;
   EXPECT_EQ(bad({"inspect", bundled_model(), "--target", "cpu", "--kernels", "--ptx"}),
             "heddle: target cpu has no PTX: its kernels are specs (--out writes them)\n");
+}
+
+TEST_F(Commands, InspectSaysHowLongStepsTakeAndHowItKnows) {
+  const auto entries = [&] { return json::parse(good({"inspect", bundled_model(), "--target", "cuda:sm_90", "--json"})); };
+  const json estimated = entries();
+  std::map<std::string, double> us;
+  for (const auto& entry : estimated["entries"]) {
+    us[entry["name"]] = entry["microseconds"];
+    EXPECT_GE(entry["microseconds"], 2 * entry["nodes"].get<double>()) << entry["name"];
+    EXPECT_EQ(entry["measured"], false) << entry["name"];
+  }
+  EXPECT_LT(us["decode_1"], us["prompt_512"]);
+  EXPECT_LT(us["prompt_512"], us["prompt_2048"]);
+  EXPECT_LT(us["prefill_512"], us["prompt_512"]);
+  EXPECT_LT(us["prompt_512"], us["prefill_512"] + us["decode_1"]);
+
+  // Measured are those of which all that read prompts are.
+  const auto& model = estimated["model"];
+  const std::string name = fmt::format("llama, {} layers, {} parameters, vocabulary {}, {} bytes", model["layers"].get<int>(),
+                                       model["parameters"].get<int>(), model["vocabulary"].get<int>(), model["weight_bytes"].get<int>());
+  json tuning = {{"gpu", "any"}, {"target", "cuda:sm_90"}, {"kernels", json::array()}, {"passes", json::array()}, {"entries", json::array()}};
+  const auto reads_prompts = [](const std::string& entry) { return entry == "decode_1" || entry.starts_with("pr"); };
+  for (const auto& [entry, estimate] : us)
+    if (reads_prompts(entry)) tuning["entries"].push_back({{"model", name}, {"entry", entry}, {"us", 123.5}});
+  std::ofstream(cache_.path() + "/tuning-sm_90.json") << tuning.dump();
+  for (const auto& entry : entries()["entries"]) {
+    EXPECT_EQ(entry["measured"], reads_prompts(entry["name"])) << entry["name"];
+    EXPECT_EQ(entry["microseconds"] == 123.5, reads_prompts(entry["name"])) << entry["name"];
+  }
+  tuning["entries"].erase(3);
+  std::ofstream(cache_.path() + "/tuning-sm_90.json") << tuning.dump();
+  for (const auto& entry : entries()["entries"]) EXPECT_EQ(entry["microseconds"], us[entry["name"]]) << entry["name"];
+  EXPECT_NE(good({"inspect", bundled_model(), "--target", "cpu"}).find("us (estimated)"), std::string::npos);
 }
 
 TEST_F(Commands, RunIsReproducibleAndStopsWhereTold) {

@@ -32,7 +32,7 @@ TEST_P(Formats, EveryNodeOfAModelAgreesWithTheInterpreter) {
   model_in(GetParam()).write(model);
   for (const char* activations : {"q8", "f32"}) {
     const Ran ran =
-        run({"verify", model, "--target", "cpu", "--activations", activations, "--quiet", "--entry", "decode_1", "--entry", "prefill_32"});
+        run({"verify", model, "--target", "cpu", "--activations", activations, "--quiet", "--entry", "decode_1", "--entry", "prefill_32", "--entry", "prompt_32"});
     EXPECT_NE(ran.out.find("nodes are within tolerance"), std::string::npos) << ran.out;
   }
 }

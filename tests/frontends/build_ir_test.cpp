@@ -122,6 +122,31 @@ TEST(BuildIr, DecodeHasEveryNodeOfEveryLayer) {
   EXPECT_EQ(count(f, ir::Op::rms_norm), 3 * 2 + 1u);
 }
 
+TEST(BuildIr, APromptGoesOnWithOneRowBehindTheLastCache) {
+  const auto module = build(tiny_model({.layers = 3}), {{"prompt", 4}});
+  const ir::Function& f = *module->function("prompt_4");
+  EXPECT_EQ(f.arguments()[3]->name, "last");
+  EXPECT_EQ(f.arguments()[3]->type.str(), "i32[1]");
+  EXPECT_EQ(f.body().size(), 1 + 3 * 17 + 4 + 3u);  // of the last layer three selects and a second norm more
+  EXPECT_EQ(count(f, ir::Op::select_rows), 3u);
+  const auto type = [&](const char* name) { return producer(f, name)->result()->type.str(); };
+  EXPECT_EQ(type("l1.x2"), "f32[4, 32]");
+  EXPECT_EQ(type("l2.k_rope"), "f32[4, 16]");
+  EXPECT_EQ(type("l2.v"), "f32[4, 16]");
+  EXPECT_EQ(type("l2.q_rope"), "f32[1, 32]");
+  EXPECT_EQ(type("l2.x2"), "f32[1, 32]");
+  EXPECT_EQ(type("logits"), "f32[1, 48]");
+  EXPECT_EQ(producer(f, "kv.2.1")->operand("slot"), f.argument("slot"));
+  EXPECT_EQ(producer(f, "kv.2.1")->operand("pos"), f.argument("pos"));
+  EXPECT_EQ(producer(f, "l2.k_rope")->operand("pos"), f.argument("pos"));
+  EXPECT_EQ(producer(f, "l2.q_rope")->operand("pos"), producer(f, "pos_last")->result());
+  EXPECT_EQ(producer(f, "l2.attn")->operand("slot"), producer(f, "slot_last")->result());
+  EXPECT_EQ(producer(f, "l2.attn")->operand("pos"), producer(f, "pos_last")->result());
+  EXPECT_EQ(producer(f, "l2.attn")->operand("kv"), producer(f, "kv.2.1")->result());
+  EXPECT_EQ(producer(f, "l2.x1")->operand("x"), producer(f, "l2.x_last")->result());
+  for (const char* name : {"l2.x_last", "slot_last", "pos_last"}) EXPECT_EQ(producer(f, name)->operand("index"), f.argument("last"));
+}
+
 TEST(BuildIr, PrefillStopsAtTheLastCache) {
   const auto module = build(tiny_model({.layers = 3}), {{"prefill", 4}});
   const ir::Function& f = *module->function("prefill_4");

@@ -56,7 +56,7 @@ TEST_P(Fixtures, ParseAndBuild) {
   EXPECT_EQ(model->parameters(), want.parameters);
 
   const auto module =
-      frontends::build_ir(*model, {.entries = {{"decode", 1}, {"decode", 8}, {"prefill", 32}}, .kv = DType::f32, .target = {}});
+      frontends::build_ir(*model, {.entries = {{"decode", 1}, {"decode", 8}, {"prefill", 32}, {"prompt", 32}}, .kv = DType::f32, .target = {}});
   ASSERT_TRUE(module.ok()) << module.error().message();
   const auto verified = ir::verify(**module);
   EXPECT_TRUE(verified.ok()) << verified.error().message();

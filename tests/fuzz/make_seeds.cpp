@@ -38,5 +38,6 @@ int main(int argc, char** argv) {
   for (const char* architecture : {"llama", "qwen2", "qwen3"})
     write(folder / "gguf" / (std::string(architecture) + ".gguf"), gguf_with(architecture, std::string(architecture) == "llama"));
   write(folder / "plan" / "tiny.body", plan::serialize(testing::tiny_plan()).substr(64));
+  write(folder / "plan" / "tiny_prompt.body", plan::serialize(testing::tiny_plan_with_prompt()).substr(64));
   write(folder / "plan" / "empty.body", plan::serialize(plan::PlanT()).substr(64));
 }

@@ -52,6 +52,7 @@ TEST(InferTypes, Results) {
   EXPECT_EQ(type_of("kv_store %kv, %x, %x, %i, %i"), "state f16[2, 2, 32]");
   EXPECT_EQ(type_of("attention %wide, %kv, %i, %i {heads=16, kv_heads=2, head_dim=32, scale=1, window=0, softcap=0}"), "f32[2, 512]");
   EXPECT_EQ(type_of("select_rows %x, %j"), "f32[3, 64]");
+  EXPECT_EQ(type_of("select_rows %i, %j"), "i32[3]");
 }
 
 TEST(InferTypes, Broadcasting) {
@@ -98,6 +99,8 @@ TEST(InferTypes, WrongOperands) {
   EXPECT_EQ(type_of("rms_norm %x, @gain {eps=-1}"), "rms_norm: eps is -1, wants a finite number of at least 0");
   EXPECT_EQ(type_of("rms_scale %x {eps=nan}"), "rms_scale: eps is nan, wants a finite number of at least 0");
   EXPECT_EQ(type_of("select_rows %x, %choice"), "select_rows: index is i32[2, 1], wants i32[m]");
+  EXPECT_EQ(type_of("select_rows %choice, %i"), "select_rows: x is i32[2, 1], wants f32[rows, n] or i32[rows]");
+  EXPECT_EQ(type_of("select_rows %kv, %i"), "select_rows: x is state f16[2, 2, 32], wants f32[rows, n] or i32[rows]");
 }
 
 TEST(InferTypes, WrongRope) {

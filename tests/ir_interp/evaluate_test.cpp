@@ -34,6 +34,30 @@ Interpreter without_weights() {
 
 Tensor row(std::vector<float> values) { return {{DType::f32, {1, std::int64_t(values.size())}}, std::move(values), {}}; }
 
+TEST(Evaluate, SelectedRowsWithTheirNumbers) {
+  const auto module = parsed(R"(heddle-ir 1
+func @f prompt rows=3 (%x: f32[3, 2], %slot: i32[3], %last: i32[2]) {
+  %y = select_rows %x, %last
+  %s = select_rows %slot, %last
+  ret %y, %s
+}
+)");
+  const Function& f = *module->functions()[0];
+  const Tensor x{{DType::f32, {3, 2}}, {1, 2, 3, 4, 5, 6}, {}}, slot{{DType::i32, {3}}, {}, {7, -1, 9}};
+  Tensor last{{DType::i32, {2}}, {}, {2, 1}};
+  Interpreter interpreter = without_weights();
+  interpreter.live_rows = 1;  // of the step; what is selected is not of its rows
+  const auto found = interpreter.run(f, {{"x", x}, {"slot", slot}, {"last", last}}, {});
+  ASSERT_TRUE(found.ok()) << found.error().message();
+  EXPECT_THAT((*found)[0].f, ElementsAre(5, 6, 3, 4));
+  EXPECT_THAT((*found)[1].i, ElementsAre(9, -1));
+  last.i[1] = 3;
+  EXPECT_EQ(interpreter.run(f, {{"x", x}, {"slot", slot}, {"last", last}}, {}).error().message(), "row index 3 is outside 3 rows");
+  const Value* s = named(f, "s");
+  EXPECT_EQ(interpreter.evaluate(f, {s}, {{{named(f, "slot"), &slot}, {named(f, "last"), &last}}, {}}).error().message(),
+            "row index 3 is outside 3 rows");
+}
+
 TEST(Evaluate, MixturesOfExperts) {
   const auto module = parsed(R"(heddle-ir 1
 weight @w : f32[3, 2, 2]

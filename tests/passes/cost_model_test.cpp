@@ -32,6 +32,30 @@ double cost(const std::string& nodes, int rows = 1, std::vector<std::string> fea
   return passes::kernel_us(members, module->target);
 }
 
+/// A target that knows of its kernels how long their loops take.
+struct Loops : codegen::Questions {
+  explicit Loops(double us) : us(us) {}
+  std::optional<codegen::Refusal> cannot_emit(const ir::Node&) const override { return std::nullopt; }
+  std::optional<double> loop_us(const ir::Node&) const override { return us; }
+  double us;
+};
+
+TEST(CostModel, AStepIsTheSumOfItsKernels) {
+  const auto step = [](int rows, const codegen::Questions* questions) {
+    auto module = module_of("%m = group \"m\" {\n  %1 = matmul @w, %x\n  yield %1\n}\n%r = group \"s\" {\n  %2 = silu %m\n  yield %2\n}\n"
+                            "  ret %r, %kv",
+                            rows);
+    return passes::step_us(*module->functions()[0], questions, module->target);
+  };
+  const auto kernel = [](int rows, const char* nodes) { return cost(nodes, rows); };
+  // Of few rows reading decides, and of many the arithmetic: 2000 us for the weights, an eighth of that for every row.
+  EXPECT_DOUBLE_EQ(step(1, nullptr), kernel(1, "%r = matmul @w, %x") + kernel(1, "%r = silu %y"));
+  EXPECT_DOUBLE_EQ(step(64, nullptr), 2 + 2000.0 * 64 / 8 + kernel(64, "%r = silu %y"));
+  const Loops slow(1e6), quick(1);
+  EXPECT_DOUBLE_EQ(step(1, &slow), 2 * (2 + 1e6));
+  EXPECT_DOUBLE_EQ(step(1, &quick), step(1, nullptr));
+}
+
 TEST(CostModel, LaunchAndBytes) {
   // x, w, the result; activations move at four times the rate
   EXPECT_DOUBLE_EQ(cost("%r = matmul @w, %x"), 2 + 1.0 + 2000.0 + 0.5);

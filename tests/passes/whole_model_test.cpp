@@ -113,7 +113,8 @@ class EachPassOff : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(EachPassOff, GivesTheSameNumbers) {
   for (const SmallModel& kind :
-       {SmallModel{}, SmallModel{.rows = 3, .weights = "q4_0", .biases = true}, SmallModel{.rows = 4, .kind = "prefill"}}) {
+       {SmallModel{}, SmallModel{.rows = 3, .weights = "q4_0", .biases = true}, SmallModel{.rows = 4, .kind = "prefill"},
+        SmallModel{.rows = 4, .kind = "prompt"}, SmallModel{.rows = 4, .kind = "prompt", .weights = "f32", .biases = true}}) {
     auto plain = small_model(kind), fused = small_model(kind);
     passes::RunOptions quantized;  // what the numbers are compared with: nothing but the 8-bit activations
     const auto steps = passes::parse_pipeline(GetParam() == "quantize_activations" ? "" : "quantize_activations", Registry::global());

@@ -7,9 +7,12 @@ const Case entry_cases[] = {
     {"no_entries", [](PlanT& p) { p.entries.clear(); }, "entries: there is none, at least one is needed"},
     {"entry_name", [](PlanT& p) { decode(p).name.clear(); }, "entries[0]: name is empty"},
     {"entry_name_twice", [](PlanT& p) { p.entries[1]->name = "decode_1"; }, "entries[1]: name 'decode_1' is used twice"},
-    {"entry_kind", [](PlanT& p) { decode(p).kind = "train"; }, "entries[0]: kind is 'train', wanted decode or prefill"},
+    {"entry_kind", [](PlanT& p) { decode(p).kind = "train"; }, "entries[0]: kind is 'train', wanted decode, prefill or prompt"},
     {"entry_rows_zero", [](PlanT& p) { decode(p).rows = 0; }, "entries[0]: rows is 0, wanted 1 to 4096"},
     {"entry_rows", [](PlanT& p) { decode(p).rows = 4294967295u; }, "entries[0]: rows is 4294967295, wanted 1 to 4096"},
+    {"microseconds", [](PlanT& p) { decode(p).microseconds = -1; }, "entries[0]: microseconds is -1, wanted a finite number of at least 0"},
+    {"microseconds_nan", [](PlanT& p) { decode(p).microseconds = float(nan); },
+     "entries[0]: microseconds is nan, wanted a finite number of at least 0"},
     {"arena_absurd", [](PlanT& p) { decode(p).arena_bytes = UINT64_MAX; },
      "entries[0]: arena_bytes is 18446744073709551615, at most 1099511627776 are possible"},
     {"inputs_missing", [](PlanT& p) { decode(p).inputs.pop_back(); }, "entries[0]: 2 inputs, wanted tokens, slot, pos"},
@@ -97,7 +100,7 @@ const Case entry_cases[] = {
        as_cuda(p);
        p.entries[2]->sampling.push_back(std::make_unique<NodeT>(*p.entries[2]->nodes[0]));
      },
-     "entries[2]: sampling is there, kind 'prefill' has no logits"},
+     "entries[2]: sampling is there, kind 'prefill' draws no tokens"},
     {"sampling_edge",
      [](PlanT& p) {
        with_sampling(p);
@@ -111,6 +114,87 @@ const Case entry_cases[] = {
      },
      "entries[0].sampling[0]: kernel is 15, there are 15"},
 };
+
+/// Of the plan with a prompt: node 2 is the select, node 3 the attention of its row.
+EntryPointT& prompt(PlanT& p) {
+  p = testing::tiny_plan_with_prompt();
+  return *p.entries[3];
+}
+RefT& prompt_ref(PlanT& p, std::size_t node, std::size_t arg) { return *prompt(p).nodes[node]->args[arg]; }
+
+const Case prompt_cases[] = {
+    {"none", [](PlanT& p) { prompt(p); }, "accepted"},
+    {"no_last", [](PlanT& p) { prompt(p).inputs.pop_back(); }, "entries[3]: 3 inputs, wanted tokens, slot, pos, last"},
+    {"last_of_a_prefill", [](PlanT& p) { prompt(p).kind = "prefill"; }, "entries[3]: 4 inputs, wanted tokens, slot, pos"},
+    {"last_shape", [](PlanT& p) { prompt(p).inputs[3]->shape = {4}; }, "entries[3].inputs[3]: is last i32[4], wanted last i32[1]"},
+    {"output_of_every_row",
+     [](PlanT& p) {
+       prompt(p).outputs[0]->shape = {4, 48};
+     },
+     "entries[3].outputs[0]: is f32[4, 48], wanted f32[1, 48]"},
+    {"no_output", [](PlanT& p) { prompt(p).outputs.clear(); }, "entries[3]: 0 outputs, kind 'prompt' has 1"},
+    {"two_rows", [](PlanT& p) { prompt(p).nodes[3]->kernel = 8; }, "entries[3].nodes[3]: kernel 8 has 2 rows, the entry point has 4"},
+    {"one_row_of_a_decode",
+     [](PlanT& p) {
+       prompt(p);
+       p.entries[1]->nodes[2]->kernel = 2;
+     },
+     "entries[1].nodes[2]: kernel 2 has 1 rows, the entry point has 2"},
+    {"index_of_slots", [](PlanT& p) { prompt_ref(p, 2, 0).index = 1; },
+     "entries[3].nodes[2].args[0]: is input 'slot', the kernel wants 'last'"},
+    {"index_in_the_arena", [](PlanT& p) { prompt_ref(p, 2, 0).where = Where::arena; },
+     "entries[3].nodes[2].args[0]: lies in 'arena', the kernel wants a last"},
+    {"slots_nobody_selected",
+     [](PlanT& p) {
+       EntryPointT& entry = prompt(p);
+       entry.nodes[3]->args[2]->offset += 32, entry.arena_bytes += 64;
+     },
+     "entries[3].nodes[3].args[2]: no select before it put slots of inputs there"},
+    {"slots_written_over",
+     [](PlanT& p) {
+       EntryPointT& entry = prompt(p);  // the query's row is computed again, over the slot
+       auto& again = *entry.nodes.insert(entry.nodes.begin() + 3, std::make_unique<NodeT>(*entry.nodes[2]))->get();
+       again.after = {2};
+       again.args[4]->offset = entry.nodes[2]->args[6]->offset - 112, again.args[6]->offset += 32, again.args[8]->offset += 32;
+       entry.arena_bytes += 64;
+       for (std::size_t i = 4; i < entry.nodes.size(); ++i) entry.nodes[i]->after = {std::uint32_t(i - 1)};
+     },
+     "entries[3].nodes[4].args[2]: no select before it put slots of inputs there"},
+    {"attention_before_the_select",
+     [](PlanT& p) {
+       EntryPointT& entry = prompt(p);
+       std::swap(entry.nodes[2], entry.nodes[3]);
+       entry.nodes[2]->after = entry.nodes[3]->after = {1};
+     },
+     "entries[3].nodes[2].args[2]: no select before it put slots of inputs there"},
+    {"positions_as_slots",
+     [](PlanT& p) {
+       EntryPointT& entry = prompt(p);
+       std::swap(entry.nodes[3]->args[2]->offset, entry.nodes[3]->args[3]->offset);
+     },
+     "entries[3].nodes[3].args[2]: no select before it put slots of inputs there"},
+    {"slots_overwritten",
+     [](PlanT& p) {
+       EntryPointT& entry = prompt(p);
+       entry.nodes[2]->args[4]->offset = entry.nodes[2]->args[6]->offset - 112;  // of the queries, written by the select itself
+     },
+     "entries[3].nodes[2].args[4]: is written and shares bytes with argument 6"},
+    {"attention_of_inputs", [](PlanT& p) { prompt(p), p.kernels[17]->spec->attention->selected = false; },
+     "entries[3].nodes[3]: its slots and positions lie in the arena, the kernel is for those in the input"},
+    {"attention_of_selected", [](PlanT& p) { prompt(p), p.kernels[2]->spec->attention->selected = true; },
+     "entries[0].nodes[2]: its slots and positions lie in the input, the kernel is for those in the arena"},
+    {"sampling_of_prompt",
+     [](PlanT& p) {
+       prompt(p).sampling.push_back(std::make_unique<NodeT>(*p.entries[3]->nodes[0]));
+       as_cuda(p);
+     },
+     "entries[3]: sampling is there, kind 'prompt' draws no tokens"},
+};
+
+class CorruptPrompt : public ::testing::TestWithParam<Case> {};
+
+TEST_P(CorruptPrompt, IsRefusedByName) { EXPECT_EQ(refusal(GetParam()), GetParam().message); }
+INSTANTIATE_TEST_SUITE_P(Check, CorruptPrompt, ::testing::ValuesIn(prompt_cases), name_of);
 
 class CorruptEntry : public ::testing::TestWithParam<Case> {};
 

@@ -7,7 +7,7 @@ const Case kernel_cases[] = {
     {"no_spec", [](PlanT& p) { p.kernels[3]->spec.reset(); }, "kernels[3]: spec is missing"},
     {"rows_zero", [](PlanT& p) { kernel(p, 3).rows = 0; }, "kernels[3].spec: rows is 0, wanted 1 to 4096"},
     {"rows_absurd", [](PlanT& p) { kernel(p, 3).rows = INT64_MAX; }, "kernels[3].spec: rows is 9223372036854775807, wanted 1 to 4096"},
-    {"loop", [](PlanT& p) { kernel(p, 3).loop = LoopKind(77); }, "kernels[3].spec: loop is 77, wanted 0 to 5"},
+    {"loop", [](PlanT& p) { kernel(p, 3).loop = LoopKind(77); }, "kernels[3].spec: loop is 77, wanted 0 to 6"},
     {"no_gemm", [](PlanT& p) { kernel(p, 3).gemm.reset(); }, "kernels[3].spec: loop is gemm, the table 'gemm' is missing"},
     {"no_attention", [](PlanT& p) { kernel(p, 2).attention.reset(); },
      "kernels[2].spec: loop is attention, the table 'attention' is missing"},
@@ -25,7 +25,7 @@ const Case kernel_cases[] = {
      "kernels[2].spec: 2 parts, a loop of kind attention has one"},
     {"prologue_of_attention", [](PlanT& p) { kernel(p, 2).prologue = std::make_unique<ProgramT>(); },
      "kernels[2].spec: prologue is there, a loop of kind attention has none"},
-    {"arg_role", [](PlanT& p) { kernel(p, 3).args[0]->role = ArgRole(9); }, "kernels[3].spec.args[0]: role is 9, wanted 0 to 5"},
+    {"arg_role", [](PlanT& p) { kernel(p, 3).args[0]->role = ArgRole(9); }, "kernels[3].spec.args[0]: role is 9, wanted 0 to 6"},
     {"arg_dtype", [](PlanT& p) { kernel(p, 3).args[0]->dtype = ""; }, "kernels[3].spec.args[0]: dtype is '', which is unknown"},
     {"arg_layout", [](PlanT& p) { kernel(p, 3).args[0]->layout = "?"; }, "kernels[3].spec.args[0]: layout is '?', wanted 'rows'"},
     {"arg_buffer_dtype", [](PlanT& p) { kernel(p, 3).args[0]->dtype = "f16"; },
@@ -169,6 +169,59 @@ const Case kernel_cases[] = {
     {"embed_writes_tokens", [](PlanT& p) { kernel(p, 0).args[1]->written = true; },
      "kernels[0].spec.args[1]: is marked written and never stored to"},
 };
+
+/// Kernel 16 of the plan with a prompt, a select.
+KernelSpecT& select(PlanT& p) {
+  p = testing::tiny_plan_with_prompt();
+  return *p.kernels[16]->spec;
+}
+
+const Case select_cases[] = {
+    {"none", [](PlanT& p) { select(p); }, "accepted"},
+    {"table", [](PlanT& p) { select(p).select.reset(); }, "kernels[16].spec.args[1]: buffer is f32[4, 32], wanted [1, n]"},
+    {"table_of_a_gemm", [](PlanT& p) { kernel(p, 3).select = std::make_unique<SelectLoopT>(); },
+     "kernels[3].spec: loop is gemm, the table 'select' is there"},
+    {"parts", [](PlanT& p) { select(p).parts.push_back(std::make_unique<PartT>()); },
+     "kernels[16].spec: 1 parts, a loop of kind select has none"},
+    {"rows_zero", [](PlanT& p) { select(p).select->rows = 0; }, "kernels[16].spec.args[1]: buffer is f32[4, 32], wanted [1, n]"},
+    {"rows_absurd",
+     [](PlanT& p) {
+       KernelSpecT& spec = select(p);
+       spec.select->rows = 5000;
+       for (const std::size_t i : {1u, 3u, 5u, 7u}) spec.args[i]->shape[0] = 5000;
+     },
+     "kernels[16].spec.select: rows is 5000, wanted 1 to 4096"},
+    {"index_role", [](PlanT& p) { select(p).select->index = 5; }, "kernels[16].spec.select: index is argument 5, a slots, wanted a last"},
+    {"index_outside", [](PlanT& p) { select(p).select->index = 9; }, "kernels[16].spec.select: index is argument 9, the kernel has 9"},
+    {"index_of_every_row", [](PlanT& p) { select(p).args[0]->shape = {4}; }, "kernels[16].spec.select: index is i32[4], wanted i32[1]"},
+    {"no_pairs", [](PlanT& p) { select(p).select->pairs.clear(); }, "kernels[16].spec.select: pairs: there is none, at least one is needed"},
+    {"from_outside", [](PlanT& p) { select(p).select->pairs[1]->from = 9; },
+     "kernels[16].spec.select.pairs[1]: from is argument 9, the kernel has 9"},
+    {"to_outside", [](PlanT& p) { select(p).select->pairs[1]->to = 77; },
+     "kernels[16].spec.select.pairs[1]: to is argument 77, the kernel has 9"},
+    {"from_index", [](PlanT& p) { select(p).select->pairs[0]->from = 0; },
+     "kernels[16].spec.select.pairs[0]: from is argument 0, a last, wanted a buffer, slots or positions"},
+    {"from_one_row", [](PlanT& p) { select(p).args[1]->shape = {1, 32}; }, "kernels[16].spec.select.pairs[0]: from has 1 rows, wanted 4"},
+    {"to_narrower", [](PlanT& p) { select(p).args[2]->shape = {1, 16}; },
+     "kernels[16].spec.select.pairs[0]: to is a buffer f32[1, 16], wanted a buffer f32[1, 32]"},
+    {"to_type",
+     [](PlanT& p) { select(p).args[2]->dtype = "i32"; },
+     "kernels[16].spec.select.pairs[0]: to is a buffer i32[1, 32], wanted a buffer f32[1, 32]"},
+    {"to_role",
+     [](PlanT& p) {
+       auto& pairs = select(p).select->pairs;
+       std::swap(pairs[2]->to, pairs[3]->to);
+     },
+     "kernels[16].spec.select.pairs[2]: to is a positions i32[1], wanted a slots i32[1]"},
+    {"to_unmarked", [](PlanT& p) { select(p).args[6]->written = false; },
+     "kernels[16].spec.select.pairs[2]: to is argument 6, which is not marked written"},
+    {"from_marked", [](PlanT& p) { select(p).args[1]->written = true; }, "kernels[16].spec.args[1]: is marked written and never stored to"},
+};
+
+class CorruptSelect : public ::testing::TestWithParam<Case> {};
+
+TEST_P(CorruptSelect, IsRefusedByName) { EXPECT_EQ(refusal(GetParam()), GetParam().message); }
+INSTANTIATE_TEST_SUITE_P(Check, CorruptSelect, ::testing::ValuesIn(select_cases), name_of);
 
 class CorruptKernel : public ::testing::TestWithParam<Case> {};
 

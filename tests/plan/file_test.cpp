@@ -86,7 +86,7 @@ TEST(PlanFile, RefusalsOfTheHeader) {
 
   std::string other = good;
   other[12] = 7;
-  EXPECT_EQ(refusal(other), "a.plan: plan version 7, this program reads 1");
+  EXPECT_EQ(refusal(other), "a.plan: plan version 7, this program reads 2");
   other = good;
   other[23] = 1;
   EXPECT_EQ(refusal(other),

@@ -8,6 +8,15 @@
 namespace heddle::runtime {
 namespace {
 
+TEST(LastRow, IsTheLastThatIsNotIdle) {
+  EXPECT_EQ(last_row(std::vector<StepRow>{{1, 0, 0}, {2, 0, 1}}), 1);
+  EXPECT_EQ(last_row(std::vector<StepRow>{{1, 0, 0}, {2, 3, 1}, {}, {}}), 1);
+  EXPECT_EQ(last_row(std::vector<StepRow>{{}, {2, 0, 1}, {}}), 1);
+  EXPECT_EQ(last_row(std::vector<StepRow>{{1, 0, 0}, {}, {}}), 0);
+  EXPECT_EQ(last_row(std::vector<StepRow>{{}, {}}), 0);
+  EXPECT_EQ(last_row({}), 0);
+}
+
 TEST(MemoryUse, IsNamedByPart) {
   const plan::PlanT plan = testing::tiny_plan();
   const MemoryUse use = memory_use(plan, {2, 100});

@@ -56,6 +56,19 @@ plan::PlanT plan_with_prefill(const std::vector<std::uint32_t>& rows) {
   return plan;
 }
 
+/// The tiny plan with prefill and prompt entry points of these numbers of rows.
+plan::PlanT plan_with_prompts(const std::vector<std::uint32_t>& rows) {
+  plan::PlanT plan = testing::tiny_plan_with_prompt();
+  const plan::EntryPointT prefill = *plan.entries[2], prompt = *plan.entries[3];
+  plan.entries.resize(2);
+  for (const plan::EntryPointT* like : {&prefill, &prompt})
+    for (const std::uint32_t n : rows) {
+      auto& entry = *plan.entries.emplace_back(std::make_unique<plan::EntryPointT>(*like));
+      entry.name = fmt::format("{}_{}", entry.kind, n), entry.rows = n;
+    }
+  return plan;
+}
+
 /// "prefill_32 32" for every step: entry point and rows that hold a token.
 std::vector<std::string> steps(const std::string& log) {
   std::vector<std::string> out;
@@ -138,6 +151,113 @@ TEST(Session, TheChunkIsTheLargestThatIsNotWasteful) {
   EXPECT_THAT(feed({128, 32}, 1 + 40), ElementsAre("prefill_32 32", "prefill_32 8", "decode_1 1"));
   EXPECT_THAT(feed({128, 32}, 1 + 3), ElementsAre("decode_1 1", "decode_1 1", "decode_1 1", "decode_1 1"));
   EXPECT_THAT(feed({}, 3), ElementsAre("decode_1 1", "decode_1 1", "decode_1 1"));
+}
+
+TEST(Session, AChunkThatEndsAPromptGivesItsLogits) {
+  Bench b(32, testing::tiny_plan_with_prompt());
+  EXPECT_EQ(b.feed(ids(10, 7)), "17");
+  EXPECT_EQ(b.log(), "run prefill_4 [10@0:0 11@0:1 12@0:2 13@0:3]; run prompt_4 [14@0:4 15@0:5 16@0:6 -]; logits prompt_4 row 0");
+  EXPECT_EQ(b.feed(ids(20, 4)), "24");
+  EXPECT_EQ(b.log(), "run prompt_4 [20@0:7 21@0:8 22@0:9 23@0:10]; logits prompt_4 row 0");
+  EXPECT_EQ(b.session->position(), 11);
+  EXPECT_EQ(b.feed({7}), "8");  // a single token is a decode step
+  EXPECT_EQ(b.log(), "run decode_1 [7@0:11]; logits decode_1 row 0");
+  ASSERT_TRUE(b.session->feed_all_but_last(ids(10, 5)).ok());
+  EXPECT_EQ(b.log(), "run prefill_4 [10@0:12 11@0:13 12@0:14 13@0:15]");  // no logits are wanted
+}
+
+TEST(Session, ThePromptThatEndsAFeedHasRoomForTheRest) {
+  const auto feed = [](std::vector<std::uint32_t> rows, std::size_t tokens) {
+    Bench b(2000, plan_with_prompts(rows));
+    EXPECT_EQ(b.feed(std::vector<std::int32_t>(tokens, 3)), "4");
+    return steps(b.log());
+  };
+  EXPECT_THAT(feed({32, 128, 512}, 512), ElementsAre("prompt_512 512"));
+  EXPECT_THAT(feed({32, 128, 512}, 512 + 100), ElementsAre("prefill_512 512", "prompt_128 100"));
+  EXPECT_THAT(feed({32, 128}, 128 + 1), ElementsAre("prefill_128 128", "decode_1 1"));
+  EXPECT_THAT(feed({128, 32}, 40), ElementsAre("prefill_32 32", "prompt_32 8"));
+  EXPECT_THAT(feed({32}, 2), ElementsAre("decode_1 1", "decode_1 1"));
+}
+
+/// The steps of a prompt by given microseconds, "prefill_32 32" each.
+std::vector<std::string> steps_by(const std::vector<std::pair<std::string, float>>& microseconds, std::size_t tokens, bool logits = true) {
+  plan::PlanT plan = plan_with_prompts({32, 128, 512});
+  for (const auto& entry : plan.entries) {
+    const auto found = std::ranges::find(microseconds, entry->name, &std::pair<std::string, float>::first);
+    if (found != microseconds.end()) entry->microseconds = found->second;
+  }
+  Bench b(1 << 20, std::move(plan));
+  const std::vector<std::int32_t> prompt(tokens, 3);
+  if (logits) EXPECT_EQ(b.feed(prompt), "4");
+  else EXPECT_TRUE(b.session->feed_all_but_last(prompt).ok());
+  return steps(b.log());
+}
+
+TEST(Session, TheStepsOfAPromptAreThoseOfTheLeastTime) {
+  using Times = std::vector<std::pair<std::string, float>>;
+  // Wide steps cost hardly more than narrow ones: one that idles beats two.
+  const Times flat = {{"decode_1", 100},    {"prefill_32", 150}, {"prefill_128", 180}, {"prefill_512", 300},
+                      {"prompt_32", 160},   {"prompt_128", 190}, {"prompt_512", 310}};
+  EXPECT_THAT(steps_by(flat, 1), ElementsAre("decode_1 1"));
+  EXPECT_THAT(steps_by(flat, 2), ElementsAre("prompt_32 2"));
+  EXPECT_THAT(steps_by(flat, 33), ElementsAre("prompt_128 33"));
+  EXPECT_THAT(steps_by(flat, 160), ElementsAre("prompt_512 160"));
+  EXPECT_THAT(steps_by(flat, 512), ElementsAre("prompt_512 512"));
+  EXPECT_THAT(steps_by(flat, 513), ElementsAre("prefill_512 512", "decode_1 1"));
+  EXPECT_THAT(steps_by(flat, 600), ElementsAre("prefill_512 512", "prompt_128 88"));
+  EXPECT_THAT(steps_by(flat, 513, false), ElementsAre("prefill_512 512"));
+  EXPECT_THAT(steps_by(flat, 34, false), ElementsAre("prefill_128 33"));
+  // By rows: nothing that idles.
+  const Times steep = {{"decode_1", 10},   {"prefill_32", 100}, {"prefill_128", 360}, {"prefill_512", 1400},
+                       {"prompt_32", 106}, {"prompt_128", 366}, {"prompt_512", 1406}};
+  EXPECT_THAT(steps_by(steep, 4), ElementsAre("decode_1 1", "decode_1 1", "decode_1 1", "decode_1 1"));
+  EXPECT_THAT(steps_by(steep, 160), ElementsAre("prefill_128 128", "prompt_32 32"));
+  EXPECT_THAT(steps_by(steep, 161), ElementsAre("prefill_128 128", "prefill_32 32", "decode_1 1"));
+  EXPECT_THAT(steps_by(steep, 600), ElementsAre("prefill_512 512", "prefill_32 32", "prefill_32 32", "prompt_32 24"));
+  // A prompt that takes longer than a prefill and a decode step is not used.
+  Times slow = flat;
+  slow[5].second = 300;
+  EXPECT_THAT(steps_by(slow, 100), ElementsAre("prefill_128 99", "decode_1 1"));
+  // The widest is not the best of a long prompt.
+  Times best_128 = steep;
+  best_128[2].second = 200;
+  const auto found = steps_by(best_128, 5000);
+  EXPECT_EQ(std::ranges::count(found, "prefill_128 128"), 39);
+  EXPECT_EQ(found.back(), "decode_1 1") << "39 * 128 + 8";
+}
+
+TEST(Session, OneUnknownTimeMakesAllUnknown) {
+  EXPECT_THAT(steps_by({{"decode_1", 1}}, 40), ElementsAre("prefill_32 32", "prompt_32 8"));
+}
+
+TEST(Session, OfALongPromptOnlyTheEndIsLaidOut) {
+  Bench b(1 << 20, plan_with_prompts({32, 128, 512}));
+  EXPECT_EQ(b.feed(std::vector<std::int32_t>(100'000, 3)), "4");
+  const std::vector<std::string> found = steps(b.log());
+  ASSERT_EQ(found.size(), 195u + 2);  // 195 * 512 + 128 + 32
+  EXPECT_EQ(found[195], "prefill_128 128");
+  EXPECT_EQ(found[196], "prompt_32 32");
+  EXPECT_EQ(std::ranges::count(found, "prefill_512 512"), 195);
+  Bench alone(1 << 20, plan_with_prompts({}));
+  EXPECT_EQ(alone.feed(std::vector<std::int32_t>(5000, 3)), "4");
+  EXPECT_EQ(steps(alone.log()), std::vector<std::string>(5000, "decode_1 1"));
+}
+
+TEST(Session, APromptThatIsOneChunkHearsTheQuestionToo) {
+  Bench b(32, testing::tiny_plan_with_prompt());
+  b.session->stop_when([] { return true; });
+  EXPECT_EQ(b.feed(ids(10, 4)), "interrupted");
+  EXPECT_EQ(b.log(), "");
+  EXPECT_EQ(b.feed({7}), "8");
+}
+
+TEST(FakePrompt, HasTheLogitsOfItsLastRowAlone) {
+  Bench b(32, testing::tiny_plan_with_prompt());
+  ASSERT_TRUE(b.device->run(3, std::vector<StepRow>{{5, 0, 0}, {6, 0, 1}, {}, {}}).ok());
+  const auto logits = b.device->logits(3, 0);
+  ASSERT_TRUE(logits.ok());
+  EXPECT_EQ((*logits)[7], 1);
+  EXPECT_EQ(b.device->logits(3, 1).error().message(), "fake: prompt_4 has no logits of row 1");
 }
 
 TEST(Session, AFullContextIsRefusedBeforeAnythingIsFed) {

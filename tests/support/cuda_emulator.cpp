@@ -283,11 +283,16 @@ Result<std::vector<std::vector<float>>> emulate(const KernelCase& test, const Pr
 
   std::vector<std::vector<float>> out;
   for (const auto& step : test.steps) {
-    for (std::size_t p = 0; p < entry.inputs.size(); ++p)
+    for (std::size_t p = 0; p < entry.inputs.size(); ++p) {
+      if (entry.inputs[p]->name == "last") {
+        *reinterpret_cast<std::int32_t*>(inputs[p].begin()) = last_row(step);
+        continue;
+      }
       for (std::size_t r = 0; r < step.size(); ++r)
         reinterpret_cast<std::int32_t*>(inputs[p].begin())[r] = entry.inputs[p]->name == "tokens" ? step[r].token
                                                                 : entry.inputs[p]->name == "slot" ? step[r].slot
                                                                                                   : step[r].position;
+    }
     for (std::size_t n = 0; n < entry.nodes.size(); ++n) {
       const plan::NodeT& node = *entry.nodes[n];
       std::vector<char*> addresses(node.args.size() + 1);

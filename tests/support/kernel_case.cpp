@@ -47,6 +47,11 @@ std::vector<std::byte> random_weight(const ir::Value& weight) {
   return random_blocks(weight.type.dtype, blocks, 2 / std::sqrt(float(weight.type.width())), blocks_random);
 }
 
+std::int32_t last_row(const std::vector<CaseRow>& step) {
+  const auto last = std::find_if(step.rbegin(), step.rend(), [](const CaseRow& row) { return row.slot >= 0; });
+  return std::int32_t(step.rend() - last) - 1;
+}
+
 Result<PreparedCase> prepare(const KernelCase& test, const std::string& target) {
   PreparedCase out;
   HEDDLE_ASSIGN(out.module, ir::parse(test.text, test.name));
@@ -93,8 +98,10 @@ Result<std::vector<std::vector<float>>> interpret(const KernelCase& test, const 
     for (const ir::Value* argument : function.arguments()) {
       if (argument->type.state) continue;
       ir::interp::Tensor tensor{argument->type, {}, {}};
-      for (const CaseRow& row : step)
-        tensor.i.push_back(argument->name == "tokens" ? row.token : argument->name == "slot" ? row.slot : row.position);
+      if (argument->name == "last") tensor.i = {last_row(step)};
+      else
+        for (const CaseRow& row : step)
+          tensor.i.push_back(argument->name == "tokens" ? row.token : argument->name == "slot" ? row.slot : row.position);
       arguments.emplace(argument->name, std::move(tensor));
     }
     HEDDLE_ASSIGN(auto returned, interpreter.run(function, arguments, by_name));

@@ -18,13 +18,16 @@ struct CaseRow {
 
 struct KernelCase {
   std::string name;
-  std::string text;                         // a module with one function (%tokens, %slot, %pos, states)
+  std::string text;                         // a module with one function (%tokens, %slot, %pos, of a prompt %last, states)
   std::vector<std::vector<CaseRow>> steps;  // one after the other on the same caches
   std::int64_t slots = 1, capacity = 64;
   double tolerance = 2e-5;        // of the largest magnitude of a step's result
   bool compiled_for_all = false;  // one of those that are compiled for every architecture
   bool slow = false;              // on the emulator
 };
+
+/// The last row of a step that is not idle, which a prompt goes on with.
+std::int32_t last_row(const std::vector<CaseRow>& step);
 
 /// Cases of every loop kind: formats, row counts, odd sizes, programs before and after.
 std::vector<KernelCase> kernel_cases();

@@ -87,6 +87,32 @@ KernelCase tiles(const std::string& type, int n, int k, int rows, bool gated = f
   return out;
 }
 
+/// The last layer of a prompt, down to its attention: keys and values of all rows, the queries of one.
+KernelCase prompt_end(const std::string& name, int rows, int steps, const std::string& cache, int heads, int head_dim, int window = 0) {
+  const int width = 128, kv_heads = 2, q_width = heads * head_dim, kv_width = kv_heads * head_dim;
+  const std::string rope = fmt::format("{{head_dim={0}, dims={0}, theta=10000, pairing=\"adjacent\"}}", head_dim);
+  KernelCase out;
+  out.name = name;
+  out.text = fmt::format(
+      "heddle-ir 1\n{0}{1}{2}{3}func @prompt_{4} prompt rows={4} (%tokens: i32[{4}], %slot: i32[{4}], %pos: i32[{4}], %last: i32[1], "
+      "%kv: state {5}[2, {6}, {7}]) {{\n",
+      embed(width), weight("wq", "f32", q_width, width), weight("wk", "f32", kv_width, width), weight("wv", "f32", kv_width, width), rows, cache,
+      kv_heads, head_dim);
+  out.text += embed_group;
+  out.text += "  %y, %s, %p = group \"select\" {\n    %y.in = select_rows %x, %last\n    %s.in = select_rows %slot, %last\n"
+              "    %p.in = select_rows %pos, %last\n    yield %y.in, %s.in, %p.in\n  }\n";
+  out.text += "  %q = group \"q_rope\" {\n    %q.m = matmul @wq, %y\n    %q.in = rope %q.m, %p " + rope + "\n    yield %q.in\n  }\n";
+  out.text += "  %kv1 = group \"kv_rope_cache\" {\n    %k.m = matmul @wk, %x\n    %v.m = matmul @wv, %x\n    %k.r = rope %k.m, %pos " + rope +
+              "\n    %kv1.in = kv_store %kv, %k.r, %v.m, %slot, %pos\n    yield %kv1.in\n  }\n";
+  out.text += fmt::format("  %a = group \"attention\" {{\n    %a.in = attention %q, %kv1, %s, %p {{heads={}, kv_heads={}, head_dim={}, scale=0.125, "
+                          "window={}, softcap=0}}\n    yield %a.in\n  }}\n  ret %a, %kv1\n}}\n",
+                          heads, kv_heads, head_dim, window);
+  out.steps = prompt_steps(rows, steps);
+  out.capacity = steps + 3;
+  out.tolerance = 2e-4;
+  return out;
+}
+
 struct Layer {
   std::string name;
   int rows = 1, width = 256, heads = 4, kv_heads = 2, head_dim = 64, ffn = 512, dims = 0;
@@ -687,6 +713,13 @@ std::vector<KernelCase> kernel_cases() {
                       .prompt = true,
                       .steps = 70,
                       .all = true}));
+
+  // The row of a prompt that goes on: prompts that fill their last step and that do not, and one whose attention is split.
+  out.push_back(prompt_end("prompt_end_f16", 8, 21, "f16", 4, 64));
+  out.push_back(prompt_end("prompt_end_f32", 8, 16, "f32", 4, 64));
+  out.push_back(prompt_end("prompt_end_head80_window", 4, 30, "f16", 2, 80, 7));
+  out.push_back(prompt_end("prompt_end_long", 128, 700, "f16", 8, 128));
+  out.back().slow = true;
 
   // Mixtures of experts: every format, sizes that fill no warp, more chosen than a warp has lanes.
   for (const char* type : {"f16", "bf16", "q8_0", "q4_0"}) out.push_back(experts({.name = type, .type = type, .rows = 2}));

@@ -120,9 +120,24 @@ std::unique_ptr<KernelT> project(std::int64_t rows) {
   return s.kernel();
 }
 
-std::unique_ptr<KernelT> attend(std::int64_t rows) {
+/// The last row of x and of the queries, its slot and its position.
+std::unique_ptr<KernelT> select(std::int64_t rows) {
+  Spec s(LoopKind::select, "select", 1);
+  s.spec.select = std::make_unique<SelectLoopT>();
+  s.spec.select->rows = rows, s.spec.select->index = s.per_row(ArgRole::last);
+  for (const ArgRole role : {ArgRole::buffer, ArgRole::buffer, ArgRole::slots, ArgRole::positions}) {
+    const bool is_buffer = role == ArgRole::buffer;
+    auto& pair = *s.spec.select->pairs.emplace_back(std::make_unique<SelectPairT>());
+    pair.from = is_buffer ? s.arg(role, "f32", {rows, width}) : s.arg(role, "i32", {rows});
+    pair.to = is_buffer ? s.buffer(width, true) : s.arg(role, "i32", {1}, true);
+  }
+  return s.kernel();
+}
+
+std::unique_ptr<KernelT> attend(std::int64_t rows, bool selected = false) {
   Spec s(LoopKind::attention, "attend", rows);
   auto& loop = *(s.spec.attention = std::make_unique<AttentionLoopT>());
+  loop.selected = selected;
   loop.q = s.buffer(width), loop.kv = s.state(false);
   loop.heads = heads, loop.kv_heads = kv_heads, loop.head_dim = head_dim, loop.scale = 0.25;
   s.slots_and_positions();
@@ -230,6 +245,42 @@ void add_entry(PlanT& plan, const std::string& kind, std::int64_t rows) {
   entry.outputs.push_back(own(port("logits", "f32", {rows, vocabulary})));
 }
 
+/// As a prefill of so many rows, and the logits of one of them.
+void add_prompt(PlanT& plan, std::int64_t rows) {
+  add_entry(plan, "prefill", rows);
+  EntryPointT& entry = *plan.entries.back();
+  entry.name = "prompt_" + std::to_string(rows), entry.kind = "prompt";
+  entry.inputs.push_back(own(port("last", "i32", {1})));
+  const std::uint64_t behind = entry.arena_bytes;  // buffers of one row, then its slot and position
+  entry.arena_bytes += std::uint64_t(buffers * width) * sizeof(float) + 32;
+  const auto one = [&](Buffer i) {
+    RefT out = arena(1, i);
+    out.offset += behind;
+    return out;
+  };
+  const auto number = [&](std::uint64_t i) {
+    RefT out;
+    out.offset = behind + std::uint64_t(buffers * width) * sizeof(float) + 16 * i, out.bytes = sizeof(std::int32_t);
+    return out;
+  };
+  const auto first = std::uint32_t(plan.kernels.size());
+  const RefT kv = ref(Where::state, 0);
+  const auto weight = [](WeightIndex index) { return ref(Where::weight, index); };
+  plan.kernels.push_back(select(rows));
+  add_node(entry, first, {1}, "x_last",
+           {ref(Where::input, 3), arena(rows, x), one(x), arena(rows, query), one(query), ref(Where::input, 1), number(0), ref(Where::input, 2),
+            number(1)});
+  plan.kernels.push_back(attend(1, true));
+  add_node(entry, first + 1, {2}, "l0.attn", {one(query), kv, number(0), number(1), one(attn)});
+  plan.kernels.push_back(output(1));
+  add_node(entry, first + 2, {3}, "l0.x1", {one(attn), weight(o), one(x), one(x1)});
+  plan.kernels.push_back(norm(1));
+  add_node(entry, first + 3, {4}, "norm", {one(x1), weight(out_gain), one(normed)});
+  plan.kernels.push_back(head(1));
+  add_node(entry, first + 4, {5}, "logits", {one(normed), weight(head_weight), ref(Where::output, 0)});
+  entry.outputs.push_back(own(port("logits", "f32", {1, vocabulary})));
+}
+
 // ---- The rest
 
 /// A weight of `pieces` equal sources, right behind what is in the file so far.
@@ -289,6 +340,12 @@ PlanT tiny_plan() {
   plan.chat_template = "{{ text }}";
   plan.remarks = {"fuse_norm_matmul: %l0.q fired"};
   plan.ir = "module\n";
+  return plan;
+}
+
+PlanT tiny_plan_with_prompt() {
+  PlanT plan = tiny_plan();
+  add_prompt(plan, 4);
   return plan;
 }
 

@@ -26,8 +26,9 @@ class ScriptedDevice final : public Device {
   }
   Result<void> run(std::size_t, std::span<const StepRow> rows) override {
     std::fill(logits_.begin(), logits_.end(), 0.0f);
-    fed_->push_back(rows[0].token);
-    const std::size_t next = std::size_t(rows[0].position) + 1;
+    const StepRow& last = rows[std::size_t(last_row(rows))];
+    for (const StepRow& row : rows.first(std::size_t(&last - rows.data()) + 1)) fed_->push_back(row.token);
+    const std::size_t next = std::size_t(last.position) + 1;
     const std::int32_t token = next < script_.size() ? script_[next] : 0;
     if (token >= 0) {
       logits_[token] = 5;
@@ -41,6 +42,7 @@ class ScriptedDevice final : public Device {
 
   bool can_generate(std::size_t, const SamplingOptions&) const override { return can_draw_; }
   Result<void> begin_generation(std::size_t, std::span<const GenerationRow> rows, std::span<const std::int32_t> end_tokens) override {
+    ++generations;
     row_ = rows[0];
     history_.assign(row_.history.begin(), row_.history.end());
     end_tokens_.assign(end_tokens.begin(), end_tokens.end());
@@ -56,6 +58,8 @@ class ScriptedDevice final : public Device {
     row_.first = {draw_.token, 0, row_.first.position + 1};
     return std::span<const Draw>(&draw_, 1);
   }
+
+  int generations = 0;  // begun
 
  private:
   std::vector<std::int32_t> script_;
@@ -87,12 +91,14 @@ class Generate : public ::testing::TestWithParam<bool> {
     plan->model = std::make_unique<plan::ModelInfoT>();
     plan->model->vocabulary = std::uint32_t(vocabulary_.tokens.size());
     plan->vocabulary = std::make_unique<plan::VocabularyT>(vocabulary_);
-    auto entry = std::make_unique<plan::EntryPointT>();
-    entry->name = "decode_1";
-    entry->kind = "decode";
-    entry->rows = 1;
-    plan->entries.push_back(std::move(entry));
-    auto session = Session::open(std::make_unique<ScriptedDevice>(std::move(script), &fed_, GetParam()), std::move(plan), context);
+    for (const auto& [kind, rows] : {std::pair("decode", 1), std::pair("prompt", prompt_rows_)}) {
+      if (rows == 0) continue;
+      auto& entry = *plan->entries.emplace_back(std::make_unique<plan::EntryPointT>());
+      entry.name = fmt::format("{}_{}", kind, rows), entry.kind = kind, entry.rows = std::uint32_t(rows);
+    }
+    auto made = std::make_unique<ScriptedDevice>(std::move(script), &fed_, GetParam());
+    device_ = made.get();
+    auto session = Session::open(std::move(made), std::move(plan), context);
     HEDDLE_CHECK(session.ok(), "{}", session.error().message());
     return std::move(*session);
   }
@@ -120,6 +126,8 @@ class Generate : public ::testing::TestWithParam<bool> {
 
   plan::VocabularyT vocabulary_;
   std::int32_t bytes_ = 0, cancel_at_ = -1;
+  int prompt_rows_ = 0;  // of a prompt entry point; 0: there is none
+  ScriptedDevice* device_ = nullptr;  // of the session that was opened last
   std::unique_ptr<text::Tokenizer> tokenizer_;
   GenerateOptions options_;
   Ids fed_, tokens_;
@@ -157,6 +165,43 @@ TEST_P(Generate, StopsAtTheLengthWithoutAStepTooMany) {
   options_.max_tokens = 0;
   EXPECT_EQ(generate({1, a}, {1}).tokens, Ids{});
   EXPECT_EQ(name(StopReason::length), "length");
+}
+
+TEST_P(Generate, TheFirstTokenIsDrawnFromThePromptsOwnLogits) {
+  prompt_rows_ = 4;
+  Session session = open({1, a, b, a, hi, 2});
+  const auto result = generate(session, {1, a, b});
+  EXPECT_EQ(result.tokens, (Ids{a, hi}));
+  EXPECT_EQ(result.reason, StopReason::end);
+  EXPECT_EQ(fed_, (Ids{1, a, b, a, hi}));  // each once
+  EXPECT_EQ(session.position(), 5);
+  EXPECT_EQ(device_->generations, GetParam() ? 1 : 0);
+}
+
+TEST_P(Generate, NothingIsDrawnOnTheDeviceBehindAFirstTokenThatEnds) {
+  const auto generations = [&](Ids script, std::int64_t context = 100) {
+    Session session = open(std::move(script), context);
+    generate(session, {1, a});
+    return device_->generations;
+  };
+  EXPECT_EQ(generations({1, a, 2}), 0);  // an end token
+  EXPECT_EQ(generations({1, a, b}, 2), 0);  // a full cache
+  options_.max_tokens = 1;
+  EXPECT_EQ(generations({1, a, b, b}), 0);
+  options_.max_tokens = -1;
+  options_.stop = {"b"};
+  EXPECT_EQ(generations({1, a, b, b}), 0);
+  options_.stop = {};
+  cancel_at_ = b;
+  EXPECT_EQ(generations({1, a, b, b}), 0);
+}
+
+TEST_P(Generate, OfNoTokensThePromptIsFedAllButItsLast) {
+  options_.max_tokens = 0;
+  Session session = open({1, a, b, a});
+  EXPECT_EQ(generate(session, {1, a, b}).reason, StopReason::length);
+  EXPECT_EQ(fed_, (Ids{1, a}));
+  EXPECT_EQ(session.position(), 2);
 }
 
 TEST_P(Generate, StopsWhenTheContextIsFull) {
