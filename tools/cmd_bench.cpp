@@ -178,7 +178,7 @@ Result<void> run(const Options& options) {
   }
   const auto& model = *session.plan().model;
   const Launches launches = launches_of(session);
-  const std::string floor_cache = measuring_cache(options.compile);
+  const std::string floor_cache = kernel_cache_dir(options.compile);
   if (options.format == "json") {
     nlohmann::json out = nlohmann::json::array();
     for (const Row& row : rows)

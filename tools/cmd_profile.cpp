@@ -105,7 +105,7 @@ Result<void> run(const Options& options) {
   if (options.depth > 0) HEDDLE_TRY(session.feed(random_tokens(options.depth, plan.model->vocabulary)));
   HEDDLE_ASSIGN(Profile profile, profile_step(*device, plan, entry, options.depth, options.samples));
   // A plan runs where no compiler is; the kernel that measures needs one.
-  if (const auto peak = matrix_peak(plan, measuring_cache(options.compile)); !peak.ok()) profile.no_matrix_peak = peak.error().message();
+  if (const auto peak = matrix_peak(plan, kernel_cache_dir(options.compile)); !peak.ok()) profile.no_matrix_peak = peak.error().message();
   else profile.matrix_peak = peak->value_or(0);
   if (options.json) fmt::print("{}\n", json_of(profile).dump(1, ' ', false, nlohmann::json::error_handler_t::replace));
   else print(profile);

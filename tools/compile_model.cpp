@@ -189,6 +189,11 @@ Result<codegen::cuda::Tuning> read_tuning(const std::string& path, const ir::Tar
   return found;
 }
 
+std::string kernel_cache_dir(const CompileOptions& options) {
+  if (!options.use_cache) return "";
+  return options.cache_dir.empty() ? default_cache_dir() : options.cache_dir;
+}
+
 std::string tuning_path(const ir::Target& target, const CompileOptions& options) {
   if (!options.tuning.empty()) return options.tuning;
   const std::string dir = options.cache_dir.empty() ? default_cache_dir() : options.cache_dir;
@@ -381,7 +386,7 @@ Result<Compiled> compile_model(const std::string& path, const CompileOptions& op
   if (is_cuda(target)) {
     codegen::cuda::add_sampling(*plan);
     codegen::cuda::apply(tuning, *plan);
-    const std::string kernels = !options.use_cache ? std::string() : options.cache_dir.empty() ? default_cache_dir() : options.cache_dir;
+    const std::string kernels = kernel_cache_dir(options);
     HEDDLE_ASSIGN(const auto report, codegen::cuda::compile_kernels(*plan, target, kernels, usable_processors()));
     watch.lap(fmt::format("{} of {} kernels", report.compiled, report.kernels));
   }

@@ -55,6 +55,9 @@ Result<ir::Target> target_named(const std::string& name, const std::string& acti
 /// "llama, 16 layers, 1235814400 parameters, vocabulary 128256, 799862784 bytes": what measured choices about passes are kept under.
 std::string model_name(const plan::ModelInfoT& model);
 
+/// Where compiled kernels are kept: the options' cache, "" for none.
+std::string kernel_cache_dir(const CompileOptions& options);
+
 /// The file of choices measured here: the options', else the cache's own.
 std::string tuning_path(const ir::Target& target, const CompileOptions& options);
 /// Reads it. "PATH: it was measured for cuda:sm_80, the target is cuda:sm_90".

@@ -2,7 +2,6 @@
 
 #include "codegen/cuda/multiply.h"
 #include "codegen/cuda/targets.h"
-#include "ir/base/cache_path.h"
 #include "runtime/cuda/matrix_rate.h"
 
 namespace heddle::tools {
@@ -13,11 +12,6 @@ Result<std::optional<double>> matrix_peak(const plan::PlanT& plan, const std::st
   HEDDLE_ASSIGN(const auto kernel, codegen::cuda::multiply_kernel(target, cache_dir));
   HEDDLE_ASSIGN(const double rate, runtime::matrix_rate(0, *kernel.plan, kernel.operations));
   return std::optional<double>(rate);
-}
-
-std::string measuring_cache(const CompileOptions& options) {
-  if (!options.use_cache) return "";
-  return options.cache_dir.empty() ? default_cache_dir() : options.cache_dir;
 }
 
 }  // namespace heddle::tools

@@ -5,7 +5,6 @@
 
 #include "codegen/cuda/kernel_cache.h"
 #include "codegen/cuda/targets.h"
-#include "ir/base/cache_path.h"
 #include "ir/base/thread_pool.h"
 #include "runtime/cuda/device.h"
 #include "tools/quantized_weights.h"
@@ -268,7 +267,7 @@ Result<TuneResult> tune(const std::string& path, const CompileOptions& asked, co
   tuner.options.tuning = "none";
   HEDDLE_ASSIGN(tuner.target, target_named(asked.target, asked.activations));
   if (!tuner.target.name.starts_with("cuda:")) return error("--tune: the target is {}, measured choices are CUDA's", tuner.target.name);
-  tuner.cache = !asked.use_cache ? "" : asked.cache_dir.empty() ? default_cache_dir() : asked.cache_dir;
+  tuner.cache = kernel_cache_dir(asked);
   tuner.options.store = false;
   HEDDLE_ASSIGN(const Compiled compiled, compile_model(path, tuner.options));
   HEDDLE_TRY(prepare_weights(*compiled.plan));

@@ -186,8 +186,8 @@ for (int t = 0; t < TEAMS; ++t) {
 }
 )";
 
-/// Each block of a cluster adds up the sums of its share of the tokens, those of the first block first whose share it may be.
-/// None may leave before all have read.
+/// Each block of a cluster adds up the sums of its share of the tokens: the first block's first, whichever block adds. None may leave before
+/// all have read.
 constexpr std::string_view cluster_meeting = R"(
 cluster_arrive();
 await_cluster();

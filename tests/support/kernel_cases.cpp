@@ -125,6 +125,11 @@ struct Layer {
   bool all = false, slow = false;
   bool tiles = false;  // products on the matrix units, with kernels of their own for what stands in front of them
 };
+/// All of its matrices in one format.
+Layer of(const std::string& type, Layer l) {
+  l.q = l.k = l.v = l.gate = l.up = l.down = type;
+  return l;
+}
 
 /// A layer as the pipeline leaves it: norm, QKV, rope and cache store; attention with the quantize behind it; output with the residual;
 /// norm, gate and up with SwiGLU; down with the residual.
@@ -357,20 +362,14 @@ std::vector<KernelCase> kernel_cases() {
                        .down = "q5_K",
                        .pairing = "halves",
                        .bias = true}));
-  out.push_back(layer({.name = "layer_qwen2_deferred_3rows",
+  out.push_back(layer(of("q8_0", {.name = "layer_qwen2_deferred_3rows",
                        .rows = 3,
                        .width = 512,
                        .heads = 7,
                        .kv_heads = 1,
-                       .q = "q8_0",
-                       .k = "q8_0",
-                       .v = "q8_0",
-                       .gate = "q8_0",
-                       .up = "q8_0",
-                       .down = "q8_0",
                        .pairing = "halves",
                        .deferred = true,
-                       .bias = true}));
+                       .bias = true})));
   out.push_back(
       layer({.name = "layer_qwen3", .rows = 2, .heads = 4, .head_dim = 128, .pairing = "halves", .head_norm = true, .scale = 0.0883883}));
   out.push_back(layer({.name = "layer_qwen3_norms_together",
@@ -381,34 +380,22 @@ std::vector<KernelCase> kernel_cases() {
                        .head_norm = true,
                        .together = true,
                        .scale = 0.0883883}));
-  out.push_back(layer({.name = "layer_stories",
+  out.push_back(layer(of("f32", {.name = "layer_stories",
                        .width = 64,
                        .heads = 8,
                        .kv_heads = 4,
                        .head_dim = 8,
                        .ffn = 172,
-                       .q = "f32",
-                       .k = "f32",
-                       .v = "f32",
-                       .gate = "f32",
-                       .up = "f32",
-                       .down = "f32",
                        .cache = "f32",
                        .quantized = false,
                        .steps = 12,
                        .scale = 0.353553,
                        .tolerance = 2e-5,
-                       .all = true}));
+                       .all = true})));
   out.push_back(layer({.name = "layer_f32_activations", .rows = 2, .quantized = false}));
-  out.push_back(layer({.name = "layer_bf16",
-                       .q = "bf16",
-                       .k = "bf16",
-                       .v = "bf16",
-                       .gate = "bf16",
-                       .up = "bf16",
-                       .down = "bf16",
+  out.push_back(layer(of("bf16", {.name = "layer_bf16",
                        .factors = true,
-                       .quantized = false}));
+                       .quantized = false})));
   out.push_back(layer({.name = "layer_f16_partial_rope",
                        .rows = 4,
                        .heads = 4,
@@ -438,58 +425,40 @@ std::vector<KernelCase> kernel_cases() {
   out.push_back(layer({.name = "layer_head256_f16", .heads = 8, .kv_heads = 1, .head_dim = 256, .window = 4, .steps = 9, .scale = 0.0625}));
   out.push_back(layer({.name = "layer_12_heads_on_one_key", .heads = 12, .kv_heads = 1, .head_dim = 64, .quantized = false, .steps = 4}));
   // Contexts in several splits.
-  out.push_back(layer({.name = "layer_splits",
+  out.push_back(layer(of("f16", {.name = "layer_splits",
                        .rows = 8,
                        .width = 128,
                        .heads = 2,
                        .kv_heads = 1,
                        .head_dim = 128,
                        .ffn = 64,
-                       .q = "f16",
-                       .k = "f16",
-                       .v = "f16",
-                       .gate = "f16",
-                       .up = "f16",
-                       .down = "f16",
                        .cache = "f32",
                        .quantized = false,
                        .prompt = true,
-                       .steps = 150}));
-  out.push_back(layer({.name = "layer_splits_f16_cache",
+                       .steps = 150})));
+  out.push_back(layer(of("f16", {.name = "layer_splits_f16_cache",
                        .rows = 8,
                        .width = 128,
                        .heads = 3,
                        .kv_heads = 1,
                        .head_dim = 128,
                        .ffn = 64,
-                       .q = "f16",
-                       .k = "f16",
-                       .v = "f16",
-                       .gate = "f16",
-                       .up = "f16",
-                       .down = "f16",
                        .quantized = false,
                        .prompt = true,
                        .steps = 620,
-                       .slow = true}));
-  out.push_back(layer({.name = "layer_window_across_splits",
+                       .slow = true})));
+  out.push_back(layer(of("q8_0", {.name = "layer_window_across_splits",
                        .rows = 4,
                        .width = 128,
                        .heads = 4,
                        .kv_heads = 4,
                        .head_dim = 128,
                        .ffn = 64,
-                       .q = "q8_0",
-                       .k = "q8_0",
-                       .v = "q8_0",
-                       .gate = "q8_0",
-                       .up = "q8_0",
-                       .down = "q8_0",
                        .quantized = false,
                        .prompt = true,
                        .window = 200,
                        .steps = 280,
-                       .slow = true}));
+                       .slow = true})));
   out.push_back(layer({.name = "layer_12_heads_long",
                        .rows = 8,
                        .heads = 12,
@@ -499,23 +468,17 @@ std::vector<KernelCase> kernel_cases() {
                        .prompt = true,
                        .steps = 600,
                        .slow = true}));
-  out.push_back(layer({.name = "layer_stories_long",
+  out.push_back(layer(of("f32", {.name = "layer_stories_long",
                        .width = 64,
                        .heads = 8,
                        .kv_heads = 4,
                        .head_dim = 8,
                        .ffn = 172,
-                       .q = "f32",
-                       .k = "f32",
-                       .v = "f32",
-                       .gate = "f32",
-                       .up = "f32",
-                       .down = "f32",
                        .cache = "f32",
                        .quantized = false,
                        .steps = 250,
                        .scale = 0.353553,
-                       .slow = true}));
+                       .slow = true})));
 
   for (const char* type : {"f16", "bf16", "q8_0", "q4_0", "q4_K", "q5_K", "q6_K"}) {
     out.push_back(tiles(type, 70, 512, 16));
@@ -529,20 +492,14 @@ std::vector<KernelCase> kernel_cases() {
   // Few tiles of many columns: the blocks of a cluster share them.
   out.push_back(tiles("bf16", 520, 4096, 128));
   out.push_back(tiles("f16", 256, 2048, 256, true));
-  out.push_back(layer({.name = "layer_tiles_split",
+  out.push_back(layer(of("bf16", {.name = "layer_tiles_split",
                        .rows = 128,
                        .width = 2048,
                        .heads = 8,
-                       .q = "bf16",
-                       .k = "bf16",
-                       .v = "bf16",
-                       .gate = "bf16",
-                       .up = "bf16",
-                       .down = "bf16",
                        .prompt = true,
                        .steps = 100,
                        .slow = true,
-                       .tiles = true}));
+                       .tiles = true})));
   out.push_back(layer({.name = "layer_tiles_32rows", .rows = 32, .all = true, .tiles = true}));
   out.push_back(layer({.name = "layer_tiles_prompt_128rows", .rows = 128, .prompt = true, .steps = 200, .all = true, .slow = true, .tiles = true}));
   out.push_back(layer({.name = "layer_tiles_qwen2",
@@ -581,34 +538,22 @@ std::vector<KernelCase> kernel_cases() {
 
   // Attention in tiles of rows: many sequences in a tile, a long one in several steps, windows.
   out.push_back(layer({.name = "layer_flash_128rows", .rows = 128, .slow = true, .tiles = true}));
-  out.push_back(layer({.name = "layer_flash_prompt_f16",
+  out.push_back(layer(of("q8_0", {.name = "layer_flash_prompt_f16",
                        .rows = 128,
                        .heads = 2,
                        .kv_heads = 1,
                        .head_dim = 128,
-                       .q = "q8_0",
-                       .k = "q8_0",
-                       .v = "q8_0",
-                       .gate = "q8_0",
-                       .up = "q8_0",
-                       .down = "q8_0",
                        .prompt = true,
                        .steps = 140,
                        .all = true,
-                       .tiles = true}));
-  out.push_back(layer({.name = "layer_flash_window_softcap",
+                       .tiles = true})));
+  out.push_back(layer(of("f16", {.name = "layer_flash_window_softcap",
                        .rows = 128,
                        .width = 128,
                        .heads = 4,
                        .kv_heads = 2,
                        .head_dim = 80,
                        .ffn = 128,
-                       .q = "f16",
-                       .k = "f16",
-                       .v = "f16",
-                       .gate = "f16",
-                       .up = "f16",
-                       .down = "f16",
                        .cache = "f32",
                        .quantized = false,
                        .prompt = true,
@@ -616,54 +561,41 @@ std::vector<KernelCase> kernel_cases() {
                        .steps = 300,
                        .softcap = 20,
                        .tolerance = 2e-3,
-                       .slow = true}));
+                       .slow = true})));
 
   // Tiles of 128 rows, of which there are enough for all multiprocessors.
-  out.push_back(layer({.name = "layer_flash_large_tiles",
+  out.push_back(layer(of("f16", {.name = "layer_flash_large_tiles",
                        .rows = 1024,
                        .width = 128,
                        .heads = 36,
                        .kv_heads = 4,
                        .head_dim = 16,
                        .ffn = 128,
-                       .q = "f16",
-                       .k = "f16",
-                       .v = "f16",
-                       .gate = "f16",
-                       .up = "f16",
-                       .down = "f16",
                        .quantized = false,
                        .prompt = true,
                        .steps = 1500,
                        .tolerance = 2e-3,
-                       .slow = true}));
-  out.push_back(layer({.name = "layer_flash_large_tiles_window",
+                       .slow = true})));
+  out.push_back(layer(of("f16", {.name = "layer_flash_large_tiles_window",
                        .rows = 1024,
                        .width = 128,
                        .heads = 34,
                        .kv_heads = 2,
                        .ffn = 128,
-                       .q = "f16",
-                       .k = "f16",
-                       .v = "f16",
-                       .gate = "f16",
-                       .up = "f16",
-                       .down = "f16",
                        .cache = "f32",
                        .quantized = false,
                        .prompt = true,
                        .window = 200,
                        .steps = 1100,
                        .tolerance = 2e-3,
-                       .slow = true}));
+                       .slow = true})));
 
   // The same with heads above 128 elements: two warps for each row, 64 or 32 keys a stage; an odd number of sixteens. Where
   // products are tiles the rope has a kernel of its own: only those of warpgroups have room for it.
   const auto wide = [](Layer l) {
     l.rows = 128, l.width = 128, l.ffn = 128, l.tolerance = 2e-3, l.tiles = l.quantized;
-    l.q = l.k = l.v = l.gate = l.up = l.down = "f16";
     l.scale = 0.0625;
-    return layer(l);
+    return layer(of("f16", l));
   };
   out.push_back(wide({.name = "layer_flash_head256",
                       .heads = 2,
