@@ -55,14 +55,15 @@ struct PlainBF16 {
   }
 };
 
-/// `columns` weight rows with `rows` activation rows. The sum of a pair of rows is made the same way whatever `columns` is: in two parts
-/// where a few rows leave additions waiting for one another, else in one.
+/// `columns` weight rows that lie `apart` bytes from each other with `rows` activation rows; their sums go `out_apart` floats from each
+/// other. The sum of a pair of rows is made the same way whatever `columns` is: in two parts where a few rows leave additions waiting for
+/// one another, else in one.
 template <class Plain, int columns, int rows>
-HWY_INLINE void dot_plain(const std::byte* HWY_RESTRICT weight, std::int64_t row_bytes, std::int64_t k, const float* HWY_RESTRICT x,
-                          std::int64_t x_stride, float* out, std::int64_t out_stride) {
+HWY_INLINE void dot_plain(const std::byte* HWY_RESTRICT weight, std::int64_t apart, std::int64_t k, const float* HWY_RESTRICT x,
+                          std::int64_t x_stride, float* out, std::int64_t out_apart, std::int64_t out_stride) {
   using Element = typename Plain::Element;
   constexpr int chains = rows >= 4 ? 1 : 2;
-  const auto element = [&](int c, std::int64_t i) { return reinterpret_cast<const Element*>(weight + c * row_bytes) + i; };
+  const auto element = [&](int c, std::int64_t i) { return reinterpret_cast<const Element*>(weight + c * apart) + i; };
   Float sums[chains][columns][rows];
   HEDDLE_UNROLL
   for (int chain = 0; chain < chains; ++chain) HEDDLE_UNROLL
@@ -70,7 +71,8 @@ HWY_INLINE void dot_plain(const std::byte* HWY_RESTRICT weight, std::int64_t row
   for (int r = 0; r < rows; ++r) sums[chain][c][r] = hn::Zero(Floats());
   std::int64_t i = 0;
   for (; i + chains * float_lanes <= k; i += chains * float_lanes) {
-    if constexpr (rows == 1) prefetch_stream(element(0, i), chains * float_lanes * sizeof(Element));
+    if constexpr (rows == 1) HEDDLE_UNROLL
+    for (int c = 0; c < columns; ++c) prefetch_stream(element(c, i), chains * float_lanes * sizeof(Element));
     HEDDLE_UNROLL
     for (int chain = 0; chain < chains; ++chain) {
       const std::int64_t at = i + chain * float_lanes;
@@ -102,7 +104,7 @@ HWY_INLINE void dot_plain(const std::byte* HWY_RESTRICT weight, std::int64_t row
   HEDDLE_UNROLL
   for (int c = 0; c < columns; ++c) HEDDLE_UNROLL
   for (int r = 0; r < rows; ++r)
-    out[r * out_stride + c] =
+    out[r * out_stride + c * out_apart] =
         hn::GetLane(hn::SumOfLanes(Floats(), chains == 1 ? sums[0][c][r] : hn::Add(sums[0][c][r], sums[chains - 1][c][r])));
 }
 
@@ -175,16 +177,23 @@ void dot_f32(DType weight, const std::byte* w, std::int64_t columns, std::int64_
   };
   const auto plain = [&](auto type) HWY_ATTR {
     std::int64_t r = 0;
+    // `together` columns at a time, `gap` columns from each other, in rounds from column `c` on.
+    const auto some = [&]<int size, int together>(std::int64_t& c, std::int64_t rounds, std::int64_t gap, std::int64_t next) HWY_ATTR {
+      for (; rounds > 0; --rounds, c += next)
+        dot_plain<decltype(type), together, size>(w + c * row_bytes, gap * row_bytes, k, x + r * x_stride, x_stride,
+                                                  out + r * out_stride + c, gap, out_stride);
+    };
     const auto block = [&]<int size>() HWY_ATTR {
-      constexpr int together = size < 4 ? 1 : HWY_TARGET == HWY_AVX3_DL || HWY_TARGET == HWY_AVX3 ? 4 : 2;  // as registers allow
+      constexpr int together = HWY_TARGET == HWY_AVX3_DL || HWY_TARGET == HWY_AVX3 ? 4 : 2;  // as registers allow
       for (; r + size <= rows; r += size) {
         std::int64_t c = 0;
-        for (; c + together <= columns; c += together)
-          dot_plain<decltype(type), together, size>(w + c * row_bytes, row_bytes, k, x + r * x_stride, x_stride, out + r * out_stride + c,
-                                                    out_stride);
-        for (; c < columns; ++c)
-          dot_plain<decltype(type), 1, size>(w + c * row_bytes, row_bytes, k, x + r * x_stride, x_stride, out + r * out_stride + c,
-                                             out_stride);
+        if constexpr (size >= 4) {
+          some.template operator()<size, together>(c, columns / together, 1, together);
+        } else if constexpr (size == 1) {  // side by side from a few places
+          some.template operator()<size, streams>(c, columns / streams, columns / streams, 1);
+          c *= streams;
+        }
+        some.template operator()<size, 1>(c, columns - c, 1, 1);
       }
     };
     block.template operator()<4>();

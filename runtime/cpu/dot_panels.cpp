@@ -70,28 +70,33 @@ HWY_INLINE Float add_offsets(Float value, const Q8Group& a, std::int64_t b, cons
   return hn::NegMulAdd(sum(1), hn::Load(Floats(), offset + lanes), value);
 }
 
-/// One panel with `rows` activation rows.
-template <DType dtype, int rows>
-HWY_INLINE void dot_panel(const std::byte* HWY_RESTRICT w, std::int64_t k, const Q8Group* HWY_RESTRICT x, std::int64_t x_stride,
-                          float* HWY_RESTRICT out, std::int64_t out_stride) {
+/// `panels` panels that lie `apart` bytes from each other with `rows` activation rows; their sums go `out_apart` floats from each other.
+template <DType dtype, int rows, int panels = 1>
+HWY_INLINE void dot_panel(const std::byte* HWY_RESTRICT w, std::int64_t apart, std::int64_t k, const Q8Group* HWY_RESTRICT x,
+                          std::int64_t x_stride, float* HWY_RESTRICT out, std::int64_t out_apart, std::int64_t out_stride) {
   using Format = Panel<dtype>;
   const Floats df;
   const std::int64_t whole_group = plan::panel_group_bytes(dtype, 256);
   for (int part = 0; part < parts; ++part) {
-    Float sums[rows];
+    Float sums[panels][rows];
     HEDDLE_UNROLL
-    for (int r = 0; r < rows; ++r) sums[r] = hn::Zero(df);
+    for (int p = 0; p < panels; ++p) HEDDLE_UNROLL
+    for (int r = 0; r < rows; ++r) sums[p][r] = hn::Zero(df);
     const std::byte* group = w;
     const Q8Group* activations = x;
     for (std::int64_t done = 0; done < k; done += 256, group += whole_group, activations += x_stride) {
       const std::int64_t blocks = std::min(k - done, std::int64_t(256)) / 32;
-      alignas(64) float scale[16 * lanes], offset[16 * lanes];
-      Format::scales(group, blocks, part, scale, offset);
-      for (std::int64_t b = 0; b < blocks; ++b) {
+      alignas(64) float scales[panels][16 * lanes], offsets[panels][16 * lanes];
+      HEDDLE_UNROLL
+      for (int p = 0; p < panels; ++p) Format::scales(group + p * apart, blocks, part, scales[p], offsets[p]);
+      for (std::int64_t b = 0; b < blocks; ++b) HEDDLE_UNROLL
+      for (int p = 0; p < panels; ++p) {
+        const float* const scale = scales[p];
+        const float* const offset = offsets[p];
         if constexpr (rows == 1)
-          if (part == 0) prefetch_piece(group, whole_group, b);
+          if (part == 0) prefetch_piece(group + p * apart, whole_group, b);
         Byte q[8];
-        Format::quants(group, blocks, b, part, q);
+        Format::quants(group + p * apart, blocks, b, part, q);
         HEDDLE_UNROLL
         for (int r = 0; r < rows; ++r) {
           const Q8Group& a = activations[r];
@@ -113,14 +118,15 @@ HWY_INLINE void dot_panel(const std::byte* HWY_RESTRICT w, std::int64_t k, const
             for (int i = 0; i < 8; ++i) sum = add_word<Format>(sum, q[i], word_of(at + 4 * i));
             value = hn::Mul(hn::ConvertTo(df, sum), hn::Load(df, scale + b * lanes));
           }
-          sums[r] = hn::MulAdd(value, hn::Set(df, a.d[b]), sums[r]);
+          sums[p][r] = hn::MulAdd(value, hn::Set(df, a.d[b]), sums[p][r]);
           if constexpr (Format::has_offset && !Format::halves)
-            sums[r] = hn::MulAdd(hn::Load(df, offset + b * lanes), hn::Set(df, a.s[b]), sums[r]);
+            sums[p][r] = hn::MulAdd(hn::Load(df, offset + b * lanes), hn::Set(df, a.s[b]), sums[p][r]);
         }
       }
     }
     HEDDLE_UNROLL
-    for (int r = 0; r < rows; ++r) hn::StoreU(sums[r], df, out + r * out_stride + part * lanes);
+    for (int p = 0; p < panels; ++p) HEDDLE_UNROLL
+    for (int r = 0; r < rows; ++r) hn::StoreU(sums[p][r], df, out + p * out_apart + r * out_stride + part * lanes);
   }
 }
 
@@ -206,11 +212,19 @@ void dot_panels(DType weight, const std::byte* w, std::int64_t panels, std::int6
       return;
     }
 #endif
+    if (rows == 1) {  // each panel is read once: side by side from a few places
+      const std::int64_t each = panels / streams, apart = each * bytes;
+      for (std::int64_t p = 0; p < each; ++p)
+        dot_panel<dtype, 1, streams>(w + p * bytes, apart, k, x, x_stride, out + p * plan::panel_rows, each * plan::panel_rows, out_stride);
+      for (std::int64_t p = each * streams; p < panels; ++p)
+        dot_panel<dtype, 1>(w + p * bytes, 0, k, x, x_stride, out + p * plan::panel_rows, 0, out_stride);
+      return;
+    }
     for (std::int64_t p = 0; p < panels; ++p) {  // a panel stays in a cache while all activations pass by
       std::int64_t r = 0;
       const auto block = [&]<int size>() HWY_ATTR {
         for (; r + size <= rows; r += size)
-          dot_panel<dtype, size>(w + p * bytes, k, x + r, x_stride, out + r * out_stride + p * plan::panel_rows, out_stride);
+          dot_panel<dtype, size>(w + p * bytes, 0, k, x + r, x_stride, out + r * out_stride + p * plan::panel_rows, 0, out_stride);
       };
       if constexpr (HWY_TARGET == HWY_AVX3_DL || HWY_TARGET == HWY_AVX3) block.template operator()<8>();
       block.template operator()<4>();

@@ -23,16 +23,21 @@ namespace heddle::testing {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-/// Adds all words up, so that nothing is left out.
+/// Adds all words up, so that nothing is left out: as one stream, or as kernels read weights, a few side by side and asked for ahead.
 template <Reading how>
 HWY_INLINE std::int32_t sum_of(const std::int32_t* from, std::int64_t count) {
+  constexpr int streams = how == Reading::ahead ? runtime::cpu::streams : 1;
   const hn::ScalableTag<std::int32_t> d;
-  const std::int64_t lanes = std::int64_t(hn::Lanes(d));
+  const std::int64_t lanes = std::int64_t(hn::Lanes(d)), apart = count / streams / (4 * lanes) * (4 * lanes);
   auto a = hn::Zero(d), b = a, c = a, e = a;
-  for (std::int64_t i = 0; i + 4 * lanes <= count; i += 4 * lanes) {
-    if constexpr (how == Reading::ahead) runtime::cpu::prefetch_stream(from + i, 4 * lanes * std::int64_t(sizeof(*from)));
-    a = hn::Add(a, hn::LoadU(d, from + i)), b = hn::Add(b, hn::LoadU(d, from + i + lanes));
-    c = hn::Add(c, hn::LoadU(d, from + i + 2 * lanes)), e = hn::Add(e, hn::LoadU(d, from + i + 3 * lanes));
+  for (std::int64_t i = 0; i < apart; i += 4 * lanes) {
+    HEDDLE_UNROLL
+    for (int stream = 0; stream < streams; ++stream) {
+      const std::int32_t* const at = from + stream * apart + i;
+      if constexpr (how == Reading::ahead) runtime::cpu::prefetch_stream(at, 4 * lanes * std::int64_t(sizeof(*at)));
+      a = hn::Add(a, hn::LoadU(d, at)), b = hn::Add(b, hn::LoadU(d, at + lanes));
+      c = hn::Add(c, hn::LoadU(d, at + 2 * lanes)), e = hn::Add(e, hn::LoadU(d, at + 3 * lanes));
+    }
   }
   return hn::GetLane(hn::SumOfLanes(d, hn::Add(hn::Add(a, b), hn::Add(c, e))));
 }
