@@ -31,4 +31,15 @@ void dot_panels(DType weight, const std::byte* w, std::int64_t panels, std::int6
 void dot_f32(DType weight, const std::byte* w, std::int64_t columns, std::int64_t k, const float* x, std::int64_t x_stride,
              std::int64_t rows, float* out, std::int64_t out_stride);
 
+/// Whether weights of `columns` rows of k elements, bf16 or f16, can go through the processor's matrix unit.
+bool has_dot_tiles(DType weight, std::int64_t columns, std::int64_t k);
+/// Bytes of activation rows for it, made ready one by one by `split_row`: each float as the sum of three bf16.
+std::size_t split_bytes(std::int64_t rows, std::int64_t k);
+void split_row(const float* x, std::int64_t k, std::int64_t row, std::byte* tiles);
+/// out[r * out_stride + c], as dot_f32, for c < columns, a multiple of 16; writes whole sixteens of rows. `x` and `scratch` are aligned to 64
+/// bytes. A result depends on its two rows only.
+void dot_tiles(DType weight, const std::byte* w, std::int64_t columns, std::int64_t k, const std::byte* x, std::int64_t rows,
+               std::byte* scratch, float* out, std::int64_t out_stride);
+std::size_t dot_tiles_scratch_bytes(DType weight, std::int64_t columns, std::int64_t k);
+
 }  // namespace heddle::runtime::cpu

@@ -4,7 +4,8 @@
 //   2. work items: granules of the parts' columns; a column's result does not depend on the cut. For each the accumulators of all segments
 //   and rows
 //      (a weight is read from memory once), then the epilogue row by row.
-// Weights in panels are multiplied with integers where the activation is q8_1; everything else with floats.
+// Weights in panels are multiplied with integers where the activation is q8_1; everything else with floats, those of 16 bits in the
+// processor's matrix unit if it has one and the step has rows for it.
 // With experts, an item's columns are those of one expert, and its work is the products of every row with each expert that it chose: in the
 // order of the experts, so that a weight is read once for all rows that chose it.
 #include <algorithm>
@@ -14,6 +15,7 @@
 
 #include "runtime/cpu/dot.h"
 #include "runtime/cpu/program.h"
+#include "runtime/cpu/tiles.h"
 #include "runtime/cpu/work_ranges.h"
 #include "runtime/plan/panels.h"
 
@@ -73,6 +75,7 @@ class Gemm : public Kernel {
     std::int64_t row_bytes;
     bool panels;
     bool integer;  // panels times q8_1
+    bool tiles;    // in steps of many rows
   };
   struct Part {
     std::vector<Segment> segments;
@@ -84,15 +87,16 @@ class Gemm : public Kernel {
     std::size_t part;
     std::int64_t column, columns;
   };
-  /// Activation rows made ready: for the integer products, for the float products, and the values that epilogues read. A row in slices
-  /// counts as so many rows of k.
+  /// Activation rows made ready: for the integer products, for the float products, for those of the matrix unit, and the values that
+  /// epilogues read. A row in slices counts as so many rows of k.
   struct Rows {
     Q8Group* integers;   // [groups, rows * slices]
     float* floats;       // [rows * slices, k]
+    std::byte* split;    // see split_row; null in steps of few rows
     float* row_scalars;  // [rows, row_scalars_.size()]
   };
   struct Layout {  // of Rows in memory, in bytes
-    std::size_t floats, row_scalars, end;
+    std::size_t floats, split, row_scalars, end;
   };
 
   std::vector<unsigned> kept() const {
@@ -104,17 +108,20 @@ class Gemm : public Kernel {
   void add_part(const plan::PartT& part, const Binding& binding) {
     // Enough items to share out evenly, large enough that programs cost little beside the products.
     const std::int64_t items = std::max(8, 4 * binding.threads), n = experts_ && !gates_ ? part.n / chosen_ : part.n;
+    const auto takes_tiles = [&](const Argument& weight) { return !experts_ && !weight.panels && has_dot_tiles(weight.dtype, n, k_); };
+    const bool tiled = std::ranges::any_of(part.segments, [&](const auto& segment) { return takes_tiles(binding.args[segment->weight]); });
     const std::int64_t most = experts_ ? 64 : 256;  // a sum for each expert
     const std::int64_t wanted = std::max(std::clamp<std::int64_t>(n / items, 16, most), n / (WorkRanges::most_items / 16));
     const bool panels = std::ranges::any_of(part.segments, [&](const auto& segment) { return binding.args[segment->weight].panels; });
-    const std::int64_t granule = panels ? std::lcm(part.granule, plan::panel_rows) : part.granule;
+    const std::int64_t granule = panels || tiled ? std::lcm(part.granule, plan::panel_rows) : part.granule;
     const std::int64_t columns = std::min(n, (wanted + granule - 1) / granule * granule);
     HEDDLE_CHECK(part.segments.size() <= most_segments, "{} products in a part", part.segments.size());
     Part out{{}, Program(*part.epilogue, part.n, columns, binding, {}, row_scalars_), columns};
     for (const auto& segment : part.segments) {
       const Argument& weight = binding.args[segment->weight];
       const bool integer = dtype_ == DType::q8_1 && weight.panels;
-      out.segments.push_back({weight.dtype, weight.data, bytes_of(weight.dtype, k_), weight.panels, integer});
+      out.segments.push_back({weight.dtype, weight.data, bytes_of(weight.dtype, k_), weight.panels, integer, takes_tiles(weight)});
+      if (takes_tiles(weight)) tile_bytes_ = std::max(tile_bytes_, dot_tiles_scratch_bytes(weight.dtype, columns, k_)), wants_tiles_ = true;
       if (weight.panels && !integer) row_blocks_ = std::max(row_blocks_, round_up(std::size_t(bytes_of(weight.dtype, k_))));
       (integer ? wants_integers_ : wants_floats_) = true;
     }
@@ -132,15 +139,20 @@ class Gemm : public Kernel {
     const auto bytes = [&](bool wanted, std::size_t per_row) { return wanted ? round_up(std::size_t(rows) * per_row) : 0; };
     Layout layout;
     layout.floats = wants_integers_ ? round_up(std::size_t(q8_rows(rows) * q8_groups(k_)) * sizeof(Q8Group)) : 0;
-    layout.row_scalars = layout.floats + bytes(wants_floats_ && !floats_in_place_, std::size_t(k_) * sizeof(float));
+    layout.split = layout.floats + bytes(wants_floats_ && !floats_in_place_, std::size_t(k_) * sizeof(float));
+    layout.row_scalars = layout.split + (in_tiles(step_rows) ? split_bytes(rows, k_) : 0);
     layout.end = layout.row_scalars + round_up(std::size_t(step_rows) * row_scalars_.size() * sizeof(float));
     return layout;
   }
   Rows rows_at(std::byte* base, std::int64_t rows) const {
     const Layout layout = layout_of(rows);
     float* const floats = floats_in_place_ ? const_cast<float*>(floats_in_place_) : reinterpret_cast<float*>(base + layout.floats);
-    return {reinterpret_cast<Q8Group*>(base), floats, reinterpret_cast<float*>(base + layout.row_scalars)};
+    return {reinterpret_cast<Q8Group*>(base), floats, in_tiles(rows) ? base + layout.split : nullptr,
+            reinterpret_cast<float*>(base + layout.row_scalars)};
   }
+  bool in_tiles(std::int64_t step_rows) const { return wants_tiles_ && step_rows >= tiles::least_rows; }
+  /// Rows that sums have room for: the matrix unit writes 16 at a time.
+  std::int64_t sum_rows(std::int64_t step_rows) const { return in_tiles(step_rows) ? (step_rows + 15) / 16 * 16 : step_rows; }
 
   void lay_out(std::int64_t rows) {
     if (dtype_ == DType::f32) floats_in_place_ = reinterpret_cast<const float*>(prologue_.buffer_of(activation_));
@@ -148,12 +160,14 @@ class Gemm : public Kernel {
     // Scratch of a member: one row, accumulators, programs.
     std::size_t accumulators = 0, program = prologue_.scratch_bytes();
     for (const Part& part : parts_) {
-      accumulators = std::max(accumulators, part.segments.size() * std::size_t(rows * chosen_ * padded(part.columns)) * sizeof(float));
+      accumulators =
+          std::max(accumulators, part.segments.size() * std::size_t(sum_rows(rows) * chosen_ * padded(part.columns)) * sizeof(float));
       program = std::max(program, part.epilogue.scratch_bytes());
     }
     accumulators_ = layout_of(1).end;
     blocks_ = accumulators_ + round_up(accumulators);
-    program_ = blocks_ + row_blocks_;
+    tiles_ = blocks_ + row_blocks_;
+    program_ = tiles_ + (in_tiles(rows) ? tile_bytes_ : 0);
     pairs_ = program_ + round_up(program);
     gathered_ = pairs_ + (experts_ ? round_up(2 * std::size_t(rows * chosen_) * sizeof(std::int32_t)) : 0);
     gathered_floats_ =
@@ -183,13 +197,17 @@ class Gemm : public Kernel {
 
   void prepare_row(std::int64_t row, const Rows& rows, const Team& team) const {
     std::byte* const scratch = team.scratch + program_;
-    if (floats_in_place_ && !prologue_.has_stores() && row_scalars_.empty()) return;
+    const auto split = [&] {
+      if (rows.split) split_row(rows.floats + row * k_, k_, row, rows.split);
+    };
+    if (floats_in_place_ && !prologue_.has_stores() && row_scalars_.empty()) return split();
     prologue_.run({row, 0, k_ * slices_, {}, nullptr}, scratch);
     const std::byte* value = prologue_.value(scratch, activation_);
     for (std::int64_t i = row * slices_; i < (row + 1) * slices_; ++i, value += bytes_of(dtype_, k_)) {
       if (wants_integers_) unpack_q8_1(value, k_, rows.integers + i, q8_rows(team.rows * slices_));
       if (wants_floats_ && !floats_in_place_) info(dtype_).dequantize(value, rows.floats + i * k_, k_ / info(dtype_).elements);
     }
+    split();
     for (std::size_t i = 0; i < row_scalars_.size(); ++i)
       std::memcpy(rows.row_scalars + std::size_t(row) * row_scalars_.size() + i, prologue_.value(scratch, row_scalars_[i]), sizeof(float));
   }
@@ -215,10 +233,15 @@ class Gemm : public Kernel {
   void compute(const Item& item, const Rows& rows, const Team& team) const {
     const Part& part = parts_[item.part];
     auto* const accumulators = reinterpret_cast<float*>(team.scratch + accumulators_);
-    const std::int64_t stride = padded(item.columns), per_segment = team.rows * stride;
-    for (std::size_t s = 0; s < part.segments.size(); ++s)
-      multiply(part.segments[s], item.column, item.columns, rows.integers, q8_rows(team.rows), rows.floats, team.rows, team,
-               accumulators + std::int64_t(s) * per_segment);
+    const std::int64_t stride = padded(item.columns), per_segment = sum_rows(team.rows) * stride;
+    for (std::size_t s = 0; s < part.segments.size(); ++s) {
+      const Segment& segment = part.segments[s];
+      float* const sums = accumulators + std::int64_t(s) * per_segment;
+      if (rows.split && segment.tiles)
+        dot_tiles(segment.dtype, weights_of(segment, item.column), item.columns, k_, rows.split, team.rows, team.scratch + tiles_, sums,
+                  stride);
+      else multiply(segment, item.column, item.columns, rows.integers, q8_rows(team.rows), rows.floats, team.rows, team, sums);
+    }
     std::array<const float*, most_segments> loops;
     for (std::int64_t row = 0; row < team.rows; ++row) {
       for (std::size_t s = 0; s < part.segments.size(); ++s) loops[s] = accumulators + std::int64_t(s) * per_segment + row * stride;
@@ -326,10 +349,10 @@ class Gemm : public Kernel {
   std::vector<Item> items_;
   std::vector<std::int64_t> starts_;  // of every member's items, and the end
   WorkRanges work_;
-  bool wants_integers_ = false, wants_floats_ = false;
+  bool wants_integers_ = false, wants_floats_ = false, wants_tiles_ = false;
   const float* floats_in_place_ = nullptr;
-  std::size_t row_blocks_ = 0;                               // bytes of a row taken out of panels
-  std::size_t accumulators_ = 0, blocks_ = 0, program_ = 0, pairs_ = 0, gathered_ = 0,
+  std::size_t row_blocks_ = 0, tile_bytes_ = 0;  // bytes of a row taken out of panels, of an item's weights in tiles
+  std::size_t accumulators_ = 0, blocks_ = 0, tiles_ = 0, program_ = 0, pairs_ = 0, gathered_ = 0,
               gathered_floats_ = 0;  // offsets in a member's scratch
 };
 

@@ -9,6 +9,8 @@
 #include "kernel_case.h"
 #include "peaks.h"
 #include "runtime/cpu/dot.h"
+#include "runtime/cpu/memory.h"
+#include "runtime/cpu/tiles.h"
 #include "runtime/plan/panels.h"
 #include "tests/support/weight_formats.h"
 
@@ -50,11 +52,15 @@ void run(benchmark::State& state, DType dtype, bool panels, std::int64_t megabyt
     for (std::int64_t r = 0; r < rows; ++r) unpack_q8_1(x.data() + r * bytes_of(DType::q8_1, k), k, groups.data() + r, stride);
   constexpr std::int64_t item = 64;  // columns, as gemm's work items
   std::vector<float> out(std::size_t(rows * item));
+  const bool tiles = !panels && rows >= tiles::least_rows && has_dot_tiles(dtype, item, k);  // as gemm decides
+  const auto split = Region::make(split_bytes(rows, k)), scratch = Region::make(dot_tiles_scratch_bytes(dtype, item, k));
+  for (std::int64_t r = 0; tiles && r < rows; ++r) split_row(reinterpret_cast<const float*>(x.data()) + r * k, k, r, split->data());
   for (auto _ : state) {
     for (std::int64_t c = 0; c < w.columns; c += item) {
       const std::int64_t count = std::min(item, w.columns - c);
       const std::byte* const from = w.data + c / plan::panel_rows * w.piece_bytes;
       if (panels) dot_panels(dtype, from, count / plan::panel_rows, k, groups.data(), stride, rows, out.data(), item);
+      else if (tiles) dot_tiles(dtype, from, count, k, split->data(), rows, scratch->data(), out.data(), item);
       else dot_f32(dtype, from, count, k, reinterpret_cast<const float*>(x.data()), k, rows, out.data(), item);
     }
     benchmark::DoNotOptimize(out.data());

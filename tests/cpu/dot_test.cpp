@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "kernel_case.h"
+#include "runtime/cpu/memory.h"
 #include "targets.h"
 #include "tests/support/weight_formats.h"
 
@@ -81,6 +82,61 @@ TEST(dot, every_weight_format_with_float_activations) {
       }
     }
   });
+}
+
+TEST(dot, sixteen_bit_weights_in_the_matrix_unit) {
+  if (!has_dot_tiles(DType::bf16, 16, 32)) GTEST_SKIP() << "this processor has no matrix unit for bf16";
+  std::mt19937 random(9);
+  for (const DType weight : {DType::bf16, DType::f16}) {
+    for (const std::int64_t k : {32, 96, 256, 288, 800}) {
+      for (const std::int64_t columns : {16, 32, 80}) {
+        for (const std::int64_t rows : {1, 9, 16, 17, 40, 64}) {
+          SCOPED_TRACE(fmt::format("{} k {} columns {} rows {}", name(weight), k, columns, rows));
+          const auto bytes = random_elements(weight, columns * k, random), x = random_elements(DType::f32, rows * k, random);
+          const auto* const x_values = reinterpret_cast<const float*>(x.data());
+          std::vector<float> w_values(std::size_t(columns * k));
+          info(weight).dequantize(bytes.data(), w_values.data(), columns * k);
+          const auto split = Region::make(split_bytes(rows, k)), scratch = Region::make(dot_tiles_scratch_bytes(weight, columns, k));
+          std::vector<float> out(std::size_t((rows + 15) / 16 * 16 * columns));
+          for (std::int64_t r = 0; r < rows; ++r) split_row(x_values + r * k, k, r, split->data());
+          dot_tiles(weight, bytes.data(), columns, k, split->data(), rows, scratch->data(), out.data(), columns);
+          for (std::int64_t r = 0; r < rows; ++r) {
+            for (std::int64_t c = 0; c < columns; ++c) {
+              double sum = 0, size = 0;
+              for (std::int64_t j = 0; j < k; ++j) {
+                const double term = double(w_values[std::size_t(c * k + j)]) * x_values[r * k + j];
+                sum += term, size += std::fabs(term);
+              }
+              ASSERT_NEAR(out[std::size_t(r * columns + c)], sum, size * 2e-6 + 1e-6) << r << " " << c;
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(dot, the_matrix_unit_keeps_what_is_not_finite) {
+  if (!has_dot_tiles(DType::bf16, 16, 32)) GTEST_SKIP() << "this processor has no matrix unit for bf16";
+  std::vector<float> ones(16 * 32, 1.0f);
+  alignas(64) std::uint16_t w[16 * 32];
+  info(DType::bf16).quantize(ones.data(), reinterpret_cast<std::byte*>(w), 16 * 32);
+  alignas(64) static std::byte split[16 * 32 * 6], scratch[16 * 32 * 2 + 16 * 128];
+  alignas(64) float out[16 * 16];
+  const float infinity = std::numeric_limits<float>::infinity();
+  for (std::int64_t r = 0; r < 16; ++r) {
+    std::vector<float> row(32, 1.0f);
+    if (r == 1) row[7] = infinity;
+    if (r == 2) row[8] = -infinity;
+    if (r == 3) row[31] = std::nanf("");
+    split_row(row.data(), 32, r, split);
+  }
+  ASSERT_LE(dot_tiles_scratch_bytes(DType::bf16, 16, 32), sizeof scratch);
+  dot_tiles(DType::bf16, reinterpret_cast<const std::byte*>(w), 16, 32, split, 16, scratch, out, 16);
+  for (std::int64_t r = 4; r < 16; ++r) EXPECT_EQ(out[r * 16 + 5], 32);
+  EXPECT_EQ(out[16 + 5], infinity);
+  EXPECT_EQ(out[32 + 5], -infinity);
+  EXPECT_TRUE(std::isnan(out[48 + 5]));
 }
 
 TEST(dot, largest_quants_do_not_saturate) {
