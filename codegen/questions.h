@@ -27,6 +27,9 @@ class Questions {
   virtual std::optional<std::string> activations_of(const ir::Node& /*matmul*/) const { return std::nullopt; }
   /// About the microseconds that the loop of a group's kernel takes for its arithmetic, however fast its operands come; none: not known.
   virtual std::optional<double> loop_us(const ir::Node& /*group*/) const { return std::nullopt; }
+  /// About the microseconds by which every row of a step takes longer for one key more in the cache, in the attention of a group's kernel;
+  /// 0 if it reads no more keys then.
+  virtual double key_us(const ir::Node& /*group*/) const { return 0; }
 };
 
 }  // namespace heddle::codegen

@@ -219,15 +219,18 @@ std::optional<Refusal> select(Assembly& a, const Places& places) {
   const Node& first = *places.before.front();
   loop.rows = first.operand("x")->type.shape[0];
   const Value& index = *first.operand("index");
-  if (!index.is_argument() || index.name != "last") return Refusal{&first, fmt::format("rows are taken by %last alone, not by %{}", index.name)};
+  if (!index.is_argument() || index.name != "last")
+    return Refusal{&first, fmt::format("rows are taken by %last alone, not by %{}", index.name)};
   loop.index = a.args.of(index, plan::ArgRole::last);
   const Node* yield = a.group.body()->terminator();
   for (const Node* node : places.before) {
     if (node->op() != Op::select_rows) return Refusal{node, "it stands with the taking of rows, which computes nothing"};
     const Value& x = *node->operand("x");
-    if (node->operand("index") != &index || x.type.shape[0] != loop.rows) return Refusal{node, "it takes rows by another index, or of others"};
+    if (node->operand("index") != &index || x.type.shape[0] != loop.rows)
+      return Refusal{node, "it takes rows by another index, or of others"};
     const bool slot = x.is_argument() && x.name == "slot", pos = x.is_argument() && x.name == "pos";
-    if (x.type.dtype == DType::i32 && !slot && !pos) return Refusal{node, fmt::format("of integers it takes slots and positions, not %{}", x.name)};
+    if (x.type.dtype == DType::i32 && !slot && !pos)
+      return Refusal{node, fmt::format("of integers it takes slots and positions, not %{}", x.name)};
     const auto role = slot ? plan::ArgRole::slots : pos ? plan::ArgRole::positions : plan::ArgRole::buffer;
     for (unsigned i = 0; i < yield->operands().size(); ++i) {
       if (yield->operand(i) != node->result()) continue;
@@ -413,6 +416,17 @@ std::optional<Refusal> SpecQuestions::cannot_emit(const Node& group) const {
   auto spec = spec_of(group);
   if (auto* refusal = std::get_if<Refusal>(&spec)) return *refusal;
   return std::nullopt;
+}
+
+double operations_per_key(const plan::KernelSpecT& spec) {
+  return spec.attention && spec.attention->window <= 0 ? 4 * double(spec.attention->heads * spec.attention->head_dim) : 0;
+}
+
+double SpecQuestions::key_us(const Node& group) const {
+  constexpr double operations_per_us = 0.1e6;  // of attention on two cores with AVX-512
+  auto spec = spec_of(group);
+  auto* found = std::get_if<SpecOfGroup>(&spec);
+  return found ? operations_per_key(found->spec) / operations_per_us : 0;
 }
 
 std::string SpecQuestions::stack_layout_of(DType type, std::int64_t rows) const {

@@ -29,6 +29,9 @@ std::string name_of(const plan::KernelSpecT& spec);
 /// The least bytes the kernel must move: weights, caches' new entries, buffers read and written once.
 std::int64_t min_bytes(const plan::KernelSpecT& spec);
 
+/// Float operations of one more key for a row: a dot product and a weighted sum in every head. 0 where no row reads more keys for it.
+double operations_per_key(const plan::KernelSpecT& spec);
+
 /// Answers for targets whose kernels are all specs of the form above: the CPU.
 class SpecQuestions : public Questions {
  public:
@@ -38,6 +41,7 @@ class SpecQuestions : public Questions {
   std::string layout_of(DType type) const override;
   std::string stack_layout_of(DType type, std::int64_t rows) const override;
   std::string table_layout_of(DType) const override { return "rows"; }
+  double key_us(const ir::Node& group) const override;
 
  private:
   std::string activations_;

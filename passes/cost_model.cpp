@@ -71,7 +71,8 @@ double bytes_moved(llvm::ArrayRef<const Node*> nodes, const llvm::DenseSet<const
         continue;
       }
       if (!seen.insert(value).second) continue;
-      const ir::Type& type = node->has(ir::gather) && value == node->operand(0) ? node->result()->type : value->type;  // only rows that it takes
+      const ir::Type& type =
+          node->has(ir::gather) && value == node->operand(0) ? node->result()->type : value->type;  // only rows that it takes
       bytes += value->is_weight() ? weight_bytes(*node, *value) : bytes_of(type) / cache_speedup;
     }
     for (const Value* value : node->results()) {
@@ -129,9 +130,21 @@ double step_us(const ir::Function& function, const codegen::Questions* questions
       loop = 0;
       for (const Node* node : group->body() ? group->body()->nodes() : std::vector<Node*>{const_cast<Node*>(group)})
         if (node->op() == Op::matmul)
-          *loop += weight_bytes(*node, *node->operand("w")) / (target.memory_gbps * 1e3) * double(node->result()->type.rows()) / rows_per_weight_read;
+          *loop += weight_bytes(*node, *node->operand("w")) / (target.memory_gbps * 1e3) * double(node->result()->type.rows()) /
+                   rows_per_weight_read;
     }
     sum += std::max(kernel_us(*group, target), target.launch_us + *loop);
+  }
+  return sum;
+}
+
+double key_us(const ir::Function& function, std::int64_t rows, const codegen::Questions& questions) {
+  double sum = 0;
+  for (const Node* group : function.body().nodes()) {
+    if (!group->body()) continue;
+    const bool all_rows = llvm::any_of(
+        group->body()->nodes(), [&](const Node* node) { return node->op() == Op::attention && node->result()->type.rows() == rows; });
+    if (all_rows) sum += questions.key_us(*group);
   }
   return sum;
 }

@@ -23,6 +23,9 @@ double kernel_us(llvm::ArrayRef<ir::Node*> nodes, const ir::Target& target);
 /// kernel), so many rows of a product are computed in the time in which its weights are read once: `rows_per_weight_read`.
 double step_us(const ir::Function& function, const codegen::Questions* questions, const ir::Target& target);
 
+/// By how much every row of the step takes longer for one key more in the cache, in microseconds: of the attention that all its rows read.
+double key_us(const ir::Function& function, std::int64_t rows, const codegen::Questions& questions);
+
 constexpr double rows_per_weight_read = 8;
 constexpr std::int64_t nominal_context = 512;
 constexpr double cache_speedup = 4;

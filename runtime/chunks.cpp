@@ -9,26 +9,12 @@ namespace {
 /// Where a plan does not say how long its steps take: a step reads all weights once, which costs about as much as computing this many rows.
 double rows_per_weight_read(const plan::PlanT& plan) { return plan.target.starts_with("cuda:") ? 100 : 8; }
 
-/// What one more key costs a row of a step beside the plan's microseconds, which know no keys but those of its own rows. Without it
-/// several steps would seem to attend to less than one.
-double key_us(const plan::PlanT& plan, const plan::EntryPointT& entry) {
-  const double operations_per_us = plan.target.starts_with("cuda:") ? 200e6 : 0.1e6;  // of an H100, two cores with AVX-512
-  double sum = 0;
-  for (const auto& node : entry.nodes) {
-    const plan::KernelT* kernel = node->kernel < plan.kernels.size() ? plan.kernels[node->kernel].get() : nullptr;
-    if (!kernel || !kernel->spec || !kernel->spec->attention || kernel->spec->attention->window > 0) continue;
-    const plan::AttentionLoopT& loop = *kernel->spec->attention;
-    if (kernel->spec->rows == entry.rows) sum += 4 * double(loop.heads * loop.head_dim) / operations_per_us;
-  }
-  return sum;
-}
-
 /// An entry point that reads prompts.
 struct Way {
   std::size_t entry = 0, rows = 1;
   double cost = 0;
-  double key_cost = 0;  // of a row for each key in front of the step's rows
-  bool ends = false;  // it is for the last tokens only: a prompt
+  double key_cost = 0;  // of a row for each key in front of the step's rows; the plan's microseconds know none but those of its own rows
+  bool ends = false;    // it is for the last tokens only: a prompt
 };
 
 struct Ways {
@@ -44,7 +30,7 @@ Ways ways_of(const plan::PlanT& plan, bool logits) {
     const plan::EntryPointT& entry = *plan.entries[i];
     const bool prompt = entry.kind == "prompt", step = entry.kind == "decode" && entry.rows == 1;
     if (entry.kind != "prefill" && !step && !(prompt && logits)) continue;
-    out.all.push_back({i, entry.rows, entry.microseconds, key_us(plan, entry), prompt});
+    out.all.push_back({i, entry.rows, entry.microseconds, entry.key_microseconds, prompt});
     known = known && entry.microseconds > 0;
   }
   if (!known)  // in rows; the last layer and the head of a prompt's one row are less than a row more

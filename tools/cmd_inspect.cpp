@@ -160,7 +160,7 @@ Result<void> run(const Options& options) {
                  human_bytes(m.weight_bytes), plan.target);
     for (const auto& entry : plan.entries) {
       if (out) json["entries"].push_back({{"name", entry->name}, {"rows", entry->rows}, {"nodes", entry->nodes.size()}, {"arena_bytes", entry->arena_bytes},
-                                          {"microseconds", entry->microseconds}, {"measured", entry->measured}});
+                                          {"microseconds", entry->microseconds}, {"measured", entry->measured}, {"key_microseconds", entry->key_microseconds}});
       else fmt::print("entry {:<12} {:>4} kernels a step, {:>10.1f} us ({})\n", entry->name, entry->nodes.size(), entry->microseconds,
                       entry->measured ? "measured" : "estimated");
     }

@@ -274,6 +274,7 @@ void set_times(plan::PlanT& plan, const ir::Module& module, const codegen::Quest
     const double us = measured ? tuning.entry_us(model, entry.name) : 0;
     entry.measured = us > 0;
     entry.microseconds = float(us > 0 ? us : passes::step_us(*module.functions()[i], questions, module.target));
+    entry.key_microseconds = float(questions ? passes::key_us(*module.functions()[i], entry.rows, *questions) : 0);
   }
 }
 

@@ -10,6 +10,9 @@
 namespace heddle::codegen::cuda {
 namespace {
 
+/// Of attention on the matrix units of an H100: 32 heads of 64 took 17 us for 512 rows and 85 for 2048, 32 of 128 27 us for 512.
+constexpr double attention_operations_per_us = 200e6;
+
 /// The last node of this op: what is refused stands mostly behind the loop. The group itself if there is none.
 const ir::Node* node_of(const ir::Node& group, std::string_view op) {
   const auto nodes = group.body()->nodes();
@@ -38,12 +41,17 @@ std::optional<double> CudaQuestions::loop_us(const ir::Node& group) const {
   set_layouts(spec);
   if (spec.gemm && spec.gemm->activations == tile_activations) return tiles_us(spec, target_);
   if (spec.attention && flash_wanted(spec)) {
-    // As if the rows were a prompt of their own. 32 heads of 64 took an H100 17 us for 512 rows and 85 for 2048, 32 of 128 27 us for 512.
-    constexpr double operations_per_us = 200e6, least_us = 10;
+    constexpr double least_us = 10;  // as if the rows were a prompt of their own
     const double rows = double(spec.rows);
-    return least_us + 2 * rows * (rows + 1) * double(spec.attention->heads * spec.attention->head_dim) / operations_per_us;
+    return least_us + 2 * rows * (rows + 1) * double(spec.attention->heads * spec.attention->head_dim) / attention_operations_per_us;
   }
   return std::nullopt;
+}
+
+double CudaQuestions::key_us(const ir::Node& group) const {
+  auto spec = spec_of(group);
+  auto* found = std::get_if<SpecOfGroup>(&spec);
+  return found ? operations_per_key(found->spec) / attention_operations_per_us : 0;
 }
 
 std::string CudaQuestions::layout_of(DType type) const { return cuda::layout_of(type); }

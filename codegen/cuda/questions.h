@@ -12,6 +12,7 @@ class CudaQuestions : public Questions {
   std::string layout_of(DType type) const override;
   std::optional<std::string> activations_of(const ir::Node& matmul) const override;
   std::optional<double> loop_us(const ir::Node& group) const override;
+  double key_us(const ir::Node& group) const override;
 
  private:
   ir::Target target_;

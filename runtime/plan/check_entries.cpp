@@ -203,6 +203,8 @@ Result<void> check_entry(const EntryPointT& entry, const PlanT& plan, const Plac
     return fail(place, "arena_bytes is {}, at most {} are possible", entry.arena_bytes, max_elements);
   if (!std::isfinite(entry.microseconds) || entry.microseconds < 0)
     return fail(place, "microseconds is {}, wanted a finite number of at least 0", entry.microseconds);
+  if (!std::isfinite(entry.key_microseconds) || entry.key_microseconds < 0)
+    return fail(place, "key_microseconds is {}, wanted a finite number of at least 0", entry.key_microseconds);
   HEDDLE_TRY(check_ports(entry, plan, place));
   SelectedRows selected;
   HEDDLE_TRY(check_each(entry.nodes, &place, "nodes", [&](const NodeT& node, const Place& at) -> Result<void> {

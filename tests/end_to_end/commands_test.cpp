@@ -167,6 +167,14 @@ TEST_F(Commands, InspectSaysHowLongStepsTakeAndHowItKnows) {
     EXPECT_EQ(entry["measured"], false) << entry["name"];
   }
   EXPECT_LT(us["decode_1"], us["prompt_512"]);
+  // A prompt's last layer attends from one row only.
+  const auto key_us = [&](const std::string& name) {
+    const auto found = std::ranges::find_if(estimated["entries"], [&](const json& entry) { return entry["name"] == name; });
+    return found->at("key_microseconds").get<double>();
+  };
+  EXPECT_GT(key_us("prompt_512"), 0);
+  EXPECT_DOUBLE_EQ(key_us("prompt_512"), key_us("prefill_512"));
+  EXPECT_GT(key_us("decode_1"), key_us("prompt_512"));
   EXPECT_LT(us["prompt_512"], us["prompt_2048"]);
   EXPECT_LT(us["prefill_512"], us["prompt_512"]);
   EXPECT_LT(us["prompt_512"], us["prefill_512"] + us["decode_1"]);

@@ -42,9 +42,10 @@ struct Loops : codegen::Questions {
 
 TEST(CostModel, AStepIsTheSumOfItsKernels) {
   const auto step = [](int rows, const codegen::Questions* questions) {
-    auto module = module_of("%m = group \"m\" {\n  %1 = matmul @w, %x\n  yield %1\n}\n%r = group \"s\" {\n  %2 = silu %m\n  yield %2\n}\n"
-                            "  ret %r, %kv",
-                            rows);
+    auto module = module_of(
+        "%m = group \"m\" {\n  %1 = matmul @w, %x\n  yield %1\n}\n%r = group \"s\" {\n  %2 = silu %m\n  yield %2\n}\n"
+        "  ret %r, %kv",
+        rows);
     return passes::step_us(*module->functions()[0], questions, module->target);
   };
   const auto kernel = [](int rows, const char* nodes) { return cost(nodes, rows); };
@@ -95,6 +96,20 @@ TEST(CostModel, Caches) {
       cost("%q = group \"g\" {\n %1 = attention %y, %kv, %slot, %pos {heads=2, kv_heads=2, head_dim=250, scale=1, window=0, softcap=0}\n"
            " yield %1\n }\n %r = group \"h\" {\n %2 = add %q, %y\n yield %2\n }"),
       2 + 0.5 + 0.002 + 0.5 + 512 * 4.0 + 0.5 / 4);
+}
+
+TEST(CostModel, KeysCostRowsOfAttentionThatAllRowsRead) {
+  struct Keys : Loops {
+    Keys() : Loops(1) {}
+    double key_us(const ir::Node& group) const override { return group.body()->nodes()[0]->op() == ir::Op::attention ? 0.5 : 100; }
+  };
+  const std::string attention = "attention %y, %kv, %slot, %pos {heads=2, kv_heads=2, head_dim=250, scale=1, window=0, softcap=0}\n";
+  auto module = module_of("  %a = group \"a\" {\n %1 = " + attention + " yield %1\n }\n  %r = group \"b\" {\n %2 = " + attention +
+                              " yield %2\n }\n  %s = group \"c\" {\n %3 = silu %r\n yield %3\n }\n  ret %s, %kv",
+                          16);
+  const ir::Function& f = *module->functions()[0];
+  EXPECT_DOUBLE_EQ(passes::key_us(f, 16, Keys()), 2 * 0.5);
+  EXPECT_DOUBLE_EQ(passes::key_us(f, 32, Keys()), 0) << "of one row chosen among them";
 }
 
 TEST(CostModel, AFusionLosesByIt) {

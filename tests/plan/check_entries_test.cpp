@@ -11,6 +11,8 @@ const Case entry_cases[] = {
     {"entry_rows_zero", [](PlanT& p) { decode(p).rows = 0; }, "entries[0]: rows is 0, wanted 1 to 4096"},
     {"entry_rows", [](PlanT& p) { decode(p).rows = 4294967295u; }, "entries[0]: rows is 4294967295, wanted 1 to 4096"},
     {"microseconds", [](PlanT& p) { decode(p).microseconds = -1; }, "entries[0]: microseconds is -1, wanted a finite number of at least 0"},
+    {"key_microseconds", [](PlanT& p) { decode(p).key_microseconds = -2; },
+     "entries[0]: key_microseconds is -2, wanted a finite number of at least 0"},
     {"microseconds_nan", [](PlanT& p) { decode(p).microseconds = float(nan); },
      "entries[0]: microseconds is nan, wanted a finite number of at least 0"},
     {"arena_absurd", [](PlanT& p) { decode(p).arena_bytes = UINT64_MAX; },
