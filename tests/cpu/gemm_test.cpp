@@ -102,6 +102,36 @@ TEST(gemm, two_segments_join_in_one_epilogue) {
   }
 }
 
+TEST(gemm, sixteen_bit_weights_with_many_rows) {
+  // With a matrix unit from 9 rows on; beside products that do not go through it: of another format in the same part, and of columns that
+  // are no sixteens in the next.
+  for (const DType weight : {DType::bf16, DType::f16}) {
+    for (const DType activation : {DType::f32, DType::q8_1}) {
+      for (const bool in_place : {true, false}) {
+        for (const std::int64_t rows : {1, 8, 9, 16, 33, 64}) {
+          SCOPED_TRACE(fmt::format("{} {} {} rows{}", name(weight), name(activation), rows, in_place ? ", in place" : ""));
+          constexpr std::int64_t k = 288, n = 688;
+          KernelCase kernel(LoopKind::gemm, rows);
+          const unsigned x = kernel.buffer(in_place ? activation : DType::f32, k), gain = kernel.weight(DType::f32, {k}),
+                         w = kernel.weight(weight, {n, k}), other = kernel.weight(DType::f32, {n, k}), odd = kernel.weight(weight, {37, k}),
+                         y = kernel.output(DType::f32, n), z = kernel.output(DType::f32, 37);
+          ProgramWriter prologue, epilogue, second;
+          unsigned a = prologue.rows(x);
+          if (!in_place) a = prologue.op("mul", {a, prologue.vector(gain)});
+          if (!in_place && activation == DType::q8_1) a = prologue.quantize(a, "q8_1");
+          set_prologue(kernel, k, std::string(name(activation)), a, std::move(prologue));
+          const unsigned u = epilogue.loop(0), v = epilogue.loop(1);
+          epilogue.store(epilogue.op("sub", {u, v}), y);
+          kernel.part(n, 1, {w, other}, std::move(epilogue));
+          second.store(second.loop(0), z);
+          kernel.part(37, 1, {odd}, std::move(second));
+          expect_reference(kernel, 3e-6);
+        }
+      }
+    }
+  }
+}
+
 TEST(gemm, a_row_scalar_passes_through_the_product) {
   // RMSNorm as algebra: the scale is computed before the loop and applied after it, beside a residual.
   for (const DType activation : {DType::f32, DType::q8_1}) {
