@@ -5,7 +5,7 @@
 
 #include "codegen/spec.h"
 #include "ir/graph_view.h"
-#include "ir/text.h"
+#include "ir/text/text.h"
 
 namespace heddle::codegen {
 namespace {

@@ -12,7 +12,7 @@
 #include <boost/iterator/transform_iterator.hpp>
 #include <boost/property_map/property_map.hpp>
 
-#include "ir/text.h"
+#include "ir/text/text.h"
 
 namespace heddle::ir {
 namespace {

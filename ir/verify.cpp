@@ -6,7 +6,7 @@
 #include <array>
 
 #include "ir/infer_types.h"
-#include "ir/lexer.h"
+#include "ir/text/lexer.h"
 #include "ir/verify_rules.h"
 
 namespace heddle::ir {

@@ -1,5 +1,5 @@
 #pragma once
-#include "ir/text.h"
+#include "ir/text/text.h"
 
 /// What the files of the verifier share. Each check may rely on the rules that stand before it in the table of verify.cpp.
 namespace heddle::ir {

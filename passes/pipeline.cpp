@@ -5,7 +5,7 @@
 #include <chrono>
 
 #include "ir/base/mapped_file.h"
-#include "ir/text.h"
+#include "ir/text/text.h"
 #include "ir/verify.h"
 #include "passes/builtin.h"
 

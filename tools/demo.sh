@@ -2,7 +2,7 @@
 # From nothing to generated text on Debian 12: sets up, builds, compiles the bundled model to a plan, shows which fusions fired, runs it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-bash tools/setup.sh
+bash tools/scripts/setup.sh
 cmake --preset release >/dev/null
 cmake --build --preset release -j "$(nproc)" --target heddle
 heddle=build/release/tools/heddle

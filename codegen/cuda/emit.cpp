@@ -2,8 +2,8 @@
 
 #include <fmt/ranges.h>
 
-#include "codegen/cuda/flash.h"
-#include "codegen/cuda/tiles.h"
+#include "codegen/cuda/kernels/attention/prefill_attention.h"
+#include "codegen/cuda/kernels/gemm/gemm.h"
 #include "codegen/spec.h"
 #include "runtime/plan/layout.h"
 

@@ -4,7 +4,7 @@
 #include <string>
 #include <variant>
 
-#include "codegen/cuda/program.h"
+#include "codegen/cuda/expression.h"
 #include "ir/base/error.h"
 #include "ir/target.h"
 #include "runtime/plan/plan_generated.h"

@@ -3,8 +3,8 @@
 #include <llvm/ADT/STLExtras.h>
 
 #include "codegen/cuda/emit.h"
-#include "codegen/cuda/flash.h"
-#include "codegen/cuda/tiles.h"
+#include "codegen/cuda/kernels/attention/prefill_attention.h"
+#include "codegen/cuda/kernels/gemm/gemm.h"
 #include "codegen/spec.h"
 
 namespace heddle::codegen::cuda {

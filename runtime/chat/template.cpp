@@ -1,7 +1,7 @@
 #include "runtime/chat/template.h"
 
-#include "runtime/chat/renderer.h"
-#include "runtime/chat/syntax.h"
+#include "runtime/jinja/renderer.h"
+#include "runtime/jinja/syntax.h"
 
 namespace heddle::chat {
 

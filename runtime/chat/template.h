@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "runtime/chat/value.h"
+#include "runtime/jinja/value.h"
 
 /// Chat templates: a model's own Jinja text that turns a conversation into a prompt. The language is Jinja 3.1's as far as such templates
 /// use it (source: its template designer documentation), set up as transformers sets it up: trim_blocks, lstrip_blocks, loop controls,

@@ -5,7 +5,7 @@
 
 #include "runtime/cpu/kernel.h"
 #include "runtime/cpu/memory.h"
-#include "runtime/cpu/program.h"
+#include "runtime/cpu/rows/program.h"
 #include "runtime/cpu/read_rate.h"
 
 namespace heddle::runtime {

@@ -1,7 +1,7 @@
 #pragma once
 #include <memory>
 
-#include "runtime/node_device.h"
+#include "runtime/device/inspectable_device.h"
 
 namespace heddle::runtime {
 

@@ -13,9 +13,9 @@
 #include <cstring>
 #include <numeric>
 
-#include "runtime/cpu/dot.h"
-#include "runtime/cpu/program.h"
-#include "runtime/cpu/tiles.h"
+#include "runtime/cpu/dot/dot.h"
+#include "runtime/cpu/rows/program.h"
+#include "runtime/cpu/dot/amx_tiles.h"
 #include "runtime/cpu/work_ranges.h"
 #include "runtime/plan/panels.h"
 

@@ -7,7 +7,7 @@
 
 #include "ir/base/dtype.h"
 #include "ir/base/thread_pool.h"
-#include "runtime/cpu/rope.h"
+#include "runtime/cpu/rows/rope.h"
 #include "runtime/plan/plan_generated.h"
 
 /// A node made ready to run: its spec's names are enums, its arguments addresses. The spec has passed plan::check.

@@ -5,7 +5,7 @@
 
 #include "ir/base/mapped_file.h"
 #include "ir/base/thread_pool.h"
-#include "runtime/device.h"
+#include "runtime/device/device.h"
 
 namespace heddle::runtime::cpu {
 

@@ -1,6 +1,6 @@
 #pragma once
 #include "ir/base/thread_pool.h"
-#include "runtime/node_device.h"
+#include "runtime/device/inspectable_device.h"
 
 namespace heddle::runtime::cpu {
 

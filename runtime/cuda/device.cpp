@@ -7,7 +7,7 @@
 #include "runtime/cuda/generation.h"
 #include "runtime/cuda/graph.h"
 #include "runtime/cuda/memory.h"
-#include "runtime/cuda/timing.h"
+#include "runtime/cuda/measure/timing.h"
 #include "runtime/cuda/upload.h"
 
 namespace heddle::runtime::cuda {

@@ -2,7 +2,7 @@
 #include <span>
 #include <vector>
 
-#include "runtime/cuda/modules.h"
+#include "runtime/cuda/driver/modules.h"
 
 namespace heddle::runtime::cuda {
 

@@ -2,8 +2,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "runtime/cuda/driver.h"
-#include "runtime/device.h"
+#include "runtime/cuda/driver/driver.h"
+#include "runtime/device/device.h"
 
 /// Where everything of a plan lies on the device, known before anything is allocated: four pools, one allocation each.
 namespace heddle::runtime::cuda {

@@ -7,7 +7,7 @@
 ///
 /// For each row r with slots[r] >= 0 (of any other row nothing is read or written):
 ///   position = positions[r] + 1, that of the token to be drawn; token = sample(logits of the row, knobs, history, position), as
-///   runtime/sampling.h defines it drawn: it goes to the end of the history, history_count + 1, remaining - 1; status end_token, last
+///   runtime/sampling/sampling.h defines it drawn: it goes to the end of the history, history_count + 1, remaining - 1; status end_token, last
 ///   (remaining is 0 now) or more a logit is not finite: nothing is drawn, `token` is the smallest such id, status nan, inf or minus_inf
 ///   status more: tokens[r] = token, positions[r] = position, so that the next replay feeds it; any other: slots[r] = -1, later replays are
 ///   idle sequence + 1; token and status go to ring[r * ring_capacity + sequence % ring_capacity], then, visible to the host after them,

@@ -74,7 +74,7 @@ struct Perplexity {
 class AccuracyPerplexity : public Accuracy, public ::testing::WithParamInterface<Perplexity> {};
 
 // The first 12 windows of 64: enough to see a wrong format, quick enough for every run. Their own reference is the interpreter's exact
-// arithmetic on the bf16 model through the same windows; the whole sets are `tools/acceptance.py`'s business.
+// arithmetic on the bf16 model through the same windows; the whole sets are `tools/scripts/acceptance.py`'s business.
 TEST_P(AccuracyPerplexity, StaysNearTheFullPrecisionModel) {
   const auto& p = GetParam();
   const std::string folder = shared_path(std::string("models/") + p.folder);

@@ -55,7 +55,7 @@ TEST_F(Cache, DamageIsNamedAndMended) {
   EXPECT_EQ(bytes(path).size(), good.size());
 
   std::mt19937 random(7);
-  for (int i = 0; i < 8; ++i) {  // tests/plan flips 200 bits without a process each
+  for (int i = 0; i < 8; ++i) {  // tests/runtime/plan flips 200 bits without a process each
     std::string bad = good;
     const std::size_t at = random() % bad.size();
     bad[at] = char(bad[at] ^ (1 << random() % 8));

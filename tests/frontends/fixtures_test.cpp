@@ -1,7 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "frontends/model.h"
-#include "ir/text.h"
+#include "ir/text/text.h"
 #include "ir/verify.h"
 #include "tests/support/paths.h"
 

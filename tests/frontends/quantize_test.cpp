@@ -1,4 +1,4 @@
-#include "frontends/quantize.h"
+#include "frontends/quantize/quantize.h"
 
 #include <gtest/gtest.h>
 
@@ -7,8 +7,8 @@
 #include <fstream>
 #include <random>
 
-#include "frontends/quantize_q4_0.h"
-#include "frontends/quantize_q4_K.h"
+#include "frontends/quantize/quantize_q4_0.h"
+#include "frontends/quantize/quantize_q4_K.h"
 #include "ir/base/mapped_file.h"
 #include "tests/support/paths.h"
 #include "tests/support/safetensors_writer.h"

@@ -7,7 +7,7 @@
 #include "frontends/arch/architecture.h"
 #include "frontends/model.h"
 #include "frontends/safetensors/header.h"
-#include "ir/text.h"
+#include "ir/text/text.h"
 #include "tests/support/paths.h"
 #include "tests/support/safetensors_writer.h"
 

@@ -3,7 +3,7 @@
 #include "fuzz.h"
 
 #include "ir/graph_view.h"
-#include "ir/text.h"
+#include "ir/text/text.h"
 #include "ir/verify.h"
 
 using namespace heddle;

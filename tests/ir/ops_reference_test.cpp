@@ -1,4 +1,4 @@
-#include "ir/ops_reference.h"
+#include "ir/text/ops_reference.h"
 
 #include "ir/base/scalar_ops.h"
 #include "ir_text.h"

@@ -1,4 +1,4 @@
-#include "ir/text.h"
+#include "ir/text/text.h"
 
 #include "ir/builder.h"
 #include "ir/infer_types.h"

@@ -7,7 +7,7 @@
 
 #include "case_file.h"
 #include "ir/interp/check_numerics.h"
-#include "ir/text.h"
+#include "ir/text/text.h"
 #include "ir/verify.h"
 #include "tests/support/paths.h"
 

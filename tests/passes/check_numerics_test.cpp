@@ -5,7 +5,7 @@
 
 #include <limits>
 
-#include "ir/text.h"
+#include "ir/text/text.h"
 
 namespace heddle {
 namespace {

@@ -6,7 +6,7 @@
 #include "graphs.h"
 #include "ir/graph_view.h"
 #include "ir/interp/check_numerics.h"
-#include "ir/text.h"
+#include "ir/text/text.h"
 #include "ir/verify.h"
 #include "passes/pipeline.h"
 

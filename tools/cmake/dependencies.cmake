@@ -1,4 +1,4 @@
-# Every outside library, in one place. Each is a target `dep_<name>`; Debian packages are listed in tools/setup.sh.
+# Every outside library, in one place. Each is a target `dep_<name>`; Debian packages are listed in tools/scripts/setup.sh.
 find_package(Threads REQUIRED)
 set(library_suffixes ${CMAKE_FIND_LIBRARY_SUFFIXES})
 if(HEDDLE_STATIC)

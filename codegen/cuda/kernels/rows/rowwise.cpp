@@ -1,0 +1,97 @@
+// Programs without a loop. A block has a row's columns of one part: all of them where a value needs a sum over the row, some heads where
+// norms or ropes of heads are computed, else as many as it has threads.
+#include <algorithm>
+#include <numeric>
+
+#include "codegen/cuda/kernels/rows/column_program.h"
+#include "codegen/cuda/emit.h"
+#include "codegen/cuda/device/prelude.h"
+
+namespace heddle::codegen::cuda {
+namespace {
+
+/// Columns that must be in one block; n: whole rows.
+std::int64_t unit_of(const Program& program) {
+  std::int64_t unit = 1;
+  for (const auto& instr : program.program().instrs) {
+    if (instr->op == "rms_scale") return program.n();
+    if (instr->op == "rms_norm") unit = std::lcm(unit, program[instr->operands[1]].width);
+    if (instr->op == "rope") unit = std::lcm(unit, instr->i0);
+    if (instr->op == "quantize") unit = std::lcm(unit, std::int64_t(info(*dtype_named(instr->text)).elements));
+  }
+  return unit;
+}
+
+/// Of the multiples of `unit` that n is made of: the largest that is at most `wanted`, or the smallest.
+std::int64_t columns_of_block(std::int64_t n, std::int64_t unit, std::int64_t wanted) {
+  std::int64_t best = 0;
+  for (std::int64_t columns = unit; columns <= n; columns += unit)
+    if (n % columns == 0 && (best == 0 || columns <= wanted)) best = columns;
+  return best;
+}
+
+}  // namespace
+
+Emitted emit_rowwise(const plan::KernelSpecT& spec, const ir::Target& target) {
+  std::vector<Program> parts;
+  std::vector<std::int64_t> units;
+  std::int64_t widest = 0;
+  bool heads = false;
+  for (const auto& part : spec.parts) {
+    parts.emplace_back(*part->epilogue, spec, part->n);
+    if (auto refused = check_columns(parts.back(), true)) return *refused;
+    units.push_back(unit_of(parts.back()));
+    widest = std::max(widest, part->n);
+    heads = heads || (units.back() < part->n && (parts.back().find("rms_norm") || parts.back().find("rope")));
+  }
+  // Of heads a block has few, so that many multiprocessors share a row.
+  const std::int64_t most = heads ? std::max<std::int64_t>(128, *std::ranges::max_element(units)) : 1024;
+  const int threads = int((std::min(most, widest) + 31) / 32 * 32);
+  std::vector<std::int64_t> columns;
+  std::vector<std::int64_t> firsts{0};  // blocks of the parts
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    columns.push_back(columns_of_block(parts[i].n(), units[i], threads));
+    firsts.push_back(firsts.back() + parts[i].n() / columns.back());
+  }
+
+  Text out;
+  out.put(header_comment(spec));
+  out.put(prelude(target));
+  out.put(program_prelude);
+  out.put(column_prelude);
+  const auto programs = programs_of(spec);
+  print_ops(out, programs);
+  print_rope_tables(out, programs);
+  print_signature(out, spec, threads, 1, false);
+  out.line("const int row = blockIdx.x;");
+  const auto names = [&](std::size_t part) { return fmt::format("{}_", part); };
+  bool staged = false;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const std::string mine =
+        parts.size() > 1 ? fmt::format("blockIdx.y >= {} && blockIdx.y < {}", firsts[i], firsts[i + 1]) : std::string();
+    staged |= print_column_weights(out, parts[i], threads, names(i), mine);
+  }
+  out.line("wait();");
+  out.line("trigger();");
+  if (spec.slots_arg >= 0) out.line("const int slot = __ldcg(a{} + row);", spec.slots_arg);
+  if (spec.positions_arg >= 0) out.line("const int position = __ldcg(a{} + row);", spec.positions_arg);
+  if (staged) out.line("__syncthreads();");
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    if (parts.size() > 1) out.open("{}if (blockIdx.y < {}) {{", i == 0 ? "" : "else ", firsts[i + 1]);
+    const std::string block = firsts[i] == 0 ? std::string("int(blockIdx.y)") : fmt::format("int(blockIdx.y - {})", firsts[i]);
+    const std::string first = columns[i] < parts[i].n() ? fmt::format("{} * {}", block, columns[i]) : "0";
+    print_columns(out, parts[i], {.threads = threads, .row = "row", .loop = {}, .first = first, .count = columns[i], .staged = names(i)});
+    if (parts.size() > 1) out.close();
+  }
+  out.close();
+
+  CudaText text;
+  text.entry = spec.name;
+  text.text = out.str();
+  text.grid = {std::uint32_t(spec.rows), std::uint32_t(firsts.back()), 1};
+  text.block = {std::uint32_t(threads), 1, 1};
+  text.programmatic = target.has("programmatic_launch");
+  return text;
+}
+
+}  // namespace heddle::codegen::cuda

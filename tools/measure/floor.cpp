@@ -1,0 +1,113 @@
+#include "tools/measure/floor.h"
+
+#include <algorithm>
+#include <map>
+#include <numeric>
+
+#include "codegen/cuda/measure/read_rate.h"
+#include "codegen/cuda/target.h"
+#include "ir/base/dtype.h"
+
+namespace heddle::tools {
+namespace {
+
+using Operators = std::vector<runtime::Streams::Operator>;
+constexpr int repeats = 20;
+
+std::uint64_t bytes_of(const plan::WeightT& weight) {
+  return std::accumulate(weight.sources.begin(), weight.sources.end(), std::uint64_t(0),
+                         [](std::uint64_t sum, const auto& source) { return sum + source->bytes; });
+}
+
+/// Keys and values of one layer at `positions` positions.
+std::uint64_t cache_bytes(const plan::PlanT& plan, std::uint32_t state, std::int64_t positions) {
+  const plan::StateT& found = *plan.states[state];
+  const std::int64_t elements = std::accumulate(found.shape.begin(), found.shape.end(), std::int64_t(1), std::multiplies<>());
+  return std::uint64_t(heddle::bytes_of(*dtype_named(found.dtype), elements) * positions);
+}
+
+/// "blk.7.attn_q.weight": layer 7 and "attn_q.weight".
+std::optional<std::pair<int, std::string>> layer_of(const std::string& name) {
+  int layer = 0, used = 0;
+  if (std::sscanf(name.c_str(), "blk.%d.%n", &layer, &used) != 1 || used == 0) return std::nullopt;
+  return std::pair(layer, name.substr(std::size_t(used)));
+}
+
+/// Where a layer's matrix belongs among the five operators.
+std::size_t operator_of(const std::string& part) {
+  if (part.starts_with("attn_output")) return 2;
+  if (part.starts_with("attn")) return 0;
+  if (part.starts_with("ffn_down")) return 4;
+  return 3;
+}
+
+Operators chained(const std::vector<std::uint64_t>& bytes) {
+  Operators out;
+  for (const std::uint64_t n : bytes) {
+    auto& one = out.emplace_back(runtime::Streams::Operator{n, {}});
+    if (out.size() > 1) one.after.push_back(std::uint32_t(out.size() - 2));
+  }
+  return out;
+}
+
+Operators fixed_operators(const plan::PlanT& plan, std::int64_t positions) {
+  std::map<int, std::array<std::uint64_t, 5>> layers;
+  std::uint64_t table = 0, head = 0;
+  for (const auto& weight : plan.weights) {
+    if (const auto place = layer_of(weight->name)) layers[place->first][operator_of(place->second)] += bytes_of(*weight);
+    else if (weight->name.starts_with("token_embd")) table = bytes_of(*weight);
+    else if (weight->name.starts_with("output.")) head = bytes_of(*weight);
+  }
+  std::vector<std::uint64_t> bytes;
+  std::uint32_t state = 0;
+  for (auto& [index, layer] : layers) {
+    if (state < plan.states.size()) layer[1] = cache_bytes(plan, state++, positions);
+    bytes.insert(bytes.end(), layer.begin(), layer.end());
+  }
+  bytes.push_back(head ? head : table);
+  return chained(bytes);
+}
+
+Operators plan_operators(const plan::PlanT& plan, std::int64_t positions) {
+  Operators out;
+  for (const auto& entry : plan.entries) {
+    if (entry->kind != "decode" || entry->rows != 1) continue;
+    for (const auto& node : entry->nodes) {
+      const plan::KernelSpecT& spec = *plan.kernels[node->kernel]->spec;
+      std::uint64_t bytes = 0;
+      for (const auto& ref : node->args) {
+        if (ref->where == plan::Where::weight && spec.loop != plan::LoopKind::embed) bytes += bytes_of(*plan.weights[ref->index]);
+        if (ref->where == plan::Where::state && spec.loop == plan::LoopKind::attention) bytes += cache_bytes(plan, ref->index, positions);
+      }
+      out.push_back({bytes, node->after});
+    }
+  }
+  return out;
+}
+
+std::uint64_t total(const Operators& operators) {
+  return std::accumulate(operators.begin(), operators.end(), std::uint64_t(0),
+                         [](std::uint64_t sum, const auto& one) { return sum + one.bytes; });
+}
+
+}  // namespace
+
+Result<FloorBench> FloorBench::open(const plan::PlanT& plan, std::int64_t depth, std::int64_t sequences, const std::string& cache_dir) {
+  if (!plan.target.starts_with("cuda:")) return error("--floor: the plan is for target {}, a floor is measured on cuda only", plan.target);
+  HEDDLE_ASSIGN(const auto target, codegen::cuda::target_named(plan.target, "f32"));
+  HEDDLE_ASSIGN(const auto kernels, codegen::cuda::stream_plan(target, cache_dir));
+  const std::uint64_t most = std::max(total(fixed_operators(plan, depth * sequences)), total(plan_operators(plan, depth * sequences)));
+  FloorBench out;
+  out.plan_ = &plan;
+  HEDDLE_ASSIGN(out.streams_, runtime::Streams::open(0, kernels, most));
+  return out;
+}
+
+Result<FloorBench::Floor> FloorBench::at(std::int64_t depth, std::int64_t sequences) const {
+  Floor out;
+  HEDDLE_ASSIGN(out.fixed, streams_->chain(fixed_operators(*plan_, depth * sequences), repeats));
+  HEDDLE_ASSIGN(out.plan, streams_->chain(plan_operators(*plan_, depth * sequences), repeats));
+  return out;
+}
+
+}  // namespace heddle::tools

@@ -1,0 +1,124 @@
+#include "tools/measure/profile.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "ir/text/text.h"
+#include "runtime/cuda/memory.h"
+
+namespace heddle::tools {
+namespace {
+
+double median(std::vector<double> values) {
+  if (values.empty()) return 0;
+  std::ranges::nth_element(values, values.begin() + std::ptrdiff_t(values.size() / 2));
+  return values[values.size() / 2];
+}
+
+std::int64_t elements_of(const std::vector<std::int64_t>& shape) {
+  std::int64_t elements = 1;
+  for (const std::int64_t size : shape) elements *= size;
+  return elements;
+}
+
+/// Positions of slot 0 that the rows attend to; rows share what they read.
+std::int64_t positions_seen(const plan::AttentionLoopT& attention, std::span<const runtime::StepRow> rows) {
+  std::int64_t first = INT64_MAX, end = 0;
+  for (const runtime::StepRow& row : rows) {
+    if (row.slot < 0) continue;
+    end = std::max(end, std::int64_t(row.position) + 1);
+    first = std::min(first, attention.window > 0 ? std::max<std::int64_t>(0, row.position + 1 - attention.window) : 0);
+  }
+  return std::max<std::int64_t>(0, end - first);
+}
+
+}  // namespace
+
+std::int64_t least_bytes(const plan::PlanT& plan, const plan::NodeT& node, std::span<const runtime::StepRow> rows) {
+  const plan::KernelT& kernel = *plan.kernels[node.kernel];
+  const plan::AttentionLoopT* attention = kernel.spec->attention.get();
+  if (!attention) return kernel.min_bytes;
+  const plan::ArgT& state = *kernel.spec->args[attention->kv];
+  return kernel.min_bytes + positions_seen(*attention, rows) * bytes_of(*dtype_named(state.dtype), elements_of(state.shape));
+}
+
+std::int64_t operations(const plan::PlanT& plan, const plan::NodeT& node, std::span<const runtime::StepRow> rows) {
+  const plan::KernelSpecT& spec = *plan.kernels[node.kernel]->spec;
+  std::int64_t products = 0;
+  for (const runtime::StepRow& row : rows) {
+    if (row.slot < 0) continue;
+    if (spec.attention) products += 2 * spec.attention->heads * spec.attention->head_dim * positions_seen(*spec.attention, {&row, 1});
+    if (!spec.gemm) continue;
+    const std::int64_t slices = spec.gemm->gates >= 0 ? spec.gemm->chosen : 1;
+    for (const auto& part : spec.parts) products += part->n * std::int64_t(part->segments.size()) * spec.gemm->k * slices;
+  }
+  return 2 * products;
+}
+
+Result<Profile> profile_step(runtime::NodeDevice& device, const plan::PlanT& plan, std::size_t entry, std::int64_t depth, int samples) {
+  const plan::EntryPointT& point = *plan.entries[entry];
+  std::vector<runtime::StepRow> rows(point.rows);
+  // Behind the select of a prompt kernels have one row: the last.
+  const auto rows_of = [&](const plan::NodeT& node) {
+    return std::span<const runtime::StepRow>(rows).last(std::size_t(plan.kernels[node.kernel]->spec->rows));
+  };
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    rows[i] = {std::int32_t((i + 1) * 40503 % plan.model->vocabulary), 0, std::int32_t(depth + std::int64_t(i))};
+
+  Profile out;
+  out.device = device.description(), out.entry = point.name, out.depth = depth, out.how = device.how_kernels_are_timed().text;
+  HEDDLE_ASSIGN(const std::vector<double> steps, device.time_step(entry, rows, samples));
+  out.step = median(steps);
+  HEDDLE_ASSIGN(const auto times, device.time_kernels(entry, rows, samples));
+  HEDDLE_ASSIGN(out.trace, device.trace_step(entry, rows));
+  HEDDLE_ASSIGN(out.read_rate, device.read_rate());
+
+  HEDDLE_ASSIGN(const auto module, ir::parse(plan.ir, "plan"));
+  const ir::Function* function = module->function(point.name);
+  if (!function || function->body().size() != point.nodes.size() + 1)
+    return error("the plan's IR and its entry point {} are not the same", point.name);
+  std::vector<KernelProfile> kernels(plan.kernels.size());
+  std::vector<std::set<std::uint32_t>> weights(plan.kernels.size());
+  for (std::size_t i = 0; i < point.nodes.size(); ++i) {
+    const plan::NodeT& node = *point.nodes[i];
+    KernelProfile& kernel = kernels[node.kernel];
+    kernel.kernel = plan.kernels[node.kernel]->spec->name, kernel.group = function->body()[i].str("label");
+    ++kernel.calls;
+    kernel.seconds = median(times[node.kernel]);
+    kernel.bytes = least_bytes(plan, node, rows_of(node));
+    kernel.operations = operations(plan, node, rows_of(node));
+    if (plan.kernels[node.kernel]->spec->attention) kernel.rotated += std::uint64_t(kernel.bytes);
+    for (const auto& ref : node.args)
+      if (ref->where == plan::Where::weight && weights[node.kernel].insert(ref->index).second)
+        kernel.rotated += runtime::cuda::stored_bytes_of(*plan.weights[ref->index]);
+    out.bytes += kernel.bytes;
+    out.operations += kernel.operations;
+    out.kernel_sum += kernel.seconds;
+    out.trace_names.push_back(kernel.kernel);
+  }
+  if (device.how_kernels_are_timed().whole_steps)
+    for (KernelProfile& kernel : kernels) kernel.rotated = std::uint64_t(out.bytes);
+  std::ranges::copy_if(kernels, std::back_inserter(out.kernels), [](const KernelProfile& kernel) { return kernel.calls > 0; });
+  std::ranges::stable_sort(out.kernels, std::greater<>(), &KernelProfile::total);
+  return out;
+}
+
+std::string trace_json(const Profile& profile) {
+  nlohmann::json events = nlohmann::json::array();
+  events.push_back({{"name", "process_name"}, {"ph", "M"}, {"pid", 1}, {"args", {{"name", profile.device}}}});
+  events.push_back({{"name", "thread_name"}, {"ph", "M"}, {"pid", 1}, {"tid", 1}, {"args", {{"name", profile.entry}}}});
+  for (std::size_t i = 0; i < profile.trace.size(); ++i) {
+    const runtime::NodeSpan& span = profile.trace[i];
+    events.push_back({{"name", profile.trace_names[i]},
+                      {"ph", "X"},
+                      {"pid", 1},
+                      {"tid", 1},
+                      {"ts", span.begin * 1e6},
+                      {"dur", (span.end - span.begin) * 1e6},
+                      {"args", {{"node", i}}}});
+  }
+  return nlohmann::json{{"displayTimeUnit", "ns"}, {"traceEvents", events}}.dump(1);
+}
+
+}  // namespace heddle::tools
