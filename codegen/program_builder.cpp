@@ -9,13 +9,13 @@ using ir::Value;
 unsigned ArgTable::of(const Value& value, plan::ArgRole role) {
   auto [found, is_new] = index_.try_emplace(&value, unsigned(out_->args.size()));
   if (is_new) {
-    auto& arg = out_->spec.args.emplace_back(std::make_unique<plan::ArgT>());
-    arg->role = role;
-    arg->dtype = std::string(heddle::name(value.type.dtype));
-    arg->shape.assign(value.type.shape.begin(), value.type.shape.end());
-    arg->layout = value.is_weight() ? value.layout.name : std::string("rows");
+    auto& arg = out_->spec.args.emplace_back();
+    arg.role = role;
+    arg.dtype = value.type.dtype;
+    arg.shape.assign(value.type.shape.begin(), value.type.shape.end());
+    arg.layout = value.is_weight() ? value.layout : Layout::rows;
     // Named by place, not by layer: equal kernels of different layers are one kernel.
-    arg->name = fmt::format("{}{}", plan::EnumNameArgRole(role), out_->args.size());
+    arg.name = fmt::format("{}{}", plan::name(role), out_->args.size());
     out_->args.push_back(&value);
   }
   return found->second;
@@ -27,12 +27,8 @@ void ArgTable::use_row_inputs(const Value* slot, const Value* pos) {
 }
 
 void ProgramBuilder::add_input(const Value& value, plan::InputKind kind, unsigned index, double constant) {
-  auto input = std::make_unique<plan::InputT>();
-  input->kind = kind;
-  input->index = index;
-  input->value = constant;
   handles_[&value] = {false, unsigned(program_.inputs.size())};
-  program_.inputs.push_back(std::move(input));
+  program_.inputs.push_back({kind, index, constant});
 }
 
 void ProgramBuilder::define_loop(const Value& value, unsigned index) { add_input(value, plan::InputKind::loop, index); }
@@ -57,47 +53,57 @@ std::optional<Refusal> ProgramBuilder::require(const Node& reader, const Value& 
   return std::nullopt;
 }
 
+namespace {
+
+/// A node's attributes by the names that the row below the IR has for them, which are the same.
+struct AttributesOf {
+  const Node& node;
+  void operator()(std::string_view name, std::int64_t& value) const { value = node.i64(name); }
+  void operator()(std::string_view name, double& value) const { value = node.f32(name); }
+  void operator()(std::string_view name, DType& value) const { value = *dtype_named(node.str(name)); }
+  void operator()(std::string_view name, Pairing& value) const { value = *pairing_named(node.str(name)); }
+};
+
+bool is_positions(const RowOp& op, std::string_view operand) {
+  if (std::holds_alternative<Elementwise>(op)) return false;
+  return llvm::any_of(row_op_info(op.index()).operands, [&](const RowOperandInfo& row) {
+    return row.kind == RowOperandInfo::positions && row.name == operand;
+  });
+}
+
+}  // namespace
+
 std::optional<Refusal> ProgramBuilder::append(const Node& node) {
-  auto instr = std::make_unique<plan::InstrT>();
-  instr->op = std::string(node.info().name);
+  auto op = row_op_named(node.info().name);
+  HEDDLE_CHECK(op, "{} is no row-wise op", node.info().name);
   std::vector<Handle> operands;
   for (unsigned i = 0; i < node.operands().size(); ++i) {
     const Value& value = *node.operand(i);
-    if (node.op() == Op::rope && i == unsigned(node.info().operand_index("pos"))) {  // an argument of the kernel, not of the program
+    if (is_positions(*op, node.info().operands[i])) {  // an argument of the kernel, not of the program
       args_->use_row_inputs(nullptr, &value);
       continue;
     }
     if (auto refusal = require(node, value)) return refusal;
     operands.push_back(handles_.lookup(&value));
   }
-  // The attributes of a row in order: integers to i0, i1; the float to f0; the text.
-  std::int64_t* integers[] = {&instr->i0, &instr->i1};
-  unsigned used = 0;
-  for (const ir::AttrValue& attr : node.attrs()) {
-    if (auto* i = std::get_if<std::int64_t>(&attr)) *integers[used++] = *i;
-    else if (auto* f = std::get_if<double>(&attr)) instr->f0 = *f;
-    else instr->text = std::get<std::string>(attr);
-  }
+  for_each_attribute(*op, AttributesOf{node});
   handles_[node.result()] = {true, unsigned(program_.instrs.size())};
-  program_.instrs.push_back(std::move(instr));
+  program_.instrs.push_back({*op, {}});
   instr_operands_.push_back(std::move(operands));
   return std::nullopt;
 }
 
 std::optional<Refusal> ProgramBuilder::store(const Node& node, const Value& value, plan::StoreKind kind, unsigned arg) {
   if (auto refusal = require(node, value)) return refusal;
-  auto store = std::make_unique<plan::StoreT>();
-  store->kind = kind;
-  store->index = arg;
-  program_.stores.push_back(std::move(store));
+  program_.stores.push_back({.value = 0, .kind = kind, .index = arg});
   stored_.push_back(handles_.lookup(&value));
   return std::nullopt;
 }
 
-plan::ProgramT ProgramBuilder::take() {
+plan::Program ProgramBuilder::take() {
   for (std::size_t i = 0; i < program_.instrs.size(); ++i)
-    for (Handle handle : instr_operands_[i]) program_.instrs[i]->operands.push_back(number(handle));
-  for (std::size_t i = 0; i < program_.stores.size(); ++i) program_.stores[i]->value = number(stored_[i]);
+    for (Handle handle : instr_operands_[i]) program_.instrs[i].operands.push_back(number(handle));
+  for (std::size_t i = 0; i < program_.stores.size(); ++i) program_.stores[i].value = number(stored_[i]);
   return std::move(program_);
 }
 

@@ -32,7 +32,7 @@ class ProgramBuilder {
   bool has(const ir::Value& value) const { return handles_.contains(&value); }
   /// A value's number; final once no more inputs are added.
   unsigned number_of(const ir::Value& value) const;
-  plan::ProgramT take();
+  plan::Program take();
 
  private:
   // Inputs are numbered before instructions, but their count is known only at the end: until then a value is a handle.
@@ -44,7 +44,7 @@ class ProgramBuilder {
   void add_input(const ir::Value& value, plan::InputKind kind, unsigned index, double constant = 0);
   ArgTable* args_;
   const ProgramBuilder* prologue_;
-  plan::ProgramT program_;
+  plan::Program program_;
   llvm::DenseMap<const ir::Value*, Handle> handles_;
   std::vector<std::vector<Handle>> instr_operands_;
   std::vector<Handle> stored_;

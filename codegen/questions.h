@@ -18,13 +18,13 @@ class Questions {
   /// Whether the target can emit a group with these nodes (of one block, in order, terminator left out) as one kernel.
   virtual std::optional<Refusal> cannot_emit(const ir::Node& group) const = 0;
   /// How the target's kernels read a weight matrix of this type (runtime/plan/layout.h has the names).
-  virtual std::string layout_of(DType) const { return "rows"; }
+  virtual Layout layout_of(DType) const { return Layout::rows; }
   /// The same for a stack of matrices [count, rows, columns].
-  virtual std::string stack_layout_of(DType type, std::int64_t /*rows*/) const { return layout_of(type); }
+  virtual Layout stack_layout_of(DType type, std::int64_t /*rows*/) const { return layout_of(type); }
   /// The same for a table from which rows are only gathered.
-  virtual std::string table_layout_of(DType type) const { return layout_of(type); }
+  virtual Layout table_layout_of(DType type) const { return layout_of(type); }
   /// The format in which the target wants the activation of this matmul; none: what the target's `activations` says.
-  virtual std::optional<std::string> activations_of(const ir::Node& /*matmul*/) const { return std::nullopt; }
+  virtual std::optional<DType> activations_of(const ir::Node& /*matmul*/) const { return std::nullopt; }
   /// About the microseconds that the loop of a group's kernel takes for its arithmetic, however fast its operands come; none: not known.
   virtual std::optional<double> loop_us(const ir::Node& /*group*/) const { return std::nullopt; }
   /// About the microseconds by which every row of a step takes longer for one key more in the cache, in the attention of a group's kernel;

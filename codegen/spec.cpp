@@ -57,12 +57,10 @@ struct Assembly {
 
   explicit Assembly(const Node& group) : group(group) {}
 
-  plan::PartT& add_part(std::int64_t n) {
-    auto& part = out.spec.parts.emplace_back(std::make_unique<plan::PartT>());
-    part->n = n;
-    part->granule = 1;
-    part->epilogue = std::make_unique<plan::ProgramT>();
-    return *part;
+  plan::Part& add_part(std::int64_t n) {
+    plan::Part& part = out.spec.parts.emplace_back();
+    part.n = n;
+    return part;
   }
 };
 
@@ -94,7 +92,7 @@ std::optional<Refusal> append_epilogue(Assembly& a, const Places& places, llvm::
   for (const Node* node : places.after) {
     if (node->op() == Op::kv_store) {
       const unsigned state = a.args.of(*node->operand("kv"), plan::ArgRole::state);
-      a.out.spec.args[state]->written = true;
+      a.out.spec.args[state].written = true;
       a.args.use_row_inputs(node->operand("slot"), node->operand("pos"));
       for (auto [name, kind] : {std::pair{"k", plan::StoreKind::cache_key}, std::pair{"v", plan::StoreKind::cache_value}}) {
         auto part = part_of.find(node->operand(name));
@@ -106,11 +104,11 @@ std::optional<Refusal> append_epilogue(Assembly& a, const Places& places, llvm::
     auto part = part_of_node(*node);
     if (auto* refusal = std::get_if<Refusal>(&part)) return *refusal;
     const unsigned index = std::get<unsigned>(part);
-    plan::PartT& spec = *a.out.spec.parts[index];
+    plan::Part& spec = a.out.spec.parts[index];
     const std::int64_t columns = columns_needed(*node);
     if (columns == 0 && !whole_rows) return Refusal{node, fmt::format("{} after the loop needs whole rows", node->info().name)};
     if (columns > 0) spec.granule = std::lcm(spec.granule, columns);
-    const plan::GemmLoopT* loop = a.out.spec.gemm.get();
+    const plan::Gemm* loop = a.out.spec.gemm();
     const std::int64_t n = loop && loop->gates < 0 ? spec.n / loop->chosen : spec.n;  // of one expert
     if (n % spec.granule != 0)
       return Refusal{
@@ -127,7 +125,7 @@ std::optional<Refusal> append_epilogue(Assembly& a, const Places& places, llvm::
     if (part == part_of.end())
       return Refusal{value->producer() ? value->producer() : yield, "it is computed before the loop and read outside"};
     const unsigned arg = a.args.of(*a.group.result(i), plan::ArgRole::buffer);
-    a.out.spec.args[arg]->written = true;
+    a.out.spec.args[arg].written = true;
     if (auto refusal = programs[part->second].store(*yield, *value, plan::StoreKind::buffer, arg)) return refusal;
   }
   return std::nullopt;
@@ -135,8 +133,7 @@ std::optional<Refusal> append_epilogue(Assembly& a, const Places& places, llvm::
 
 std::optional<Refusal> gemm(Assembly& a, const Places& places) {
   auto& spec = a.out.spec;
-  spec.loop = plan::LoopKind::gemm;
-  spec.gemm = std::make_unique<plan::GemmLoopT>();
+  plan::Gemm& loop = spec.loop.emplace<plan::Gemm>();
   const Node& first = *places.anchors.front();
   const Value *x = first.operand("x"), *experts = first.operand("experts"), *gates = first.operand("gates");
   for (const Node* node : places.anchors) {
@@ -144,13 +141,13 @@ std::optional<Refusal> gemm(Assembly& a, const Places& places) {
     if (node->operand("experts") != experts || node->operand("gates") != gates)
       return Refusal{node, "it has other experts than the first product"};
   }
-  spec.gemm->k = first.operand("w")->type.width();
+  loop.k = first.operand("w")->type.width();
   if (experts) {
-    spec.gemm->experts = int(a.args.of(*experts, plan::ArgRole::buffer));
-    spec.gemm->chosen = experts->type.width();
+    loop.experts = int(a.args.of(*experts, plan::ArgRole::buffer));
+    loop.chosen = experts->type.width();
   }
-  if (gates) spec.gemm->gates = int(a.args.of(*gates, plan::ArgRole::buffer));
-  spec.gemm->activations = std::string(heddle::name(x->type.dtype));
+  if (gates) loop.gates = int(a.args.of(*gates, plan::ArgRole::buffer));
+  loop.activations = x->type.dtype;
 
   ProgramBuilder prologue(a.args, nullptr);
   for (const Node* node : places.before) {
@@ -160,7 +157,7 @@ std::optional<Refusal> gemm(Assembly& a, const Places& places) {
     if (auto refusal = prologue.append(*node)) return refusal;
   }
   if (auto refusal = prologue.require(*places.anchors.front(), *x)) return refusal;
-  spec.gemm->activation = prologue.number_of(*x);
+  loop.activation = prologue.number_of(*x);
 
   // Products whose results meet in an elementwise op share a part.
   std::vector<unsigned> root(places.anchors.size());
@@ -199,23 +196,20 @@ std::optional<Refusal> gemm(Assembly& a, const Places& places) {
       programs.emplace_back(a.args, &prologue);
     }
     const unsigned part = part_of_root[r];
-    auto segment = std::make_unique<plan::SegmentT>();
-    segment->weight = a.args.of(*anchor.operand("w"), plan::ArgRole::weight);
-    programs[part].define_loop(*anchor.result(), unsigned(spec.parts[part]->segments.size()));
-    spec.parts[part]->segments.push_back(std::move(segment));
+    const plan::Segment segment{a.args.of(*anchor.operand("w"), plan::ArgRole::weight)};
+    programs[part].define_loop(*anchor.result(), unsigned(spec.parts[part].segments.size()));
+    spec.parts[part].segments.push_back(segment);
     part_of[anchor.result()] = part;
   }
   if (auto refusal = append_epilogue(a, places, part_of, programs, false)) return refusal;
-  for (unsigned i = 0; i < programs.size(); ++i) *spec.parts[i]->epilogue = programs[i].take();
-  spec.prologue = std::make_unique<plan::ProgramT>(prologue.take());
+  for (unsigned i = 0; i < programs.size(); ++i) spec.parts[i].epilogue = programs[i].take();
+  loop.prologue = prologue.take();
   return std::nullopt;
 }
 
 /// A row of every value by one index: nothing is computed.
 std::optional<Refusal> select(Assembly& a, const Places& places) {
-  a.out.spec.loop = plan::LoopKind::select;
-  a.out.spec.select = std::make_unique<plan::SelectLoopT>();
-  auto& loop = *a.out.spec.select;
+  plan::GatherRows& loop = a.out.spec.loop.emplace<plan::GatherRows>();
   const Node& first = *places.before.front();
   loop.rows = first.operand("x")->type.shape[0];
   const Value& index = *first.operand("index");
@@ -234,10 +228,10 @@ std::optional<Refusal> select(Assembly& a, const Places& places) {
     const auto role = slot ? plan::ArgRole::slots : pos ? plan::ArgRole::positions : plan::ArgRole::buffer;
     for (unsigned i = 0; i < yield->operands().size(); ++i) {
       if (yield->operand(i) != node->result()) continue;
-      auto& pair = *loop.pairs.emplace_back(std::make_unique<plan::SelectPairT>());
+      plan::GatherRows::Pair& pair = loop.pairs.emplace_back();
       pair.from = a.args.of(x, role);
       pair.to = a.args.of(*a.group.result(i), role);
-      a.out.spec.args[pair.to]->written = true;
+      a.out.spec.args[pair.to].written = true;
     }
   }
   return std::nullopt;
@@ -252,9 +246,7 @@ std::optional<Refusal> route(Assembly& a, const Places& places) {
     return Refusal{places.after.empty() ? &top : places.after.back(), "top_k is emitted with the gates of its experts alone"};
   const Node& gates = *places.after.front();
   if (gates.operand("x") != top.operand("x")) return Refusal{&gates, "its logits are not those of top_k"};
-  a.out.spec.loop = plan::LoopKind::route;
-  a.out.spec.route = std::make_unique<plan::RouteLoopT>();
-  auto& loop = *a.out.spec.route;
+  plan::TopExperts& loop = a.out.spec.loop.emplace<plan::TopExperts>();
   loop.normalized = gates.i64("normalized") != 0;
   loop.logits = a.args.of(*top.operand("x"), plan::ArgRole::buffer);
   const Node* yield = a.group.body()->terminator();
@@ -262,7 +254,7 @@ std::optional<Refusal> route(Assembly& a, const Places& places) {
     for (unsigned i = 0; i < yield->operands().size(); ++i)
       if (yield->operand(i) == node.result()) {
         const unsigned arg = a.args.of(*a.group.result(i), plan::ArgRole::buffer);
-        a.out.spec.args[arg]->written = true;
+        a.out.spec.args[arg].written = true;
         return arg;
       }
     return std::nullopt;
@@ -281,11 +273,9 @@ std::optional<Refusal> single_loop(Assembly& a, const Places& places) {
   if (!places.before.empty()) return Refusal{places.before.front(), fmt::format("nothing can stand before {}", anchor.info().name)};
   auto& spec = a.out.spec;
   const std::int64_t n = anchor.result()->type.width();
-  plan::PartT& part = a.add_part(n);
+  plan::Part& part = a.add_part(n);
   if (anchor.op() == Op::attention) {
-    spec.loop = plan::LoopKind::attention;
-    spec.attention = std::make_unique<plan::AttentionLoopT>();
-    auto& loop = *spec.attention;
+    plan::Attention& loop = spec.loop.emplace<plan::Attention>();
     loop.q = a.args.of(*anchor.operand("q"), plan::ArgRole::buffer);
     loop.kv = a.args.of(*anchor.operand("kv"), plan::ArgRole::state);
     loop.heads = anchor.i64("heads"), loop.kv_heads = anchor.i64("kv_heads"), loop.head_dim = anchor.i64("head_dim");
@@ -294,20 +284,19 @@ std::optional<Refusal> single_loop(Assembly& a, const Places& places) {
     a.args.use_row_inputs(anchor.operand("slot"), anchor.operand("pos"));
     part.granule = loop.head_dim;
   } else {
-    spec.loop = plan::LoopKind::embed;
-    spec.embed = std::make_unique<plan::EmbedLoopT>();
-    spec.embed->table = a.args.of(*anchor.operand("table"), plan::ArgRole::weight);
-    spec.embed->tokens = a.args.of(*anchor.operand("tokens"), plan::ArgRole::tokens);
+    plan::Embed& loop = spec.loop.emplace<plan::Embed>();
+    loop.table = a.args.of(*anchor.operand("table"), plan::ArgRole::weight);
+    loop.tokens = a.args.of(*anchor.operand("tokens"), plan::ArgRole::tokens);
   }
   llvm::DenseMap<const Value*, unsigned> part_of{{anchor.result(), 0}};
   std::vector<ProgramBuilder> programs;
   programs.emplace_back(a.args, nullptr);
   programs[0].define_loop(*anchor.result(), 0);
   if (auto refusal = append_epilogue(a, places, part_of, programs, false)) return refusal;
-  if (spec.attention && part.granule != spec.attention->head_dim)
+  if (spec.attention() && part.granule != spec.attention()->head_dim)
     return Refusal{places.after.front(),
-                   fmt::format("it works on {} columns together, and a head has {}", part.granule, spec.attention->head_dim)};
-  *part.epilogue = programs[0].take();
+                   fmt::format("it works on {} columns together, and a head has {}", part.granule, spec.attention()->head_dim)};
+  part.epilogue = programs[0].take();
   return std::nullopt;
 }
 
@@ -339,7 +328,7 @@ class Joined {
 };
 
 std::optional<Refusal> rowwise(Assembly& a, Places& places) {
-  a.out.spec.loop = plan::LoopKind::rowwise;
+  a.out.spec.loop = plan::Rowwise{};
   if (places.before.empty()) return Refusal{&a.group, "there is nothing to compute"};
   const Joined joined(places.before);
   llvm::DenseMap<const Value*, unsigned> part_of_root, part_of;
@@ -351,22 +340,22 @@ std::optional<Refusal> rowwise(Assembly& a, Places& places) {
       if (!Joined::is_row(*value)) continue;
       const auto [place, is_new] = part_of_root.try_emplace(joined.root(value), unsigned(a.out.spec.parts.size()));
       if (is_new) a.add_part(1);
-      plan::PartT& part = *a.out.spec.parts[place->second];
+      plan::Part& part = a.out.spec.parts[place->second];
       part.n = std::max(part.n, value->type.width());
       part_of.try_emplace(value, place->second);
     }
   }
   // Everything is "after the loop" of a kernel that has none: values enter as rows.
   std::vector<ProgramBuilder> programs;
-  for (const auto& part : a.out.spec.parts) {
-    part->granule = part->n;
+  for (plan::Part& part : a.out.spec.parts) {
+    part.granule = part.n;
     programs.emplace_back(a.args, nullptr);
   }
   places.after = std::move(places.before);
   if (auto refusal = append_epilogue(a, places, part_of, programs, true)) return refusal;
   for (unsigned i = 0; i < programs.size(); ++i) {
-    a.out.spec.parts[i]->granule = a.out.spec.parts[i]->n;
-    *a.out.spec.parts[i]->epilogue = programs[i].take();
+    a.out.spec.parts[i].granule = a.out.spec.parts[i].n;
+    a.out.spec.parts[i].epilogue = programs[i].take();
   }
   return std::nullopt;
 }
@@ -418,8 +407,8 @@ std::optional<Refusal> SpecQuestions::cannot_emit(const Node& group) const {
   return std::nullopt;
 }
 
-double operations_per_key(const plan::KernelSpecT& spec) {
-  return spec.attention && spec.attention->window <= 0 ? 4 * double(spec.attention->heads * spec.attention->head_dim) : 0;
+double operations_per_key(const plan::KernelSpec& spec) {
+  return spec.attention() && spec.attention()->window <= 0 ? 4 * double(spec.attention()->heads * spec.attention()->head_dim) : 0;
 }
 
 double SpecQuestions::key_us(const Node& group) const {
@@ -429,10 +418,12 @@ double SpecQuestions::key_us(const Node& group) const {
   return found ? operations_per_key(found->spec) / operations_per_us : 0;
 }
 
-std::string SpecQuestions::stack_layout_of(DType type, std::int64_t rows) const {
-  return rows % plan::panel_rows == 0 ? layout_of(type) : "rows";  // a panel holds rows of one matrix
+Layout SpecQuestions::stack_layout_of(DType type, std::int64_t rows) const {
+  return rows % plan::panel_rows == 0 ? layout_of(type) : Layout::rows;  // a panel holds rows of one matrix
 }
 
-std::string SpecQuestions::layout_of(DType type) const { return activations_ == "q8_1" && plan::has_panels(type) ? "panels" : "rows"; }
+Layout SpecQuestions::layout_of(DType type) const {
+  return activations_ == DType::q8_1 && plan::has_panels(type) ? Layout::panels : Layout::rows;
+}
 
 }  // namespace heddle::codegen

@@ -4,13 +4,13 @@
 
 #include "codegen/questions.h"
 #include "ir/graph.h"
-#include "runtime/plan/plan_generated.h"
+#include "runtime/plan/plan.h"
 
 namespace heddle::codegen {
 
 /// A kernel's spec and the IR value behind each of its arguments, in order.
 struct SpecOfGroup {
-  plan::KernelSpecT spec;
+  plan::KernelSpec spec;
   std::vector<const ir::Value*> args;
 };
 
@@ -24,27 +24,27 @@ struct SpecOfGroup {
 std::variant<SpecOfGroup, Refusal> spec_of(const ir::Node& group);
 
 /// gemv_q4_K_4096x14336__add: loop, formats and shape, then the ops after it. The name spells the spec.
-std::string name_of(const plan::KernelSpecT& spec);
+std::string name_of(const plan::KernelSpec& spec);
 
 /// The least bytes the kernel must move: weights, caches' new entries, buffers read and written once.
-std::int64_t min_bytes(const plan::KernelSpecT& spec);
+std::int64_t min_bytes(const plan::KernelSpec& spec);
 
 /// Float operations of one more key for a row: a dot product and a weighted sum in every head. 0 where no row reads more keys for it.
-double operations_per_key(const plan::KernelSpecT& spec);
+double operations_per_key(const plan::KernelSpec& spec);
 
 /// Answers for targets whose kernels are all specs of the form above: the CPU.
 class SpecQuestions : public Questions {
  public:
   /// `activations`: of the target. Panels are multiplied with q8_1.
-  explicit SpecQuestions(std::string activations = "f32") : activations_(std::move(activations)) {}
+  explicit SpecQuestions(DType activations = DType::f32) : activations_(activations) {}
   std::optional<Refusal> cannot_emit(const ir::Node& group) const override;
-  std::string layout_of(DType type) const override;
-  std::string stack_layout_of(DType type, std::int64_t rows) const override;
-  std::string table_layout_of(DType) const override { return "rows"; }
+  Layout layout_of(DType type) const override;
+  Layout stack_layout_of(DType type, std::int64_t rows) const override;
+  Layout table_layout_of(DType) const override { return Layout::rows; }
   double key_us(const ir::Node& group) const override;
 
  private:
-  std::string activations_;
+  DType activations_;
 };
 
 }  // namespace heddle::codegen

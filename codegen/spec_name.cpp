@@ -5,83 +5,83 @@
 namespace heddle::codegen {
 namespace {
 
-std::int64_t elements(const plan::ArgT& arg) {
+std::int64_t elements(const plan::Arg& arg) {
   return std::accumulate(arg.shape.begin(), arg.shape.end(), std::int64_t{1}, std::multiplies<>());
 }
 
-std::string ops_of(const plan::ProgramT& program) {
+std::string ops_of(const plan::Program& program) {
   std::string out;
   auto add = [&](std::string_view word) { out += out.empty() ? std::string(word) : fmt::format("_{}", word); };
-  for (auto& instr : program.instrs) add(instr->op);
+  for (auto& instr : program.instrs) add(name(instr.op));
   for (auto& store : program.stores)
-    if (store->kind != plan::StoreKind::buffer) add("store");
+    if (store.kind != plan::StoreKind::buffer) add("store");
   return out;
 }
 
+/// What the loop is called, before its products.
+struct LoopName {
+  const plan::KernelSpec& spec;
+  std::string operator()(const plan::Gemm&) const { return spec.rows == 1 ? "gemv" : fmt::format("gemm{}", spec.rows); }
+  std::string operator()(const plan::Rowwise&) const { return fmt::format("rowwise_{}x{}", spec.rows, spec.parts.front().n); }
+  std::string operator()(const plan::Attention& loop) const {
+    return fmt::format("attention_{}x{}_{}x{}_{}{}", spec.rows, loop.heads, loop.kv_heads, loop.head_dim, spec.args[loop.kv].dtype,
+                       loop.selected ? "_selected" : "");
+  }
+  std::string operator()(const plan::Embed& loop) const {
+    const plan::Arg& table = spec.args[loop.table];
+    return fmt::format("embed_{}_{}x{}", table.dtype, spec.rows, table.shape.back());
+  }
+  std::string operator()(const plan::TopExperts& loop) const {
+    return fmt::format("route_{}x{}_of_{}", spec.rows, spec.args[loop.experts].shape.back(), spec.args[loop.logits].shape.back());
+  }
+  std::string operator()(const plan::GatherRows& loop) const {
+    std::string name = fmt::format("select_{}of{}", spec.rows, loop.rows);
+    for (const plan::GatherRows::Pair& pair : loop.pairs) {
+      const plan::Arg& from = spec.args[pair.from];
+      name += from.role == plan::ArgRole::buffer ? fmt::format("_{}", from.shape.back()) : fmt::format("_{}", from.role);
+    }
+    return name;
+  }
+  std::string operator()(const plan::Sample& loop) const { return fmt::format("sample_{}x{}", spec.rows, spec.args[loop.logits].shape.back()); }
+};
+
 }  // namespace
 
-std::string name_of(const plan::KernelSpecT& spec) {
-  std::string name, after;
-  switch (spec.loop) {
-    case plan::LoopKind::gemm: name = spec.rows == 1 ? "gemv" : fmt::format("gemm{}", spec.rows); break;
-    case plan::LoopKind::rowwise: name = fmt::format("rowwise_{}x{}", spec.rows, spec.parts.front()->n); break;
-    case plan::LoopKind::attention:
-      name = fmt::format("attention_{}x{}_{}x{}_{}", spec.rows, spec.attention->heads, spec.attention->kv_heads, spec.attention->head_dim,
-                         spec.args[spec.attention->kv]->dtype);
-      if (spec.attention->selected) name += "_selected";
-      break;
-    case plan::LoopKind::embed: {
-      const plan::ArgT& table = *spec.args[spec.embed->table];
-      name = fmt::format("embed_{}_{}x{}", table.dtype, spec.rows, table.shape.back());
-      break;
-    }
-    case plan::LoopKind::route:
-      name = fmt::format("route_{}x{}_of_{}", spec.rows, spec.args[spec.route->experts]->shape.back(),
-                         spec.args[spec.route->logits]->shape.back());
-      break;
-    case plan::LoopKind::select: {
-      name = fmt::format("select_{}of{}", spec.rows, spec.select->rows);
-      for (const auto& pair : spec.select->pairs) {
-        const plan::ArgT& from = *spec.args[pair->from];
-        name += from.role == plan::ArgRole::buffer ? fmt::format("_{}", from.shape.back()) : fmt::format("_{}", plan::EnumNameArgRole(from.role));
-      }
-      break;
-    }
-    case plan::LoopKind::sample: name = fmt::format("sample_{}x{}", spec.rows, spec.args[spec.sample->logits]->shape.back()); break;
-  }
-  for (auto& part : spec.parts) {
-    for (auto& segment : part->segments) {
-      const plan::ArgT& weight = *spec.args[segment->weight];
+std::string name_of(const plan::KernelSpec& spec) {
+  std::string name = std::visit(LoopName{spec}, spec.loop), after;
+  for (const plan::Part& part : spec.parts) {
+    for (const plan::Segment& segment : part.segments) {
+      const plan::Arg& weight = spec.args[segment.weight];
       if (weight.shape.size() == 3)
-        name += fmt::format("_{}_{}of{}x{}x{}", weight.dtype, spec.gemm->chosen, weight.shape[0], weight.shape[1], weight.shape[2]);
+        name += fmt::format("_{}_{}of{}x{}x{}", weight.dtype, spec.gemm()->chosen, weight.shape[0], weight.shape[1], weight.shape[2]);
       else name += fmt::format("_{}_{}x{}", weight.dtype, weight.shape[0], weight.shape[1]);
     }
-    if (const std::string ops = ops_of(*part->epilogue); !ops.empty()) after += "__" + ops;
+    if (const std::string ops = ops_of(part.epilogue); !ops.empty()) after += "__" + ops;
   }
   std::string before;
-  if (spec.prologue)
-    if (const std::string ops = ops_of(*spec.prologue); !ops.empty()) before = ops + "__";
+  if (spec.gemm())
+    if (const std::string ops = ops_of(spec.gemm()->prologue); !ops.empty()) before = ops + "__";
   return before + name + after;
 }
 
-std::int64_t min_bytes(const plan::KernelSpecT& spec) {
+std::int64_t min_bytes(const plan::KernelSpec& spec) {
   std::int64_t bytes = 0;
-  if (spec.select) {  // of what it takes rows from only those
-    for (const auto& pair : spec.select->pairs)
-      bytes += 2 * bytes_of(*dtype_named(spec.args[pair->to]->dtype), elements(*spec.args[pair->to]));
+  if (spec.gather_rows()) {  // of what it takes rows from only those
+    for (const auto& pair : spec.gather_rows()->pairs)
+      bytes += 2 * bytes_of(spec.args[pair.to].dtype, elements(spec.args[pair.to]));
     return bytes + std::int64_t(sizeof(std::int32_t)) * spec.rows;
   }
   for (std::size_t i = 0; i < spec.args.size(); ++i) {
-    const plan::ArgT& arg = *spec.args[i];
-    const DType dtype = *dtype_named(arg.dtype);
+    const plan::Arg& arg = spec.args[i];
+    const DType dtype = arg.dtype;
     if (arg.role == plan::ArgRole::state) {
       // What a step adds; what attention reads besides grows with the position and is no constant of the kernel.
       if (arg.written) bytes += spec.rows * bytes_of(dtype, elements(arg));
-    } else if (spec.embed && i == spec.embed->table) {
+    } else if (spec.embed() && i == spec.embed()->table) {
       bytes += spec.rows * bytes_of(dtype, arg.shape.back());
-    } else if (arg.role == plan::ArgRole::weight && spec.gemm && arg.shape.size() == 3) {
+    } else if (arg.role == plan::ArgRole::weight && spec.gemm() && arg.shape.size() == 3) {
       // Rows may choose the same experts: what they must read is what one of them chose.
-      bytes += bytes_of(dtype, elements(arg) / arg.shape[0] * std::min(spec.gemm->chosen, arg.shape[0]));
+      bytes += bytes_of(dtype, elements(arg) / arg.shape[0] * std::min(spec.gemm()->chosen, arg.shape[0]));
     } else {
       bytes += bytes_of(dtype, elements(arg));
     }

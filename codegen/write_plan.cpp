@@ -14,21 +14,21 @@ using ir::Function;
 using ir::Value;
 
 template <class T>
-std::unique_ptr<T> port(const Value& value, const std::string& name) {
-  auto out = std::make_unique<T>();
-  out->name = name;
-  out->dtype = std::string(heddle::name(value.type.dtype));
-  out->shape.assign(value.type.shape.begin(), value.type.shape.end());
+T port(const Value& value, const std::string& name) {
+  T out;
+  out.name = name;
+  out.dtype = value.type.dtype;
+  out.shape.assign(value.type.shape.begin(), value.type.shape.end());
   return out;
 }
 
-Result<std::unique_ptr<plan::WeightT>> weight_of(const Value& value, const TensorPlaces& tensors) {
-  auto weight = port<plan::WeightT>(value, value.name);
-  weight->layout = value.layout.name;
+Result<plan::Weight> weight_of(const Value& value, const TensorPlaces& tensors) {
+  auto weight = port<plan::Weight>(value, value.name);
+  weight.layout = value.layout;
   const std::int64_t columns = value.type.shape.back();
   for (const ir::WeightSource& from : value.sources) {
     if (from.tensor.empty()) {
-      auto& source = *weight->sources.emplace_back(std::make_unique<plan::WeightSourceT>());
+      plan::WeightSource& source = weight.sources.emplace_back();
       source.values = from.values;
       source.rows = 1;
       source.columns = std::int64_t(from.values.size());
@@ -36,18 +36,18 @@ Result<std::unique_ptr<plan::WeightT>> weight_of(const Value& value, const Tenso
     }
     const auto place = tensors(from.tensor);
     if (!place) return error("weight {}: the model has no tensor '{}'", value.name, from.tensor);
-    auto source = std::make_unique<plan::WeightSourceT>();
-    source->tensor = from.tensor;
-    source->file = place->file;
-    source->row_begin = from.row_begin;
-    source->rows = from.rows;
-    source->columns = columns;
-    if (from.dtype) source->dtype = std::string(heddle::name(*from.dtype));
-    source->plus = float(from.plus);
+    plan::WeightSource source;
+    source.tensor = from.tensor;
+    source.file = place->file;
+    source.row_begin = from.row_begin;
+    source.rows = from.rows;
+    source.columns = columns;
+    source.dtype = from.dtype;
+    source.plus = float(from.plus);
     const std::int64_t row_bytes = bytes_of(from.dtype.value_or(value.type.dtype), columns);
-    source->offset = place->offset + std::uint64_t(from.row_begin * row_bytes);
-    source->bytes = std::uint64_t(from.rows * row_bytes);
-    weight->sources.push_back(std::move(source));
+    source.offset = place->offset + std::uint64_t(from.row_begin * row_bytes);
+    source.bytes = std::uint64_t(from.rows * row_bytes);
+    weight.sources.push_back(std::move(source));
   }
   return weight;
 }
@@ -55,51 +55,43 @@ Result<std::unique_ptr<plan::WeightT>> weight_of(const Value& value, const Tenso
 /// Kernels by the bytes of their spec: equal ones are one.
 class Kernels {
  public:
-  explicit Kernels(plan::PlanT& plan) : plan_(plan) {}
-  unsigned add(const plan::KernelSpecT& spec) {
-    flatbuffers::FlatBufferBuilder builder;
-    builder.Finish(plan::KernelSpec::Pack(builder, &spec));
-    const llvm::StringRef bytes(reinterpret_cast<const char*>(builder.GetBufferPointer()), builder.GetSize());
-    auto [found, is_new] = index_.try_emplace(bytes, unsigned(plan_.kernels.size()));
-    if (is_new) {
-      auto kernel = std::make_unique<plan::KernelT>();
-      kernel->spec = std::make_unique<plan::KernelSpecT>(spec);
-      kernel->min_bytes = min_bytes(spec);
-      plan_.kernels.push_back(std::move(kernel));
-    }
+  explicit Kernels(plan::Plan& plan) : plan_(plan) {}
+  unsigned add(const plan::KernelSpec& spec) {
+    auto [found, is_new] = index_.try_emplace(plan::key_of(spec), unsigned(plan_.kernels.size()));
+    if (is_new) plan_.kernels.push_back({.spec = spec, .min_bytes = min_bytes(spec), .cuda = {}});
     return found->second;
   }
 
  private:
-  plan::PlanT& plan_;
+  plan::Plan& plan_;
   llvm::StringMap<unsigned> index_;
 };
 
-Result<std::unique_ptr<plan::RefT>> ref_of(const Function& function, const Value& value, const llvm::StringMap<unsigned>& states) {
-  auto ref = std::make_unique<plan::RefT>();
+Result<plan::Ref> ref_of(const Function& function, const Value& value, const llvm::StringMap<unsigned>& states) {
+  plan::Ref ref;
   if (value.is_weight()) {
-    ref->where = plan::Where::weight;
-    ref->index = value.index();
+    ref.where = plan::Where::weight;
+    ref.index = value.index();
     return ref;
   }
   switch (value.placement.kind) {
     case ir::Placement::none: return error("{}: %{} has no place in memory", function.name, value.name);
     case ir::Placement::arena:
-      ref->where = plan::Where::arena;
-      ref->offset = std::uint64_t(value.placement.offset);
-      ref->bytes = std::uint64_t(value.placement.bytes);
+      ref.where = plan::Where::arena;
+      ref.offset = std::uint64_t(value.placement.offset);
+      ref.bytes = std::uint64_t(value.placement.bytes);
       break;
     case ir::Placement::state:
-      ref->where = plan::Where::state;
-      ref->index = states.lookup(function.arguments()[std::size_t(value.placement.offset)]->name);
+      ref.where = plan::Where::state;
+      ref.index = states.lookup(function.arguments()[std::size_t(value.placement.offset)]->name);
       break;
     case ir::Placement::input:
-      ref->where = plan::Where::input;
-      ref->index = unsigned(value.placement.offset);
+      ref.where = plan::Where::input;
+      ref.index = unsigned(value.placement.offset);
       break;
     case ir::Placement::output:
-      ref->where = plan::Where::output;
-      ref->index = unsigned(value.placement.offset);
+      ref.where = plan::Where::output;
+      ref.index = unsigned(value.placement.offset);
       break;
   }
   return ref;
@@ -107,7 +99,7 @@ Result<std::unique_ptr<plan::RefT>> ref_of(const Function& function, const Value
 
 }  // namespace
 
-Result<void> write_plan(const ir::Module& module, const TensorPlaces& tensors, plan::PlanT& plan) {
+Result<void> write_plan(const ir::Module& module, const TensorPlaces& tensors, plan::Plan& plan) {
   for (const Value* weight : module.weights()) {
     HEDDLE_ASSIGN(auto entry, weight_of(*weight, tensors));
     plan.weights.push_back(std::move(entry));
@@ -115,21 +107,21 @@ Result<void> write_plan(const ir::Module& module, const TensorPlaces& tensors, p
   llvm::StringMap<unsigned> states;
   Kernels kernels(plan);
   for (auto& function : module.functions()) {
-    auto entry = std::make_unique<plan::EntryPointT>();
-    entry->name = function->name;
-    entry->kind = function->kind;
-    entry->rows = std::uint32_t(function->rows);
-    entry->arena_bytes = std::uint64_t(function->arena_bytes);
+    plan::EntryPoint entry;
+    entry.name = function->name;
+    entry.kind = function->kind;
+    entry.rows = std::uint32_t(function->rows);
+    entry.arena_bytes = std::uint64_t(function->arena_bytes);
     for (const Value* argument : function->arguments()) {
       if (!argument->type.state) {
-        entry->inputs.push_back(port<plan::PortT>(*argument, argument->name));
+        entry.inputs.push_back(port<plan::Port>(*argument, argument->name));
       } else if (auto [state, is_new] = states.try_emplace(argument->name, unsigned(plan.states.size())); is_new) {
-        plan.states.push_back(port<plan::StateT>(*argument, argument->name));
+        plan.states.push_back(port<plan::State>(*argument, argument->name));
       }
     }
     const ir::Block& body = function->body();
     for (const Value* value : body.terminator()->operands())
-      if (!value->type.state) entry->outputs.push_back(port<plan::PortT>(*value, value->name));
+      if (!value->type.state) entry.outputs.push_back(port<plan::Port>(*value, value->name));
     const auto edges = ir::transitively_reduced_edges(body);
     for (std::size_t i = 0; i + 1 < body.size(); ++i) {
       const ir::Node& group = body[i];
@@ -139,19 +131,22 @@ Result<void> write_plan(const ir::Module& module, const TensorPlaces& tensors, p
         return error("{}: group %{} cannot be emitted: {}: {}", function->name, group.results().empty() ? "" : group.result()->name,
                      refusal->node->info().name, refusal->reason);
       const SpecOfGroup& kernel = std::get<SpecOfGroup>(spec);
-      auto node = std::make_unique<plan::NodeT>();
-      node->kernel = kernels.add(kernel.spec);
+      plan::Node node;
+      node.kernel = kernels.add(kernel.spec);
       for (const Value* value : kernel.args) {
         HEDDLE_ASSIGN(auto ref, ref_of(*function, *value, states));
-        node->args.push_back(std::move(ref));
+        node.args.push_back(std::move(ref));
       }
-      node->after.assign(edges[i].begin(), edges[i].end());
-      for (const Value* value : group.results()) node->value_names.push_back(value->name);
-      entry->nodes.push_back(std::move(node));
+      node.after.assign(edges[i].begin(), edges[i].end());
+      for (const Value* value : group.results()) node.value_names.push_back(value->name);
+      entry.nodes.push_back(std::move(node));
     }
     plan.entries.push_back(std::move(entry));
   }
   plan.target = module.target.name;
+  const auto backend = backend_of(plan.target);
+  if (!backend) return error("target '{}' is not known", plan.target);
+  plan.backend = *backend;
   plan.ir = ir::print(module);
   return {};
 }

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "ir/graph.h"
-#include "runtime/plan/plan_generated.h"
+#include "runtime/plan/plan.h"
 
 namespace heddle::codegen {
 
@@ -19,6 +19,6 @@ using TensorPlaces = std::function<std::optional<TensorPlace>(const std::string&
 
 /// Fills weights, states, kernels, entries and IR text of `plan` from a scheduled and placed module (every top-level node a group).
 /// Equal specs become one kernel.
-Result<void> write_plan(const ir::Module& module, const TensorPlaces& tensors, plan::PlanT& plan);
+Result<void> write_plan(const ir::Module& module, const TensorPlaces& tensors, plan::Plan& plan);
 
 }  // namespace heddle::codegen

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "ir/graph.h"
-#include "runtime/plan/plan_generated.h"
+#include "runtime/plan/plan.h"
 
 /// What every frontend makes of a model file: configuration, tensor table, vocabulary, chat template. Weights are not read.
 namespace heddle::frontends {
@@ -53,10 +53,10 @@ struct Config {
 
 struct Model {
   std::string path;                     // as it was given to `open_model`: the place in errors
-  std::vector<plan::ModelFileT> files;  // with absolute paths
+  std::vector<plan::ModelFile> files;  // with absolute paths
   Config config;
   std::vector<TensorInfo> tensors;
-  plan::VocabularyT vocabulary;
+  plan::Vocabulary vocabulary;
   std::string chat_template;
   std::string fingerprint;                                // hash of file sizes, headers, metadata and tensor table
   const TensorInfo* tensor(std::string_view name) const;  // null if there is none
@@ -70,7 +70,7 @@ Result<Model> open_model(const std::string& path);
 
 /// Which entry points to build.
 struct EntryRequest {
-  std::string kind;  // "decode", "prefill", "prompt" (runtime/plan/plan.fbs)
+  EntryKind kind = EntryKind::decode;
   std::int64_t rows = 1;
 };
 struct BuildOptions {

@@ -183,8 +183,8 @@ std::unique_ptr<Node> Block::take(Node& node) {
 
 // ---- Function
 
-Function::Function(Module& module, std::string name, std::string kind, std::int64_t rows)
-    : name(std::move(name)), kind(std::move(kind)), rows(rows), module_(module), body_(std::make_unique<Block>(this, nullptr)) {}
+Function::Function(Module& module, std::string name, EntryKind kind, std::int64_t rows)
+    : name(std::move(name)), kind(kind), rows(rows), module_(module), body_(std::make_unique<Block>(this, nullptr)) {}
 
 Function::~Function() { body_.reset(); }  // readers before the arguments
 
@@ -255,8 +255,8 @@ Value* Module::weight(llvm::StringRef name) const {
   return nullptr;
 }
 
-Function& Module::add_function(std::string name, std::string kind, std::int64_t rows) {
-  return *functions_.emplace_back(std::make_unique<Function>(*this, std::move(name), std::move(kind), rows));
+Function& Module::add_function(std::string name, EntryKind kind, std::int64_t rows) {
+  return *functions_.emplace_back(std::make_unique<Function>(*this, std::move(name), kind, rows));
 }
 
 Function* Module::function(llvm::StringRef name) const {

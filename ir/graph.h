@@ -11,7 +11,9 @@
 #include <vector>
 
 #include "ir/base/dtype.h"
+#include "ir/base/entry_kind.h"
 #include "ir/base/error.h"
+#include "ir/base/layout.h"
 #include "ir/op.h"
 #include "ir/target.h"
 
@@ -52,11 +54,6 @@ struct WeightSource {
   std::vector<float> values = {};
 };
 
-/// How a symbol's bytes are stored on the target. "rows" is the file's own order.
-struct WeightLayout {
-  std::string name = "rows";
-};
-
 /// Where the memory plan put a value.
 struct Placement {
   enum Kind : std::uint8_t { none, arena, state, input, output } kind = none;
@@ -88,7 +85,7 @@ class Value {
 
   // weights only
   std::vector<WeightSource> sources;  // rows concatenated; one for a plain tensor
-  WeightLayout layout;
+  Layout layout = Layout::rows;  // how its bytes are stored on the target
 
  private:
   friend class Node;
@@ -187,11 +184,11 @@ class Block {
 /// One entry point: what one step of `rows` rows computes.
 class Function {
  public:
-  Function(Module& module, std::string name, std::string kind, std::int64_t rows);
+  Function(Module& module, std::string name, EntryKind kind, std::int64_t rows);
   ~Function();
   Module& module() const { return module_; }
   std::string name;
-  std::string kind;   // "decode": logits of every row; "prefill": only states are returned
+  EntryKind kind;
   std::int64_t rows;  // rows (tokens) per step
 
   Value* add_argument(std::string name, Type type);
@@ -225,7 +222,7 @@ class Module {
   Value* add_weight(std::string name, Type type, std::vector<WeightSource> sources);
   llvm::ArrayRef<Value*> weights() const { return weights_; }
   Value* weight(llvm::StringRef name) const;  // null if there is none
-  Function& add_function(std::string name, std::string kind, std::int64_t rows);
+  Function& add_function(std::string name, EntryKind kind, std::int64_t rows);
   const std::vector<std::unique_ptr<Function>>& functions() const { return functions_; }
   Function* function(llvm::StringRef name) const;
 

@@ -128,14 +128,8 @@ Result<void> check_after(const Function& function) {
 
 bool is_name(std::string_view name) { return !name.empty() && std::all_of(name.begin(), name.end(), is_name_char); }
 
-/// A kind is one word of the text: no dot, no digit or dash in front.
-bool is_word(std::string_view word) {
-  return is_name(word) && word.find('.') == word.npos && std::string_view("-0123456789").find(word[0]) == std::string_view::npos;
-}
-
 Result<void> check_names(const Function& function) {
   if (!is_name(function.name)) return rule_broken(function, "a function's name is made of [A-Za-z0-9_.-]");
-  if (!is_word(function.kind)) return rule_broken(function, "kind is '{}', wants a word of [A-Za-z0-9_-]", function.kind);
   llvm::StringSet<> taken;
   auto look = [&](const Value& value) -> Result<void> {
     if (value.name.empty()) return {};

@@ -15,12 +15,12 @@ Result<void> run(ir::Function& function, Context& context) {
     if (weight->type.shape.size() < 2) continue;
     const bool table = llvm::all_of(weight->uses(), [](const ir::Value::Use& use) { return use.node->op() == ir::Op::embed; });
     const DType type = weight->type.dtype;
-    const std::string layout = table                            ? context.questions->table_layout_of(type)
+    const Layout layout = table                                 ? context.questions->table_layout_of(type)
                                : weight->type.shape.size() == 3 ? context.questions->stack_layout_of(type, weight->type.shape[1])
                                                                 : context.questions->layout_of(type);
-    if (weight->layout.name == layout) continue;
+    if (weight->layout == layout) continue;
     if (!context.take_change()) return {};
-    weight->layout.name = layout;
+    weight->layout = layout;
     context.note({Outcome::fired, "@" + weight->name, {}});
   }
   return {};

@@ -18,10 +18,10 @@ Outcome quantize(Node& matmul, Context& context) {
   Value& x = *matmul.operand("x");
   if (x.type.dtype != DType::f32) return no_match();
   const auto wanted = context.questions ? context.questions->activations_of(matmul) : std::nullopt;
-  if (wanted == "f32") return declined(matmul, "the target's kernel for it multiplies f32");
+  if (wanted == DType::f32) return declined(matmul, "the target's kernel for it multiplies f32");
   if (!wanted && !is_block_type(weight.type.dtype)) return declined(matmul, "its weight is {}", name(weight.type.dtype));
-  if (!wanted && context.target.activations == "f32") return declined(matmul, "the target keeps activations in f32");
-  const DType format = *dtype_named(wanted.value_or(context.target.activations));
+  if (!wanted && context.target.activations == DType::f32) return declined(matmul, "the target keeps activations in f32");
+  const DType format = wanted.value_or(context.target.activations);
   if (const int block = info(format).elements; x.type.width() % block != 0)
     return declined(matmul, "its rows of {} are not whole blocks of {} ({})", x.type.width(), block, name(format));
   if (!context.take_change()) return declined(matmul, "the limit on changes is reached");
@@ -39,9 +39,9 @@ Pass quantize_activations() {
   Pass pass =
       at_each("quantize_activations", "puts activations that meet quantised weights into the target's 8-bit format", Op::matmul, quantize);
   pass.run = [run = pass.run](ir::Function& function, Context& context) -> Result<void> {
-    const std::string& wanted = context.target.activations;
-    if (const auto format = dtype_named(wanted); wanted != "f32" && (!format || !ir::is_activation_format(*format)))
-      return error("target '{}': activations are '{}', wanted f32 or an 8-bit activation format", context.target.name, wanted);
+    const DType wanted = context.target.activations;
+    if (wanted != DType::f32 && !ir::is_activation_format(wanted))
+      return error("target '{}': activations are {}, wanted f32 or an 8-bit activation format", context.target.name, wanted);
     return run(function, context);
   };
   pass.approximates = true;

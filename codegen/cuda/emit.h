@@ -7,7 +7,7 @@
 #include "codegen/cuda/expression.h"
 #include "ir/base/error.h"
 #include "ir/target.h"
-#include "runtime/plan/plan_generated.h"
+#include "runtime/plan/plan.h"
 
 namespace heddle::codegen::cuda {
 
@@ -29,34 +29,34 @@ struct CudaText {
 
 /// The text of a kernel for a target. Equal specs and targets give equal text.
 ///   gemv_q4_K_64x256__quantize: quantize: behind a product it needs 16 columns together
-Result<CudaText> emit(const plan::KernelSpecT& spec, const ir::Target& target);
+Result<CudaText> emit(const plan::KernelSpec& spec, const ir::Target& target);
 
 /// The same question without the text: which op stands in the way, and why.
-std::optional<CannotEmit> cannot_emit(const plan::KernelSpecT& spec, const ir::Target& target);
+std::optional<CannotEmit> cannot_emit(const plan::KernelSpec& spec, const ir::Target& target);
 
 /// How the GPU reads a weight of this type and shape: "planes" for matrices in blocks that have them, else "rows".
-std::string layout_of(DType type);
+Layout layout_of(DType type);
 /// Marks every weight argument as stored that way, whatever a pass has chosen so far.
-void set_layouts(plan::KernelSpecT& spec);
+void set_layouts(plan::KernelSpec& spec);
 
 // ---- One file each
 
 using Emitted = std::variant<CudaText, CannotEmit>;
-Emitted emit_gemm(const plan::KernelSpecT& spec, const ir::Target& target);   // few rows, activations in q8_16 or f32
-Emitted emit_tiles(const plan::KernelSpecT& spec, const ir::Target& target);  // many rows, activations in f16_128
-Emitted emit_attention(const plan::KernelSpecT& spec, const ir::Target& target);
-Emitted emit_rowwise(const plan::KernelSpecT& spec, const ir::Target& target);
-Emitted emit_embed(const plan::KernelSpecT& spec, const ir::Target& target);
-Emitted emit_experts(const plan::KernelSpecT& spec, const ir::Target& target);  // products with the experts that each row chose
-Emitted emit_route(const plan::KernelSpecT& spec, const ir::Target& target);
-Emitted emit_select(const plan::KernelSpecT& spec, const ir::Target& target);
-Emitted emit_sample(const plan::KernelSpecT& spec, const ir::Target& target);
+Emitted emit_gemm(const plan::KernelSpec& spec, const ir::Target& target);   // few rows, activations in q8_16 or f32
+Emitted emit_tiles(const plan::KernelSpec& spec, const ir::Target& target);  // many rows, activations in f16_128
+Emitted emit_attention(const plan::KernelSpec& spec, const ir::Target& target);
+Emitted emit_rowwise(const plan::KernelSpec& spec, const ir::Target& target);
+Emitted emit_embed(const plan::KernelSpec& spec, const ir::Target& target);
+Emitted emit_experts(const plan::KernelSpec& spec, const ir::Target& target);  // products with the experts that each row chose
+Emitted emit_route(const plan::KernelSpec& spec, const ir::Target& target);
+Emitted emit_select(const plan::KernelSpec& spec, const ir::Target& target);
+Emitted emit_sample(const plan::KernelSpec& spec, const ir::Target& target);
 
 /// The kernel's head: `extern "C" __global__ ... name(parameters) {`; ends inside the body.
-void print_signature(Text& out, const plan::KernelSpecT& spec, int threads, int blocks_per_sm, bool scratch, int cluster = 1);
+void print_signature(Text& out, const plan::KernelSpec& spec, int threads, int blocks_per_sm, bool scratch, int cluster = 1);
 /// The comment that repeats the spec.
-std::string header_comment(const plan::KernelSpecT& spec);
+std::string header_comment(const plan::KernelSpec& spec);
 /// Programs of a spec, prologue first.
-std::vector<const plan::ProgramT*> programs_of(const plan::KernelSpecT& spec);
+std::vector<const plan::Program*> programs_of(const plan::KernelSpec& spec);
 
 }  // namespace heddle::codegen::cuda

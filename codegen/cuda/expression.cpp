@@ -8,18 +8,18 @@
 
 namespace heddle::codegen::cuda {
 
-Program::Program(const plan::ProgramT& program, const plan::KernelSpecT& spec, std::int64_t n) : program_(program), spec_(spec), n_(n) {
+Program::Program(const plan::Program& program, const plan::KernelSpec& spec, std::int64_t n) : program_(program), spec_(spec), n_(n) {
   for (const auto& input : program.inputs) {
-    Value value{.input = input.get()};
-    switch (input->kind) {
+    Value value{.input = &input};
+    switch (input.kind) {
       case plan::InputKind::loop:
         value.columns = true;
         value.width = n;
         break;
       case plan::InputKind::rows:
       case plan::InputKind::vector: {
-        const plan::ArgT& from = *spec.args[input->index];
-        value.dtype = *dtype_named(from.dtype);
+        const plan::Arg& from = spec.args[input.index];
+        value.dtype = from.dtype;
         value.width = from.shape.back();
         value.columns = value.width == n;
         break;
@@ -31,11 +31,11 @@ Program::Program(const plan::ProgramT& program, const plan::KernelSpecT& spec, s
     values_.push_back(value);
   }
   for (const auto& instr : program.instrs) {
-    Value value{.instr = instr.get()};
-    if (instr->op == "quantize") value.dtype = *dtype_named(instr->text);
-    if (instr->op == "rms_norm" || instr->op == "rope" || instr->op == "quantize") value.columns = true;
-    if (scalar_op_named(instr->op))
-      value.columns = std::ranges::any_of(instr->operands, [&](unsigned operand) { return values_[operand].columns; });
+    Value value{.instr = &instr};
+    if (const auto* quantize = instr.as<Quantize>()) value.dtype = quantize->format;
+    if (instr.as<Elementwise>())
+      value.columns = std::ranges::any_of(instr.operands, [&](unsigned operand) { return values_[operand].columns; });
+    else value.columns = row_op_info(instr.op.index()).result != RowResult::row_scalar;
     if (value.columns) value.width = n;
     values_.push_back(value);
   }
@@ -45,14 +45,13 @@ void Program::mark_needed(unsigned value, std::vector<bool>& needed) const {
   needed.resize(size());
   if (needed[value]) return;
   needed[value] = true;
-  if (const plan::InstrT* instr = values_[value].instr)
+  if (const plan::Instr* instr = values_[value].instr)
     for (unsigned operand : instr->operands) mark_needed(operand, needed);
 }
 
-const plan::InstrT* Program::find(std::string_view op) const {
-  for (const auto& instr : program_.instrs)
-    if (instr->op == op) return instr.get();
-  return nullptr;
+double eps_of(const plan::Instr& instr) {
+  if (const auto* norm = instr.as<RmsNorm>()) return norm->eps;
+  return std::get<RmsScale>(instr.op).eps;
 }
 
 std::string read(const Program& program, std::string_view prefix, unsigned value, std::string_view index) {
@@ -65,8 +64,8 @@ void print_value(Text& out, const Program& program, std::string_view prefix, uns
 }
 
 void print_elementwise(Text& out, const Program& program, std::string_view prefix, unsigned value) {
-  const plan::InstrT& instr = *program[value].instr;
-  HEDDLE_CHECK(scalar_op_named(instr.op), "{} is not elementwise", instr.op);
+  const plan::Instr& instr = *program[value].instr;
+  HEDDLE_CHECK(instr.as<Elementwise>(), "{} is not elementwise", name(instr.op));
   // An operand that is read twice is computed once.
   std::string arguments, locals;
   std::vector<unsigned> seen;
@@ -87,11 +86,11 @@ void print_elementwise(Text& out, const Program& program, std::string_view prefi
   else out.line("const float {}{} = {};", prefix, value, call);
 }
 
-void print_ops(Text& out, const std::vector<const plan::ProgramT*>& programs) {
+void print_ops(Text& out, const std::vector<const plan::Program*>& programs) {
   std::set<ScalarOp> used;
-  for (const plan::ProgramT* program : programs)
+  for (const plan::Program* program : programs)
     for (const auto& instr : program->instrs)
-      if (const auto op = scalar_op_named(instr->op)) used.insert(*op);
+      if (const auto* one = instr.as<Elementwise>()) used.insert(one->op);
   for (ScalarOp op : used) {
     const ScalarOpInfo& row = info(op);
     constexpr std::string_view parameters[] = {"", "float x", "float x, float y", "float x, float y, float z"};
@@ -99,39 +98,38 @@ void print_ops(Text& out, const std::vector<const plan::ProgramT*>& programs) {
   }
 }
 
-void print_listing(Text& out, const plan::ProgramT& program, std::string_view start) {
+void print_listing(Text& out, const plan::Program& program, std::string_view start) {
   std::size_t number = 0;
   for (const auto& input : program.inputs) {
-    const std::string what = input->kind == plan::InputKind::constant     ? fmt::format(" {}", input->value)
-                             : input->kind == plan::InputKind::row_scalar ? fmt::format(" v{} of the prologue", input->index)
-                             : input->kind == plan::InputKind::loop       ? fmt::format(" {}", input->index)
-                                                                          : fmt::format(" a{}", input->index);
-    out.line("{}v{} = {}{}", start, number++, plan::EnumNameInputKind(input->kind), what);
+    const std::string what = input.kind == plan::InputKind::constant     ? fmt::format(" {}", input.value)
+                             : input.kind == plan::InputKind::row_scalar ? fmt::format(" v{} of the prologue", input.index)
+                             : input.kind == plan::InputKind::loop       ? fmt::format(" {}", input.index)
+                                                                          : fmt::format(" a{}", input.index);
+    out.line("{}v{} = {}{}", start, number++, plan::name(input.kind), what);
   }
   for (const auto& instr : program.instrs) {
     std::string operands, attributes;
-    for (unsigned operand : instr->operands) operands += fmt::format("{} v{}", operands.empty() ? "" : ",", operand);
-    if (instr->op == "rope") attributes = fmt::format(" {{{}, {}, {}, {}}}", instr->i0, instr->i1, instr->f0, instr->text);
-    else if (instr->op == "quantize") attributes = fmt::format(" {{{}}}", instr->text);
-    else if (!scalar_op_named(instr->op)) attributes = fmt::format(" {{{}}}", instr->f0);
-    out.line("{}v{} = {}{}{}", start, number++, instr->op, operands, attributes);
+    for (unsigned operand : instr.operands) operands += fmt::format("{} v{}", operands.empty() ? "" : ",", operand);
+    for_each_attribute(instr.op, [&](std::string_view, const auto& value) { attributes += fmt::format("{}{}", attributes.empty() ? "" : ", ", value); });
+    if (!attributes.empty()) attributes = fmt::format(" {{{}}}", attributes);
+    out.line("{}v{} = {}{}{}", start, number++, instr.op, operands, attributes);
   }
   for (const auto& store : program.stores)
-    out.line("{}{} a{} = v{}", start, plan::EnumNameStoreKind(store->kind), store->index, store->value);
+    out.line("{}{} a{} = v{}", start, plan::name(store.kind), store.index, store.value);
 }
 
 // ---- Loads and stores
 
-std::string weight_element(const plan::KernelSpecT& spec, unsigned arg, std::string_view index) {
-  const std::string& dtype = spec.args[arg]->dtype;
-  if (dtype == "f32") return fmt::format("__ldg((const float*)a{} + {})", arg, index);
-  if (dtype == "f16") return fmt::format("low_f16(__ldg((const u16*)a{} + {}))", arg, index);
-  HEDDLE_CHECK(dtype == "bf16", "a vector of {}", dtype);
+std::string weight_element(const plan::KernelSpec& spec, unsigned arg, std::string_view index) {
+  const DType dtype = spec.args[arg].dtype;
+  if (dtype == DType::f32) return fmt::format("__ldg((const float*)a{} + {})", arg, index);
+  if (dtype == DType::f16) return fmt::format("low_f16(__ldg((const u16*)a{} + {}))", arg, index);
+  HEDDLE_CHECK(dtype == DType::bf16, "a vector of {}", dtype);
   return fmt::format("__uint_as_float((u32)__ldg((const u16*)a{} + {}) << 16)", arg, index);
 }
 
-std::string buffer_element(const plan::KernelSpecT& spec, unsigned arg, std::string_view row, std::string_view column) {
-  const std::int64_t width = spec.args[arg]->shape.back();
+std::string buffer_element(const plan::KernelSpec& spec, unsigned arg, std::string_view row, std::string_view column) {
+  const std::int64_t width = spec.args[arg].shape.back();
   const std::string at = spec.rows == 1 ? std::string(column) : fmt::format("({}) * {} + {}", row, width, column);
   return fmt::format("__ldcg((const float*)a{} + {})", arg, at);
 }
@@ -143,9 +141,9 @@ std::string float_literal(double value) {
   return text + "f";
 }
 
-std::string store_statement(const plan::KernelSpecT& spec, const plan::StoreT& store, std::string_view row, std::string_view column,
+std::string store_statement(const plan::KernelSpec& spec, const plan::Store& store, std::string_view row, std::string_view column,
                             std::string_view value, std::string_view slot, std::string_view position) {
-  const plan::ArgT& arg = *spec.args[store.index];
+  const plan::Arg& arg = spec.args[store.index];
   if (store.kind == plan::StoreKind::buffer) {
     const std::string at = spec.rows == 1 ? std::string(column) : fmt::format("({}) * {} + {}", row, arg.shape.back(), column);
     return fmt::format("((float*)a{})[{}] = {};", store.index, at, value);
@@ -153,8 +151,8 @@ std::string store_statement(const plan::KernelSpecT& spec, const plan::StoreT& s
   const std::int64_t heads = arg.shape[1], head_dim = arg.shape[2];
   const std::string plane = fmt::format("a{}.{}", store.index, store.kind == plan::StoreKind::cache_key ? "keys" : "values");
   const std::string at = fmt::format("cache_at<{}, {}>(a{}.capacity, {}, {}, {})", heads, head_dim, store.index, slot, position, column);
-  if (arg.dtype == "f16") return fmt::format("((u16*){})[{}] = to_f16({});", plane, at, value);
-  HEDDLE_CHECK(arg.dtype == "f32", "a cache of {}", arg.dtype);
+  if (arg.dtype == DType::f16) return fmt::format("((u16*){})[{}] = to_f16({});", plane, at, value);
+  HEDDLE_CHECK(arg.dtype == DType::f32, "a cache of {}", arg.dtype);
   return fmt::format("((float*){})[{}] = {};", plane, at, value);
 }
 
@@ -162,9 +160,9 @@ std::string store_statement(const plan::KernelSpecT& spec, const plan::StoreT& s
 
 namespace {
 
-std::string table_name(const plan::InstrT& instr) {
+std::string table_name(const heddle::Rope& rope) {
   // Two ropes of one kernel share a table when base and size are the same.
-  std::string name = fmt::format("frequency_{}_{}", instr.i1, instr.f0);
+  std::string name = fmt::format("frequency_{}_{}", rope.dims, rope.theta);
   std::ranges::replace_if(
       name, [](char c) { return c == '.' || c == '+' || c == '-'; }, '_');
   return name;
@@ -172,36 +170,38 @@ std::string table_name(const plan::InstrT& instr) {
 
 }  // namespace
 
-Rope rope_of(const Program& program, const plan::InstrT& instr) {
-  Rope rope{.head_dim = instr.i0, .dims = instr.i1, .halves = instr.text == "halves", .table = table_name(instr), .factors = {}};
+EmittedRope rope_of(const Program& program, const plan::Instr& instr) {
+  const heddle::Rope& op = *instr.as<heddle::Rope>();
+  EmittedRope rope{.head_dim = op.head_dim, .dims = op.dims, .halves = op.pairing == Pairing::halves, .table = table_name(op), .factors = {}};
   if (instr.operands.size() == 2) rope.factors = program[instr.operands[1]].input->index;
   return rope;
 }
 
-void print_rope_tables(Text& out, const std::vector<const plan::ProgramT*>& programs) {
+void print_rope_tables(Text& out, const std::vector<const plan::Program*>& programs) {
   std::set<std::string> done;
-  for (const plan::ProgramT* program : programs)
+  for (const plan::Program* program : programs)
     for (const auto& instr : program->instrs) {
-      if (instr->op != "rope" || !done.insert(table_name(*instr)).second) continue;
+      const auto* rope = instr.as<heddle::Rope>();
+      if (!rope || !done.insert(table_name(*rope)).second) continue;
       std::string numbers;
-      for (std::int64_t i = 0; i < instr->i1 / 2; ++i) {
-        const double frequency = std::pow(instr->f0, -2.0 * double(i) / double(instr->i1));
+      for (std::int64_t i = 0; i < rope->dims / 2; ++i) {
+        const double frequency = std::pow(rope->theta, -2.0 * double(i) / double(rope->dims));
         numbers += fmt::format("{}{}", i == 0 ? "" : i % 8 == 0 ? ",\n  " : ", ", frequency / M_PI);
       }
-      out.line("__constant__ double {}[{}] = {{", table_name(*instr), instr->i1 / 2);
+      out.line("__constant__ double {}[{}] = {{", table_name(*rope), rope->dims / 2);
       out.line("  {}}};", numbers);
     }
 }
 
-std::string half_turns(const Rope& rope, const plan::KernelSpecT& spec, std::string_view pair) {
+std::string half_turns(const EmittedRope& rope, const plan::KernelSpec& spec, std::string_view pair) {
   const std::string turns = fmt::format("{}[{}]", rope.table, pair);
   return rope.factors ? fmt::format("{} / {}", turns, weight_element(spec, *rope.factors, pair)) : turns;
 }
 
 void print_rope(Text& out, const Program& program, std::string_view prefix, unsigned value, std::string_view column,
                 std::string_view turns) {
-  const plan::InstrT& instr = *program[value].instr;
-  const Rope rope = rope_of(program, instr);
+  const plan::Instr& instr = *program[value].instr;
+  const EmittedRope rope = rope_of(program, instr);
   const std::int64_t turning = rope.dims / 2;
   out.open("auto {}{} = [&](int i) {{", prefix, value);
   out.line("const int at = {} % {};", column, rope.head_dim);

@@ -7,7 +7,7 @@
 
 #include "codegen/cuda/source_text.h"
 #include "ir/base/dtype.h"
-#include "runtime/plan/plan_generated.h"
+#include "runtime/plan/plan.h"
 
 /// Expression programs as device text. A value with n columns becomes a function of an index, `v3(i)`, which stands for a column or for a
 /// place in registers; a value of one column becomes a constant, `v3`. Loops and stores stand around them.
@@ -19,8 +19,8 @@ struct CannotEmit {
 };
 
 struct Value {
-  const plan::InputT* input = nullptr;  // or
-  const plan::InstrT* instr = nullptr;
+  const plan::Input* input = nullptr;  // or
+  const plan::Instr* instr = nullptr;
   DType dtype = DType::f32;
   bool columns = false;    // one element for each column; otherwise one for a row, or (tables) read by index only
   std::int64_t width = 1;  // elements of an input
@@ -29,26 +29,34 @@ struct Value {
 /// A program with what its values are. Keeps references.
 class Program {
  public:
-  Program(const plan::ProgramT& program, const plan::KernelSpecT& spec, std::int64_t n);
-  const plan::KernelSpecT& spec() const { return spec_; }
-  const plan::ProgramT& program() const { return program_; }
+  Program(const plan::Program& program, const plan::KernelSpec& spec, std::int64_t n);
+  const plan::KernelSpec& spec() const { return spec_; }
+  const plan::Program& program() const { return program_; }
   std::int64_t n() const { return n_; }
   std::size_t size() const { return values_.size(); }
   const Value& operator[](std::size_t i) const { return values_[i]; }
   unsigned inputs() const { return unsigned(program_.inputs.size()); }
-  const plan::ArgT& arg(const plan::InputT& input) const { return *spec_.args[input.index]; }
+  const plan::Arg& arg(const plan::Input& input) const { return spec_.args[input.index]; }
 
   /// Marks `value` and all that it is computed from.
   void mark_needed(unsigned value, std::vector<bool>& needed) const;
   /// The first instruction of this op.
-  const plan::InstrT* find(std::string_view op) const;
+  template <class Op>
+  const plan::Instr* find() const {
+    for (const plan::Instr& instr : program_.instrs)
+      if (instr.as<Op>()) return &instr;
+    return nullptr;
+  }
 
  private:
-  const plan::ProgramT& program_;
-  const plan::KernelSpecT& spec_;
+  const plan::Program& program_;
+  const plan::KernelSpec& spec_;
   std::int64_t n_;
   std::vector<Value> values_;
 };
+
+/// Of a norm (rms_norm, rms_scale).
+double eps_of(const plan::Instr& instr);
 
 /// The value as others read it: "v3(i)" or "v3".
 std::string read(const Program& program, std::string_view prefix, unsigned value, std::string_view index = "i");
@@ -60,37 +68,37 @@ void print_elementwise(Text& out, const Program& program, std::string_view prefi
 void print_value(Text& out, const Program& program, std::string_view prefix, unsigned value, std::string_view expression);
 
 /// Device functions `op_silu(x)` for the elementwise ops of these programs.
-void print_ops(Text& out, const std::vector<const plan::ProgramT*>& programs);
+void print_ops(Text& out, const std::vector<const plan::Program*>& programs);
 
 /// "v2 = rms_norm v0, v1 {1e-05}" and so on, one line an input, instruction or store, each after `start`.
-void print_listing(Text& out, const plan::ProgramT& program, std::string_view start);
+void print_listing(Text& out, const plan::Program& program, std::string_view start);
 
 // ---- Loads and addresses; `row` and `column` are expressions
 
 /// One element of a weight vector: `arg` is the kernel's argument number.
-std::string weight_element(const plan::KernelSpecT& spec, unsigned arg, std::string_view index);
+std::string weight_element(const plan::KernelSpec& spec, unsigned arg, std::string_view index);
 /// One element of an f32 buffer [rows, width].
-std::string buffer_element(const plan::KernelSpecT& spec, unsigned arg, std::string_view row, std::string_view column);
+std::string buffer_element(const plan::KernelSpec& spec, unsigned arg, std::string_view row, std::string_view column);
 std::string float_literal(double value);
 
 /// A statement that stores `value` (an expression) of `column`: to a buffer or, at the position of `row`, to a cache; what stands in front
 /// of it must have checked the slot. `slot` and `position`: expressions.
-std::string store_statement(const plan::KernelSpecT& spec, const plan::StoreT& store, std::string_view row, std::string_view column,
+std::string store_statement(const plan::KernelSpec& spec, const plan::Store& store, std::string_view row, std::string_view column,
                             std::string_view value, std::string_view slot, std::string_view position);
 
 // ---- Rotary embedding
 
-struct Rope {
+struct EmittedRope {
   std::int64_t head_dim, dims;
   bool halves;
   std::string table;                // name of the constant table
   std::optional<unsigned> factors;  // argument
 };
-Rope rope_of(const Program& program, const plan::InstrT& instr);
+EmittedRope rope_of(const Program& program, const plan::Instr& instr);
 /// Constant tables of the frequencies of these programs' ropes, in half turns for each position.
-void print_rope_tables(Text& out, const std::vector<const plan::ProgramT*>& programs);
+void print_rope_tables(Text& out, const std::vector<const plan::Program*>& programs);
 /// An expression for the half turns of pair `pair` from each position to the next, a double.
-std::string half_turns(const Rope& rope, const plan::KernelSpecT& spec, std::string_view pair);
+std::string half_turns(const EmittedRope& rope, const plan::KernelSpec& spec, std::string_view pair);
 
 /// `auto v5 = [&](int i) { ... };` for a rope instruction. `column`: the column that index i stands for. `position` is a variable.
 /// `turns`: an array that has the half turns of each pair; empty: they are read where they are used.

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "ir/base/mapped_file.h"
+#include "runtime/plan/plan_file.h"
 
 namespace heddle::codegen::cuda {
 namespace {
@@ -41,15 +42,9 @@ std::optional<Compiled> KernelCache::find(const std::string& text, const std::st
   if (std::memcmp(begin, magic.data(), magic.size()) != 0) return std::nullopt;
   const XXH128_canonical_t hash = hash_of(body, size);
   if (std::memcmp(begin + magic.size(), &hash, sizeof hash) != 0) return std::nullopt;
-  // Alignment as FlatBuffers wants it.
-  std::vector<std::uint64_t> aligned((size + 7) / 8);
-  std::memcpy(aligned.data(), body, size);
-  const auto* bytes = reinterpret_cast<const std::uint8_t*>(aligned.data());
-  flatbuffers::Verifier verifier(bytes, size);
-  if (!verifier.VerifyBuffer<plan::CudaCode>(nullptr)) return std::nullopt;
-  plan::CudaCodeT code;
-  flatbuffers::GetRoot<plan::CudaCode>(bytes)->UnPackTo(&code);
-  if (code.text != text) return std::nullopt;
+  auto read = plan::parse_code({reinterpret_cast<const std::byte*>(body), size});
+  if (!read || read->text != text) return std::nullopt;
+  plan::CudaCode& code = *read;
   return Compiled{.cubin = std::move(code.cubin),
                   .ptx = std::move(code.ptx),
                   .registers = code.registers,
@@ -61,15 +56,14 @@ std::optional<Compiled> KernelCache::find(const std::string& text, const std::st
 Result<void> KernelCache::add(const std::string& text, const std::string& architecture, const std::string& version,
                               const Compiled& compiled) const {
   if (dir_.empty()) return {};
-  plan::CudaCodeT code;
+  plan::CudaCode code;
   code.text = text, code.ptx = compiled.ptx, code.cubin = compiled.cubin;
   code.registers = compiled.registers, code.shared_bytes = compiled.shared_bytes, code.spill_bytes = compiled.spill_bytes;
-  flatbuffers::FlatBufferBuilder builder;
-  builder.Finish(plan::CudaCode::Pack(builder, &code));
-  const XXH128_canonical_t hash = hash_of(builder.GetBufferPointer(), builder.GetSize());
+  const std::string body = plan::serialize(code);
+  const XXH128_canonical_t hash = hash_of(body.data(), body.size());
   std::string file(magic);
   file.append(reinterpret_cast<const char*>(&hash), sizeof hash);
-  file.append(reinterpret_cast<const char*>(builder.GetBufferPointer()), builder.GetSize());
+  file += body;
   return write_file_atomically(path_for(text, architecture, version), std::as_bytes(std::span(file)));
 }
 
@@ -84,7 +78,7 @@ Result<Compiled> compile_cached(const std::string& name, const std::string& text
   return compiled;
 }
 
-Result<CompileReport> compile_kernels(plan::PlanT& plan, const ir::Target& target, const std::string& cache_dir, int threads) {
+Result<CompileReport> compile_kernels(plan::Plan& plan, const ir::Target& target, const std::string& cache_dir, int threads) {
   const auto start = std::chrono::steady_clock::now();
   HEDDLE_ASSIGN(const auto nvrtc, Nvrtc::open());
   const std::string architecture = plan.target.substr(plan.target.find(':') + 1), version = nvrtc->version();
@@ -98,7 +92,7 @@ Result<CompileReport> compile_kernels(plan::PlanT& plan, const ir::Target& targe
   std::map<std::string_view, std::size_t> by_text;
   texts.reserve(count);
   for (std::size_t i = 0; i < count; ++i) {
-    HEDDLE_ASSIGN(auto text, emit(*plan.kernels[i]->spec, target));
+    HEDDLE_ASSIGN(auto text, emit(plan.kernels[i].spec, target));
     texts.push_back(std::move(text));
     first[i] = by_text.try_emplace(texts.back().text, i).first->second;
   }
@@ -114,7 +108,7 @@ Result<CompileReport> compile_kernels(plan::PlanT& plan, const ir::Target& targe
     const std::string own = architecture + (text.architecture_only ? "a" : "");
     auto found = cache.find(text.text, own, version);
     if (!found) {
-      HEDDLE_ASSIGN(found, nvrtc->compile(plan.kernels[i]->spec->name, text.text, own));
+      HEDDLE_ASSIGN(found, nvrtc->compile(plan.kernels[i].spec.name, text.text, own));
       if (text.architecture_only) found->ptx.clear();  // no newer GPU takes it
       outcomes[i].compiled = true;
       if (auto added = cache.add(text.text, own, version, *found); !added.ok()) outcomes[i].remark = added.error().message();
@@ -143,18 +137,17 @@ Result<CompileReport> compile_kernels(plan::PlanT& plan, const ir::Target& targe
   for (std::size_t i = 0; i < count; ++i) {
     const CudaText& text = texts[i];
     const Compiled& compiled = *outcomes[first[i]].code;
-    auto code = std::make_unique<plan::CudaCodeT>();
-    code->entry = text.entry, code->text = text.text;
-    code->ptx = compiled.ptx, code->cubin = compiled.cubin;
-    code->registers = compiled.registers, code->shared_bytes = compiled.shared_bytes, code->spill_bytes = compiled.spill_bytes;
-    code->grid.assign(text.grid.begin(), text.grid.end());
-    code->block.assign(text.block.begin(), text.block.end());
-    code->grid_per_sm = text.grid_per_sm;
-    code->dynamic_shared_bytes = text.dynamic_shared_bytes;
-    code->scratch_bytes = text.scratch_bytes;
-    code->programmatic = text.programmatic;
-    code->even_start = text.even_start;
-    plan.kernels[i]->cuda = std::move(code);
+    plan::CudaCode& code = plan.kernels[i].cuda.emplace();
+    code.entry = text.entry, code.text = text.text;
+    code.ptx = compiled.ptx, code.cubin = compiled.cubin;
+    code.registers = compiled.registers, code.shared_bytes = compiled.shared_bytes, code.spill_bytes = compiled.spill_bytes;
+    code.grid.assign(text.grid.begin(), text.grid.end());
+    code.block.assign(text.block.begin(), text.block.end());
+    code.grid_per_sm = text.grid_per_sm;
+    code.dynamic_shared_bytes = text.dynamic_shared_bytes;
+    code.scratch_bytes = text.scratch_bytes;
+    code.programmatic = text.programmatic;
+    code.even_start = text.even_start;
   }
   report.milliseconds = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
   return report;

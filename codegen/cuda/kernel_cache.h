@@ -5,7 +5,7 @@
 #include "codegen/cuda/emit.h"
 #include "codegen/cuda/nvrtc.h"
 #include "ir/target.h"
-#include "runtime/plan/plan_generated.h"
+#include "runtime/plan/plan.h"
 
 namespace heddle::codegen::cuda {
 
@@ -36,6 +36,6 @@ struct CompileReport {
 
 /// Emits and compiles every kernel of `plan` and fills its CudaCode. `threads` compile at once; a `cache_dir` of "" keeps nothing. The
 /// error is that of the first kernel in the plan's order.
-Result<CompileReport> compile_kernels(plan::PlanT& plan, const ir::Target& target, const std::string& cache_dir, int threads);
+Result<CompileReport> compile_kernels(plan::Plan& plan, const ir::Target& target, const std::string& cache_dir, int threads);
 
 }  // namespace heddle::codegen::cuda

@@ -27,7 +27,7 @@ std::optional<Refusal> CudaQuestions::cannot_emit(const ir::Node& group) const {
   auto spec = spec_of(group);
   if (auto* refusal = std::get_if<Refusal>(&spec)) return *refusal;
   // Layouts are chosen behind the fusions: ask as if the weights were already stored as the GPU reads them.
-  plan::KernelSpecT& asked = std::get<SpecOfGroup>(spec).spec;
+  plan::KernelSpec& asked = std::get<SpecOfGroup>(spec).spec;
   set_layouts(asked);
   auto refused = cuda::cannot_emit(asked, target_);
   if (!refused) return std::nullopt;
@@ -37,13 +37,13 @@ std::optional<Refusal> CudaQuestions::cannot_emit(const ir::Node& group) const {
 std::optional<double> CudaQuestions::loop_us(const ir::Node& group) const {
   auto found = spec_of(group);
   if (std::holds_alternative<Refusal>(found)) return std::nullopt;
-  plan::KernelSpecT& spec = std::get<SpecOfGroup>(found).spec;
+  plan::KernelSpec& spec = std::get<SpecOfGroup>(found).spec;
   set_layouts(spec);
-  if (spec.gemm && spec.gemm->activations == tile_activations) return tiles_us(spec, target_);
-  if (spec.attention && flash_wanted(spec)) {
+  if (spec.gemm() && spec.gemm()->activations == tile_activations) return tiles_us(spec, target_);
+  if (spec.attention() && flash_wanted(spec)) {
     constexpr double least_us = 10;  // as if the rows were a prompt of their own
     const double rows = double(spec.rows);
-    return least_us + 2 * rows * (rows + 1) * double(spec.attention->heads * spec.attention->head_dim) / attention_operations_per_us;
+    return least_us + 2 * rows * (rows + 1) * double(spec.attention()->heads * spec.attention()->head_dim) / attention_operations_per_us;
   }
   return std::nullopt;
 }
@@ -54,14 +54,14 @@ double CudaQuestions::key_us(const ir::Node& group) const {
   return found ? operations_per_key(found->spec) / attention_operations_per_us : 0;
 }
 
-std::string CudaQuestions::layout_of(DType type) const { return cuda::layout_of(type); }
+Layout CudaQuestions::layout_of(DType type) const { return cuda::layout_of(type); }
 
-std::optional<std::string> CudaQuestions::activations_of(const ir::Node& matmul) const {
+std::optional<DType> CudaQuestions::activations_of(const ir::Node& matmul) const {
   const ir::Type& weight = matmul.operand("w")->type;
-  if (matmul.operand("experts")) return std::string("f32");
-  if (target_.activations == "f32") return std::nullopt;
+  if (matmul.operand("experts")) return DType::f32;
+  if (target_.activations == DType::f32) return std::nullopt;
   if (matmul.result()->type.rows() % least_tile_rows != 0 || !has_tiles(weight.dtype, weight.width())) return std::nullopt;
-  return std::string(tile_activations);
+  return tile_activations;
 }
 
 }  // namespace heddle::codegen::cuda

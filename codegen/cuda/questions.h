@@ -9,8 +9,8 @@ class CudaQuestions : public Questions {
  public:
   explicit CudaQuestions(ir::Target target) : target_(std::move(target)) {}
   std::optional<Refusal> cannot_emit(const ir::Node& group) const override;
-  std::string layout_of(DType type) const override;
-  std::optional<std::string> activations_of(const ir::Node& matmul) const override;
+  Layout layout_of(DType type) const override;
+  std::optional<DType> activations_of(const ir::Node& matmul) const override;
   std::optional<double> loop_us(const ir::Node& group) const override;
   double key_us(const ir::Node& group) const override;
 

@@ -39,14 +39,14 @@ std::vector<std::string> target_names() {
   return names;
 }
 
-Result<ir::Target> target_named(std::string_view name, std::string_view activations) {
+Result<ir::Target> target_named(std::string_view name, DType activations) {
   const Row* row = row_of(name);
   if (!row) return error("target '{}' is not known (known: {})", name, fmt::join(target_names(), ", "));
-  if (activations != "q8_16" && activations != "f32")
-    return error("target '{}': activations are '{}', wanted q8_16 or f32", name, activations);
+  if (activations != DType::q8_16 && activations != DType::f32)
+    return error("target '{}': activations are {}, wanted q8_16 or f32", name, activations);
   ir::Target target;
   target.name = std::string(name);
-  target.activations = std::string(activations);
+  target.activations = activations;
   target.features = {"async_copy"};
   if (row->programmatic_launch) target.features.push_back("programmatic_launch");
   if (row->warpgroups) target.features.push_back("warpgroups");

@@ -14,7 +14,7 @@ std::vector<std::string> target_names();
 
 /// The target of a name. `activations`: "q8_16" or "f32".
 ///   target 'cuda:sm_70' is not known (known: cuda:sm_80, ...)
-Result<ir::Target> target_named(std::string_view name, std::string_view activations = "q8_16");
+Result<ir::Target> target_named(std::string_view name, DType activations = DType::q8_16);
 
 /// NVRTC's name of the architecture: "sm_90" for "cuda:sm_90".
 std::string architecture_of(const ir::Target& target);

@@ -17,13 +17,17 @@ using nlohmann::json;
 /// rounds up to which a context is not split.
 struct KnobRow {
   std::string_view name;
-  plan::LoopKind loop;
+  bool (*applies)(const plan::Loop& loop);
   std::vector<int> values;
 };
+template <class Kind>
+bool is(const plan::Loop& loop) {
+  return std::holds_alternative<Kind>(loop);
+}
 const std::vector<KnobRow>& knob_rows() {
-  static const std::vector<KnobRow> all{{"rounds", plan::LoopKind::attention, {1, 2, 3, 4}},
-                                        {"stages", plan::LoopKind::gemm, {2, 3, 4}},
-                                        {"warps", plan::LoopKind::gemm, {16, 20, 24, 28, 32}}};
+  static const std::vector<KnobRow> all{{"rounds", is<plan::Attention>, {1, 2, 3, 4}},
+                                        {"stages", is<plan::Gemm>, {2, 3, 4}},
+                                        {"warps", is<plan::Gemm>, {16, 20, 24, 28, 32}}};
   return all;
 }
 
@@ -33,11 +37,11 @@ std::vector<std::string_view> knob_names() {
   return names;
 }
 
-Result<plan::KnobT> knob_of(const std::string& name, const json& value, std::string_view place) {
+Result<plan::Knob> knob_of(const std::string& name, const json& value, std::string_view place) {
   if (std::ranges::find(knob_rows(), name, &KnobRow::name) == knob_rows().end())
     return error("{}: knob '{}' is not known (known: {})", place, name, fmt::join(knob_names(), ", "));
   if (!value.is_number_integer()) return error("{}: knob '{}' is {}, wanted an integer", place, name, value.dump());
-  plan::KnobT knob;
+  plan::Knob knob;
   knob.name = name, knob.value = value.get<int>();
   return knob;
 }
@@ -131,7 +135,7 @@ std::string print_tuning(const Tuning& tuning) {
   json all = {{"gpu", tuning.gpu}, {"target", tuning.target}, {"kernels", json::array()}, {"passes", json::array()}};
   for (const Tuning::Kernel& kernel : tuning.kernels) {
     json knobs = json::object();
-    for (const plan::KnobT& knob : kernel.knobs) knobs[knob.name] = knob.value;
+    for (const plan::Knob& knob : kernel.knobs) knobs[knob.name] = knob.value;
     all["kernels"].push_back({{"spec", kernel.spec}, {"knobs", knobs}, {"default_us", kernel.default_us}, {"us", kernel.us}});
   }
   for (const Tuning::Pass& pass : tuning.passes)
@@ -155,21 +159,21 @@ const Tuning& shipped_tuning(const ir::Target& target) {
   return found == all.end() ? none : *found;
 }
 
-void apply(const Tuning& tuning, plan::PlanT& plan) {
-  for (const auto& kernel : plan.kernels) {
-    const Tuning::Kernel* chosen = tuning.kernel(kernel->spec->name);
+void apply(const Tuning& tuning, plan::Plan& plan) {
+  for (plan::Kernel& kernel : plan.kernels) {
+    const Tuning::Kernel* chosen = tuning.kernel(kernel.spec.name);
     if (!chosen) continue;
-    kernel->spec->knobs.clear();
-    for (const plan::KnobT& knob : chosen->knobs) kernel->spec->knobs.push_back(std::make_unique<plan::KnobT>(knob));
+    kernel.spec.knobs.clear();
+    for (const plan::Knob& knob : chosen->knobs) kernel.spec.knobs.push_back(knob);
   }
 }
 
-std::vector<std::vector<plan::KnobT>> candidates(const plan::KernelSpecT& spec) {
-  std::vector<std::vector<plan::KnobT>> out;
+std::vector<std::vector<plan::Knob>> candidates(const plan::KernelSpec& spec) {
+  std::vector<std::vector<plan::Knob>> out;
   for (const KnobRow& row : knob_rows()) {
-    if (row.loop != spec.loop) continue;
+    if (!row.applies(spec.loop)) continue;
     for (const int value : row.values) {
-      plan::KnobT knob;
+      plan::Knob knob;
       knob.name = row.name, knob.value = value;
       out.push_back({knob});
     }
@@ -177,9 +181,9 @@ std::vector<std::vector<plan::KnobT>> candidates(const plan::KernelSpecT& spec) 
   return out;
 }
 
-int knob(const plan::KernelSpecT& spec, std::string_view name, int otherwise) {
+int knob(const plan::KernelSpec& spec, std::string_view name, int otherwise) {
   for (const auto& one : spec.knobs)
-    if (one->name == name) return one->value;
+    if (one.name == name) return one.value;
   return otherwise;
 }
 

@@ -4,7 +4,7 @@
 
 #include "ir/base/error.h"
 #include "ir/target.h"
-#include "runtime/plan/plan_generated.h"
+#include "runtime/plan/plan.h"
 
 namespace heddle::codegen::cuda {
 
@@ -17,7 +17,7 @@ namespace heddle::codegen::cuda {
 struct Tuning {
   struct Kernel {
     std::string spec;  // the name of its spec
-    std::vector<plan::KnobT> knobs;
+    std::vector<plan::Knob> knobs;
     double default_us = 0, us = 0;
   };
   /// A pass that made a model's step slower.
@@ -50,12 +50,12 @@ std::string print_tuning(const Tuning& tuning);
 const Tuning& shipped_tuning(const ir::Target& target);
 
 /// Sets the knobs of the plan's kernels that have some.
-void apply(const Tuning& tuning, plan::PlanT& plan);
+void apply(const Tuning& tuning, plan::Plan& plan);
 
 /// What is worth trying for a kernel in place of its emitter's own choice; the empty list of knobs is not among them.
-std::vector<std::vector<plan::KnobT>> candidates(const plan::KernelSpecT& spec);
+std::vector<std::vector<plan::Knob>> candidates(const plan::KernelSpec& spec);
 
 /// The value of a knob; `otherwise` where the spec has none of that name.
-int knob(const plan::KernelSpecT& spec, std::string_view name, int otherwise);
+int knob(const plan::KernelSpec& spec, std::string_view name, int otherwise);
 
 }  // namespace heddle::codegen::cuda

@@ -203,13 +203,12 @@ Step::Step(ir::Module& module, const Config& config, const Decoder& decoder, con
       decoder_(decoder),
       function_(module.add_function(fmt::format("{}_{}", entry.kind, entry.rows), entry.kind, entry.rows)),
       b_(function_.body()) {
-  HEDDLE_CHECK(entry.kind == "decode" || entry.kind == "prefill" || entry.kind == "prompt", "{}", entry.kind);
   HEDDLE_CHECK(entry.rows >= 1, "{}", entry.rows);
   const ir::Type per_row{DType::i32, {entry.rows}};
   tokens_ = function_.add_argument("tokens", per_row);
   slot_ = function_.add_argument("slot", per_row);
   pos_ = function_.add_argument("pos", per_row);
-  if (entry.kind == "prompt") last_ = function_.add_argument("last", {DType::i32, {1}});
+  if (entry.kind == EntryKind::prompt) last_ = function_.add_argument("last", {DType::i32, {1}});
   const ir::Type cache{kv, {2, config.kv_heads, config.head_dim}, /*state=*/true};
   for (std::size_t i = 0; i < decoder.layers.size(); ++i) states_.push_back(function_.add_argument(fmt::format("kv.{}", i), cache));
 }
@@ -241,7 +240,7 @@ ir::Value* Step::embed() {
 ir::Value* Step::attention(std::size_t index, ir::Value* x) {
   const Layer& layer = decoder_.layers[index];
   const std::string l = fmt::format("l{}.", index);
-  const bool is_last = index + 1 == decoder_.layers.size(), only_cache = function_.kind == "prefill" && is_last;
+  const bool is_last = index + 1 == decoder_.layers.size(), only_cache = function_.kind == EntryKind::prefill && is_last;
   ir::Value* norm = b_.rms_norm(l + "attn_norm", x, layer.attention_norm, config_.rms_eps);
   ir::Value *q_norm = norm, *slot = slot_, *pos = pos_;  // of the rows that go on
   if (last_ && is_last) {

@@ -123,7 +123,7 @@ static Result<Model> model_of(std::vector<Part> parts, const std::string& path) 
   Model model;
   model.path = path;
   for (const Part& part : parts) {
-    plan::ModelFileT& out = model.files.emplace_back();
+    plan::ModelFile& out = model.files.emplace_back();
     out.path = fs::absolute(part.file.metadata.path()).lexically_normal().string();
     out.bytes = part.bytes.size();
   }

@@ -27,7 +27,7 @@ bool is_byte_text(std::string_view text) {
 }
 
 /// Texts, scores and types of all tokens.
-Result<void> read_tokens(const Metadata& metadata, plan::VocabularyT& vocabulary) {
+Result<void> read_tokens(const Metadata& metadata, plan::Vocabulary& vocabulary) {
   HEDDLE_ASSIGN(const auto texts, metadata.strings(key("tokens")));
   if (texts.empty() || texts.size() > 0x7fffffff) {
     return metadata.bad(key("tokens"), fmt::format("found {} tokens, wanted 1 to {}", texts.size(), 0x7fffffff));
@@ -48,16 +48,12 @@ Result<void> read_tokens(const Metadata& metadata, plan::VocabularyT& vocabulary
     if (types[i] == byte && !is_byte_text(texts[i])) {
       return metadata.bad(key("tokens"), fmt::format("token {} is {}, a byte token is '<0x00>' to '<0xFF>'", i, quoted(texts[i])));
     }
-    auto token = std::make_unique<plan::TokenT>();
-    token->text = texts[i];
-    token->score = float(scores[i]);
-    token->type = std::uint8_t(types[i]);
-    vocabulary.tokens.push_back(std::move(token));
+    vocabulary.tokens.push_back({.text = std::string(texts[i]), .score = float(scores[i]), .type = std::uint8_t(types[i]), .match = {}});
   }
   return {};
 }
 
-Result<void> read_merges(const Metadata& metadata, plan::VocabularyT& vocabulary) {
+Result<void> read_merges(const Metadata& metadata, plan::Vocabulary& vocabulary) {
   HEDDLE_ASSIGN(const auto merges, metadata.strings(key("merges")));
   vocabulary.merges.reserve(merges.size());
   for (std::size_t i = 0; i < merges.size(); ++i) {
@@ -79,7 +75,7 @@ Result<std::int32_t> read_id(const Metadata& metadata, std::string_view name, st
   return std::int32_t(id);
 }
 
-Result<void> read_special_ids(const Metadata& metadata, plan::VocabularyT& vocabulary) {
+Result<void> read_special_ids(const Metadata& metadata, plan::Vocabulary& vocabulary) {
   const std::size_t tokens = vocabulary.tokens.size();
   const auto by_default = [&](std::int32_t id) { return vocabulary.kind == "spm" && std::size_t(id) < tokens ? id : -1; };
   HEDDLE_ASSIGN(vocabulary.bos, read_id(metadata, "bos_token_id", by_default(1), tokens));
@@ -94,12 +90,12 @@ Result<void> read_special_ids(const Metadata& metadata, plan::VocabularyT& vocab
   };
   for (const auto id : {vocabulary.eos, end_of_turn, end_of_message}) add_end(id);
   for (std::size_t id = 0; id < tokens; ++id) {
-    if (vocabulary.tokens[id]->type == control && is_end_of_text(vocabulary.tokens[id]->text)) add_end(std::int32_t(id));
+    if (vocabulary.tokens[id].type == control && is_end_of_text(vocabulary.tokens[id].text)) add_end(std::int32_t(id));
   }
   return {};
 }
 
-Result<void> read_additions(const Metadata& metadata, plan::VocabularyT& vocabulary) {
+Result<void> read_additions(const Metadata& metadata, plan::Vocabulary& vocabulary) {
   const bool spm = vocabulary.kind == "spm";
   const bool bos = vocabulary.bos >= 0 && (spm || contains(pre_with_bos, vocabulary.pre));
   HEDDLE_ASSIGN(vocabulary.add_bos, metadata.boolean_or(key("add_bos_token"), bos));
@@ -112,8 +108,8 @@ Result<void> read_additions(const Metadata& metadata, plan::VocabularyT& vocabul
 
 }  // namespace
 
-Result<plan::VocabularyT> read_vocabulary(const Metadata& metadata) {
-  plan::VocabularyT vocabulary;
+Result<plan::Vocabulary> read_vocabulary(const Metadata& metadata) {
+  plan::Vocabulary vocabulary;
   HEDDLE_ASSIGN(const auto model, metadata.string_or(key("model"), "no_vocab"));
   if (model == "no_vocab" || model == "none") {
     vocabulary.kind = "none";

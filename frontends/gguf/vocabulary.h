@@ -1,6 +1,6 @@
 #pragma once
 #include "frontends/gguf/metadata.h"
-#include "runtime/plan/plan_generated.h"
+#include "runtime/plan/plan.h"
 
 namespace heddle::frontends::gguf {
 
@@ -9,6 +9,6 @@ namespace heddle::frontends::gguf {
 /// llama.cpp: an "spm" vocabulary has unknown 0, BOS 1, EOS 2, puts BOS and a blank in front; a "bpe" one does neither, but for some
 /// pre-tokenizers, which put BOS in front (if the file names one). `end_tokens`: EOS, end of turn, end of message, then control tokens with
 /// well-known texts.
-Result<plan::VocabularyT> read_vocabulary(const Metadata& metadata);
+Result<plan::Vocabulary> read_vocabulary(const Metadata& metadata);
 
 }  // namespace heddle::frontends::gguf

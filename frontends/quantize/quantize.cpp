@@ -110,13 +110,13 @@ Model quantized(Model model, DType type, const std::string& path) {
     tensor.bytes = std::uint64_t(bytes_of(type, elements_of(tensor)));
     end = tensor.offset + tensor.bytes;
   }
-  plan::ModelFileT& file = model.files.emplace_back();
+  plan::ModelFile& file = model.files.emplace_back();
   file.path = path;
   file.bytes = end;
   return model;
 }
 
-Result<std::string> quantized_from(std::span<const plan::ModelFileT> files, const std::string& fingerprint, DType type) {
+Result<std::string> quantized_from(std::span<const plan::ModelFile> files, const std::string& fingerprint, DType type) {
   std::string out = fmt::format("{} {}", heddle::name(type), fingerprint);
   for (const auto& file : files) {
     struct stat info;

@@ -21,7 +21,7 @@ Model quantized(Model model, DType type, const std::string& path);
 
 /// What a quantised file is made from: format and fingerprint, and size and time of last change of the files with the weights, because the
 /// fingerprint does not see those.
-Result<std::string> quantized_from(std::span<const plan::ModelFileT> files, const std::string& fingerprint, DType type);
+Result<std::string> quantized_from(std::span<const plan::ModelFile> files, const std::string& fingerprint, DType type);
 
 /// Quantises the matrices of `model`, which is not quantised, into the last file of quantized(model, type, path). `progress` is called with
 /// the part that is done.

@@ -128,7 +128,7 @@ Result<void> read_tables(Folder& folder, Model& model) {
     HEDDLE_ASSIGN(auto header, parse_header(file.bytes(), folder.shown(name)));
     folder.fingerprint.add(name, file.bytes().data(), header.bytes);
     folder.fingerprint.number(file.bytes().size());
-    plan::ModelFileT entry;
+    plan::ModelFile entry;
     entry.path = fs::absolute(folder.file(name)).lexically_normal().string();
     entry.bytes = file.bytes().size();
     for (TensorInfo& tensor : header.tensors) {

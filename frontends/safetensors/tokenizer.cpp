@@ -23,7 +23,7 @@ bool is_byte_text(std::string_view text) {
 /// Reads the tokens and merges of `model`, and the added tokens.
 class TokenTable {
  public:
-  TokenTable(const JsonObject& file, plan::VocabularyT& vocabulary) : file_(file), vocabulary_(vocabulary) {}
+  TokenTable(const JsonObject& file, plan::Vocabulary& vocabulary) : file_(file), vocabulary_(vocabulary) {}
 
   Result<void> read(std::int64_t wanted) {
     HEDDLE_ASSIGN(const auto model, file_.object("model"));
@@ -34,16 +34,15 @@ class TokenTable {
     if (wanted > 0 && found > wanted) return file_.bad(fmt::format("{} tokens, the model has a vocabulary of {}", found, wanted));
     if (found == 0) return file_.bad("there are no tokens");
     vocabulary_.tokens.resize(std::size_t(std::max(found, wanted)));
-    for (auto& token : vocabulary_.tokens) {  // ids that stand for nothing: models round their vocabularies up
-      if (token) continue;
-      token = std::make_unique<plan::TokenT>();
-      token->type = unused;
-    }
+    for (plan::Token& token : vocabulary_.tokens)  // ids that stand for nothing: models round their vocabularies up
+      if (!is_set(token)) token.type = unused;
     HEDDLE_TRY(read_merges(model));
     return read_unknown(model);
   }
 
  private:
+  static bool is_set(const plan::Token& token) { return token.type != 0; }
+
   Result<void> check_model(const JsonObject& model) {
     HEDDLE_ASSIGN(const auto type, model.string_or("type", model.has("merges") ? "BPE" : "unnamed"));
     if (type != "BPE") return model.bad("type", fmt::format("tokenizer {} is not supported (supported: BPE)", frontends::quoted(type)));
@@ -66,12 +65,11 @@ class TokenTable {
     const auto index = id.get<std::size_t>();
     if (vocabulary_.tokens.size() <= index) vocabulary_.tokens.resize(index + 1);
     auto& token = vocabulary_.tokens[index];
-    if (token && token->text != text)
-      return place.bad(fmt::format("tokens {} and {} both have id {}", frontends::quoted(token->text), frontends::quoted(text), index));
-    if (!token) token = std::make_unique<plan::TokenT>();
-    token->text = text;
-    token->type = type;
-    token->match = match;
+    if (is_set(token) && token.text != text)
+      return place.bad(fmt::format("tokens {} and {} both have id {}", frontends::quoted(token.text), frontends::quoted(text), index));
+    token.text = text;
+    token.type = type;
+    token.match = match;
     return {};
   }
 
@@ -134,19 +132,19 @@ class TokenTable {
   Result<void> read_unknown(const JsonObject& model) {
     HEDDLE_ASSIGN(const auto text, model.string_or("unk_token", ""));
     if (text.empty()) return {};
-    const auto at = std::ranges::find_if(vocabulary_.tokens, [&](const auto& token) { return token->text == text; });
+    const auto at = std::ranges::find_if(vocabulary_.tokens, [&](const auto& token) { return token.text == text; });
     if (at == vocabulary_.tokens.end()) return model.bad("unk_token", fmt::format("{} is no token", frontends::quoted(text)));
     vocabulary_.unknown = std::int32_t(at - vocabulary_.tokens.begin());
     return {};
   }
 
   const JsonObject& file_;
-  plan::VocabularyT& vocabulary_;
+  plan::Vocabulary& vocabulary_;
   bool byte_fallback_ = false;
 };
 
 /// A token that a setting names: by its text, or by an object that holds it. -1: none, or its text is no token's.
-Result<std::int32_t> token_of(const JsonObject& settings, std::string_view key, const plan::VocabularyT& vocabulary) {
+Result<std::int32_t> token_of(const JsonObject& settings, std::string_view key, const plan::Vocabulary& vocabulary) {
   const json* value = settings.find(key);
   if (!value) return -1;
   std::string text;
@@ -156,7 +154,7 @@ Result<std::int32_t> token_of(const JsonObject& settings, std::string_view key, 
   } else {
     HEDDLE_ASSIGN(text, settings.string(key));
   }
-  const auto at = std::ranges::find_if(vocabulary.tokens, [&](const auto& token) { return !text.empty() && token->text == text; });
+  const auto at = std::ranges::find_if(vocabulary.tokens, [&](const auto& token) { return !text.empty() && token.text == text; });
   return at == vocabulary.tokens.end() ? -1 : std::int32_t(at - vocabulary.tokens.begin());
 }
 
@@ -176,7 +174,7 @@ Result<std::vector<std::int32_t>> ids_of(const JsonObject& settings, std::string
   return out;
 }
 
-Result<void> read_special_ids(const TokenizerFiles& files, plan::VocabularyT& vocabulary) {
+Result<void> read_special_ids(const TokenizerFiles& files, plan::Vocabulary& vocabulary) {
   const std::size_t tokens = vocabulary.tokens.size();
   const auto add_end = [&](std::int32_t id) {
     if (id >= 0 && std::ranges::find(vocabulary.end_tokens, id) == vocabulary.end_tokens.end()) vocabulary.end_tokens.push_back(id);
@@ -197,13 +195,13 @@ Result<void> read_special_ids(const TokenizerFiles& files, plan::VocabularyT& vo
     for (const auto id : ends) add_end(id);
   }
   for (std::size_t id = 0; id < tokens; ++id) {
-    if (vocabulary.tokens[id]->type == control && is_end_of_text(vocabulary.tokens[id]->text)) add_end(std::int32_t(id));
+    if (vocabulary.tokens[id].type == control && is_end_of_text(vocabulary.tokens[id].text)) add_end(std::int32_t(id));
   }
   return {};
 }
 
 /// tokenizer_config.json comes before the template of tokenizer.json, as in the tokenizer classes that rebuild the template from it.
-Result<void> read_additions(const TokenizerFiles& files, plan::VocabularyT& vocabulary) {
+Result<void> read_additions(const TokenizerFiles& files, plan::Vocabulary& vocabulary) {
   if (!files.tokenizer_config) return {};
   HEDDLE_ASSIGN(vocabulary.add_bos, files.tokenizer_config->boolean_or("add_bos_token", vocabulary.add_bos));
   HEDDLE_ASSIGN(vocabulary.add_eos, files.tokenizer_config->boolean_or("add_eos_token", vocabulary.add_eos));
@@ -216,8 +214,8 @@ Result<void> read_additions(const TokenizerFiles& files, plan::VocabularyT& voca
 
 }  // namespace
 
-Result<plan::VocabularyT> read_vocabulary(const TokenizerFiles& files, std::int64_t vocabulary) {
-  plan::VocabularyT out;
+Result<plan::Vocabulary> read_vocabulary(const TokenizerFiles& files, std::int64_t vocabulary) {
+  plan::Vocabulary out;
   out.add_space_prefix = false;
   if (!files.tokenizer) {
     out.kind = "none";

@@ -2,7 +2,7 @@
 #include <optional>
 
 #include "frontends/safetensors/json.h"
-#include "runtime/plan/plan_generated.h"
+#include "runtime/plan/plan.h"
 
 namespace heddle::frontends::safetensors {
 
@@ -15,7 +15,7 @@ struct TokenizerFiles {
 /// The vocabulary record of a tokenizer.json (source: the `tokenizers` library): kind "bpe" with its steps, or "none" where there is no
 /// such file. `vocabulary` is the number of tokens that the model has, of which the last may have no text; 0: the tokenizer's. A model,
 /// step or decoder that the record cannot express is refused by name.
-Result<plan::VocabularyT> read_vocabulary(const TokenizerFiles& files, std::int64_t vocabulary);
+Result<plan::Vocabulary> read_vocabulary(const TokenizerFiles& files, std::int64_t vocabulary);
 
 /// The `chat_template` of a tokenizer_config.json: a text, or a list of named ones with one called "default". Empty if there is none.
 Result<std::string> chat_template_of(const JsonObject& tokenizer_config);

@@ -8,14 +8,14 @@ namespace heddle::frontends::safetensors {
 namespace {
 
 using nlohmann::json;
-using Steps = std::vector<std::unique_ptr<plan::TextStepT>>;
+using Steps = std::vector<plan::TextStep>;
 
 constexpr const char* blank = "\xe2\x96\x81";  // U+2581, which stands for a blank
 /// GPT-2's words, which the step ByteLevel cuts by if it is not told otherwise.
 constexpr const char* byte_level_words = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
-plan::TextStepT& add(Steps& steps, std::string op, std::string pattern = "", std::string text = "") {
-  auto& step = *steps.emplace_back(std::make_unique<plan::TextStepT>());
+plan::TextStep& add(Steps& steps, std::string op, std::string pattern = "", std::string text = "") {
+  auto& step = steps.emplace_back();
   step.op = std::move(op);
   step.pattern = std::move(pattern);
   step.text = std::move(text);
@@ -82,7 +82,7 @@ Result<std::string> behavior_of(const JsonObject& step) {
 
 class PreTokenizerReader {
  public:
-  explicit PreTokenizerReader(plan::VocabularyT& vocabulary) : vocabulary_(vocabulary), steps_(vocabulary.pre_steps) {}
+  explicit PreTokenizerReader(plan::Vocabulary& vocabulary) : vocabulary_(vocabulary), steps_(vocabulary.pre_steps) {}
 
   Result<void> read(const JsonObject& step) {
     HEDDLE_ASSIGN(const auto type, step.string("type"));
@@ -146,12 +146,12 @@ class PreTokenizerReader {
     return {};
   }
 
-  plan::VocabularyT& vocabulary_;
+  plan::Vocabulary& vocabulary_;
   Steps& steps_;
 };
 
 /// What decoders do is what the engine does when it joins pieces; only whether a blank is taken from the front is theirs to say.
-Result<void> read_decoder(const JsonObject& step, plan::VocabularyT& vocabulary) {
+Result<void> read_decoder(const JsonObject& step, plan::Vocabulary& vocabulary) {
   HEDDLE_ASSIGN(const auto type, step.string("type"));
   if (type == "Sequence") {
     HEDDLE_ASSIGN(const auto parts, step.objects("decoders"));
@@ -197,7 +197,7 @@ Result<std::int32_t> template_id(const JsonObject& processor, const JsonObject& 
   return (*ids)[0].get<std::int32_t>();
 }
 
-Result<void> read_processor(const JsonObject& processor, plan::VocabularyT& vocabulary) {
+Result<void> read_processor(const JsonObject& processor, plan::Vocabulary& vocabulary) {
   HEDDLE_ASSIGN(const auto type, processor.string("type"));
   if (type == "Sequence") {
     HEDDLE_ASSIGN(const auto parts, processor.objects("processors"));
@@ -224,7 +224,7 @@ Result<void> read_processor(const JsonObject& processor, plan::VocabularyT& voca
 
 }  // namespace
 
-Result<void> read_steps(const JsonObject& file, plan::VocabularyT& vocabulary) {
+Result<void> read_steps(const JsonObject& file, plan::Vocabulary& vocabulary) {
   vocabulary.characters = true;  // until a step ByteLevel says otherwise
   if (file.has("normalizer")) {
     HEDDLE_ASSIGN(const auto normalizer, file.object("normalizer"));
@@ -241,7 +241,7 @@ Result<void> read_steps(const JsonObject& file, plan::VocabularyT& vocabulary) {
   return {};
 }
 
-Result<void> read_template(const JsonObject& file, plan::VocabularyT& vocabulary) {
+Result<void> read_template(const JsonObject& file, plan::Vocabulary& vocabulary) {
   if (!file.has("post_processor")) return {};
   HEDDLE_ASSIGN(const auto processor, file.object("post_processor"));
   return read_processor(processor, vocabulary);

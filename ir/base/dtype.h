@@ -5,6 +5,8 @@
 #include <span>
 #include <string_view>
 
+#include "ir/base/format_by_name.h"
+
 namespace heddle {
 
 enum class DType : std::uint8_t {
@@ -27,7 +29,7 @@ struct DTypeInfo {
 
 const DTypeInfo& info(DType type);
 std::span<const DTypeInfo> all_dtypes();  // indexed by DType
-inline std::string_view name(DType type) { return info(type).name; }
+inline std::string_view name(DType type) { return info(type).name; }  // also how fmt prints it
 std::optional<DType> dtype_named(std::string_view name);
 std::optional<DType> dtype_of_ggml(int id);
 
@@ -36,3 +38,5 @@ inline bool is_block_type(DType type) { return info(type).elements > 1; }
 std::int64_t bytes_of(DType type, std::int64_t elements);
 
 }  // namespace heddle
+
+HEDDLE_FORMAT_BY_NAME(heddle::DType)

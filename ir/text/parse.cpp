@@ -121,7 +121,11 @@ class Parser {
       if (!seen.insert(key).second) return fail(at, "{} is given twice", key);
       HEDDLE_TRY(expect("="));
       if (key == "activations") {
-        HEDDLE_ASSIGN(target.activations, string("a dtype"));
+        const Token type_at = token_;
+        HEDDLE_ASSIGN(const std::string type, string("a dtype"));
+        const auto found = dtype_named(type);
+        if (!found) return fail(type_at, "unknown type {}", type);
+        target.activations = *found;
       } else if (key == "features") {
         HEDDLE_ASSIGN(const std::string list, string("a list of features"));
         llvm::SmallVector<llvm::StringRef> features;
@@ -183,13 +187,17 @@ class Parser {
         }
       } while (take(","));
     }
-    WeightLayout layout;
+    Layout layout = Layout::rows;
     if (take("layout")) {
-      HEDDLE_ASSIGN(layout.name, string("a layout"));
+      const Token layout_at = token_;
+      HEDDLE_ASSIGN(const std::string text, string("a layout"));
+      const auto found = layout_named(text);
+      if (!found) return fail(layout_at, "unknown layout '{}' (known: {})", text, known_layouts);
+      layout = *found;
     }
     if (weights_.contains(at.name())) return fail(at, "weight {} is given twice", at.text);
     Value* added = module_->add_weight(std::string(at.name()), std::move(parsed), std::move(sources));
-    added->layout = std::move(layout);
+    added->layout = layout;
     weights_[at.name()] = added;
     return {};
   }
@@ -200,11 +208,14 @@ class Parser {
     if (module_->functions().size() == max_functions) return fail(at, "more than {} functions", max_functions);
     if (module_->function(at.name())) return fail(at, "function {} is given twice", at.text);
     advance();
-    HEDDLE_ASSIGN(std::string kind, word("the function's kind (decode, prefill)"));
+    const Token kind_at = token_;
+    HEDDLE_ASSIGN(const std::string kind_name, word("the function's kind (decode, prefill, prompt)"));
+    const auto kind = entry_kind_named(kind_name);
+    if (!kind) return fail(kind_at, "unknown kind {}, wanted decode, prefill or prompt", kind_name);
     if (!take("rows")) return wanted("'rows='");
     HEDDLE_TRY(expect("="));
     HEDDLE_ASSIGN(const std::int64_t rows, integer("rows", 1, max_rows));
-    Function& function = module_->add_function(std::string(at.name()), std::move(kind), rows);
+    Function& function = module_->add_function(std::string(at.name()), *kind, rows);
     if (take("arena")) {
       HEDDLE_TRY(expect("="));
       HEDDLE_ASSIGN(function.arena_bytes, integer("arena", 0, max_bytes));

@@ -89,7 +89,7 @@ std::string text_of(const Function& function) {
 
 std::string text_of(const Target& target) {
   return fmt::format("target {} {{activations={}, features={}, launch_us={}, memory_gbps={}, worker_gflops={}, workers={}}}\n",
-                     quoted(target.name), quoted(target.activations), quoted(fmt::format("{}", fmt::join(target.features, ","))),
+                     quoted(target.name), quoted(name(target.activations)), quoted(fmt::format("{}", fmt::join(target.features, ","))),
                      target.launch_us, target.memory_gbps, target.worker_gflops, target.workers);
 }
 
@@ -106,7 +106,7 @@ std::string text_of_weight(const Value& weight) {
     if (source.dtype) out += fmt::format(" as {}", name(*source.dtype));
     if (source.plus != 0) out += fmt::format(" plus {}", source.plus);
   }
-  return out + fmt::format(" layout {}\n", quoted(weight.layout.name));
+  return out + fmt::format(" layout {}\n", quoted(name(weight.layout)));
 }
 
 // Names are labels, not meaning: giving the missing ones changes nothing that a holder of a const function relies on.

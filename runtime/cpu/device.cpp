@@ -12,24 +12,20 @@ namespace heddle::runtime {
 namespace cpu {
 
 std::unique_ptr<Kernel> make_kernel(const Binding& binding) {
-  switch (binding.spec.loop) {
-    case plan::LoopKind::gemm:
-      return make_gemm(binding);
-    case plan::LoopKind::rowwise:
-      return make_rowwise(binding);
-    case plan::LoopKind::attention:
-      return make_attention(binding);
-    case plan::LoopKind::embed:
-      return make_embed(binding);
-    case plan::LoopKind::route:
-      return make_route(binding);
-    case plan::LoopKind::select:
-      return make_select(binding);
-    case plan::LoopKind::sample:
-      break;  // refused by load; the host draws the tokens
-  }
-  HEDDLE_CHECK(false, "loop {}", int(binding.spec.loop));
-  return nullptr;
+  const struct {
+    const Binding& binding;
+    std::unique_ptr<Kernel> operator()(const plan::Gemm&) const { return make_gemm(binding); }
+    std::unique_ptr<Kernel> operator()(const plan::Rowwise&) const { return make_rowwise(binding); }
+    std::unique_ptr<Kernel> operator()(const plan::Attention&) const { return make_attention(binding); }
+    std::unique_ptr<Kernel> operator()(const plan::Embed&) const { return make_embed(binding); }
+    std::unique_ptr<Kernel> operator()(const plan::TopExperts&) const { return make_top_experts(binding); }
+    std::unique_ptr<Kernel> operator()(const plan::GatherRows&) const { return make_gather_rows(binding); }
+    std::unique_ptr<Kernel> operator()(const plan::Sample&) const {
+      HEDDLE_CHECK(false, "a loop that draws tokens");  // refused by load; the host draws them
+      return nullptr;
+    }
+  } make{binding};
+  return std::visit(make, binding.spec.loop);
 }
 
 namespace {
@@ -70,7 +66,7 @@ class CpuDevice : public NodeDevice {
     return fmt::format("cpu, {} thread{}, {}", pool_.size(), pool_.size() == 1 ? "" : "s", instruction_set());
   }
 
-  Result<void> load(std::shared_ptr<const plan::PlanT> plan, const Capacity& capacity, const Progress& progress) override {
+  Result<void> load(std::shared_ptr<const plan::Plan> plan, const Capacity& capacity, const Progress& progress) override {
     HEDDLE_CHECK(capacity.slots > 0 && capacity.context > 0, "{} slots of {}", capacity.slots, capacity.context);
     HEDDLE_TRY(check_loops(*plan));
     HEDDLE_TRY(check_memory(*plan, capacity, available_memory()));
@@ -82,13 +78,13 @@ class CpuDevice : public NodeDevice {
     HEDDLE_ASSIGN(arena_, Region::make(memory_use(*plan_, capacity).arena));
     states_.clear();
     for (const auto& state : plan_->states) {
-      const std::int64_t elements = state->shape[0] * state->shape[1] * state->shape[2] * capacity.slots * capacity.context;
-      HEDDLE_ASSIGN(Region region, Region::make(std::size_t(bytes_of(*dtype_named(state->dtype), elements))));
+      const std::int64_t elements = state.shape[0] * state.shape[1] * state.shape[2] * capacity.slots * capacity.context;
+      HEDDLE_ASSIGN(Region region, Region::make(std::size_t(bytes_of(state.dtype, elements))));
       states_.push_back(std::move(region));
     }
     std::size_t scratch = 0, shared = 0;
     for (const auto& entry : plan_->entries) {
-      entries_.push_back(make_entry(*entry));
+      entries_.push_back(make_entry(entry));
       for (const Node& node : entries_.back().nodes) {
         scratch = std::max(scratch, node.kernel->scratch_bytes);
         shared = std::max(shared, node.shared_offset + node.kernel->shared_bytes);
@@ -114,9 +110,9 @@ class CpuDevice : public NodeDevice {
   Result<std::span<const float>> logits(std::size_t index, std::size_t row) override {
     HEDDLE_CHECK(index < entries_.size(), "entry {} of {}", index, entries_.size());
     const Entry& entry = entries_[index];
-    const plan::EntryPointT& from = *plan_->entries[index];
+    const plan::EntryPoint& from = plan_->entries[index];
     if (entry.outputs.empty()) return error("entry '{}' has no logits", from.name);
-    const std::size_t rows = std::size_t(from.outputs[0]->shape[0]), columns = std::size_t(from.outputs[0]->shape[1]);
+    const std::size_t rows = std::size_t(from.outputs[0].shape[0]), columns = std::size_t(from.outputs[0].shape[1]);
     HEDDLE_CHECK(row < rows, "row {} of the {} of entry {}", row, rows, index);
     return std::span<const float>(entry.outputs[0]).subspan(row * columns, columns);
   }
@@ -134,7 +130,7 @@ class CpuDevice : public NodeDevice {
     return {};
   }
 
-  Result<std::vector<std::byte>> read(std::size_t index, const plan::RefT& ref) override {
+  Result<std::vector<std::byte>> read(std::size_t index, const plan::Ref& ref) override {
     HEDDLE_CHECK(index < entries_.size(), "entry {} of {}", index, entries_.size());
     const std::byte* from = address_of(ref, entries_[index]);
     return std::vector<std::byte>(from, from + bytes_of_ref(index, ref));
@@ -149,7 +145,7 @@ class CpuDevice : public NodeDevice {
     for (int sample = -1; sample < samples; ++sample) {  // the first is a warm-up
       HEDDLE_ASSIGN(const std::vector<NodeSpan> spans, trace_step(index, rows));
       for (std::size_t i = 0; i < spans.size() && sample >= 0; ++i)
-        out[plan_->entries[index]->nodes[i]->kernel].push_back(spans[i].end - spans[i].begin);
+        out[plan_->entries[index].nodes[i].kernel].push_back(spans[i].end - spans[i].begin);
     }
     return out;
   }
@@ -216,15 +212,15 @@ class CpuDevice : public NodeDevice {
                       shared_.data() + node.shared_offset, step_});
   }
 
-  std::size_t bytes_of_ref(std::size_t index, const plan::RefT& ref) const {
+  std::size_t bytes_of_ref(std::size_t index, const plan::Ref& ref) const {
     switch (ref.where) {
       case plan::Where::arena:
         return ref.bytes;
       case plan::Where::weight:
         return weights_.bytes(ref.index);
       case plan::Where::state: {
-        const plan::StateT& state = *plan_->states[ref.index];
-        return std::size_t(bytes_of(*dtype_named(state.dtype), 2 * state.shape[1] * state.shape[2] * capacity_.slots * capacity_.context));
+        const plan::State& state = plan_->states[ref.index];
+        return std::size_t(bytes_of(state.dtype, 2 * state.shape[1] * state.shape[2] * capacity_.slots * capacity_.context));
       }
       case plan::Where::input:
         return entries_[index].inputs[ref.index].size() * sizeof(std::int32_t);
@@ -234,11 +230,11 @@ class CpuDevice : public NodeDevice {
     return 0;
   }
 
-  static Result<void> check_loops(const plan::PlanT& plan) {
+  static Result<void> check_loops(const plan::Plan& plan) {
     for (const auto& entry : plan.entries)
-      for (const auto& node : entry->nodes)
-        if (const plan::KernelSpecT& spec = *plan.kernels[node->kernel]->spec; spec.loop == plan::LoopKind::sample)
-          return error("entry '{}': kernel '{}' draws tokens, which the cpu leaves to the host", entry->name, spec.name);
+      for (const auto& node : entry.nodes)
+        if (const plan::KernelSpec& spec = plan.kernels[node.kernel].spec; spec.sample())
+          return error("entry '{}': kernel '{}' draws tokens, which the cpu leaves to the host", entry.name, spec.name);
     return {};
   }
 
@@ -249,22 +245,22 @@ class CpuDevice : public NodeDevice {
       if (row.slot >= capacity_.slots) return error("row {}: slot is {}, there are {}", r, row.slot, capacity_.slots);
       if (row.position < 0 || row.position >= capacity_.context)
         return error("row {}: position is {}, the context has {}", r, row.position, capacity_.context);
-      if (row.token < 0 || std::uint32_t(row.token) >= plan_->model->vocabulary)
-        return error("row {}: token is {}, the vocabulary has {}", r, row.token, plan_->model->vocabulary);
+      if (row.token < 0 || std::uint32_t(row.token) >= plan_->model.vocabulary)
+        return error("row {}: token is {}, the vocabulary has {}", r, row.token, plan_->model.vocabulary);
     }
     return {};
   }
 
-  Entry make_entry(const plan::EntryPointT& from) {
+  Entry make_entry(const plan::EntryPoint& from) {
     Entry entry;
     entry.rows = from.rows;
-    for (std::size_t i = 0; i < from.inputs.size(); ++i) entry.inputs[i].resize(std::size_t(from.inputs[i]->shape[0]));
-    for (const auto& output : from.outputs) entry.outputs.emplace_back(std::size_t(output->shape[0] * output->shape[1]));
+    for (std::size_t i = 0; i < from.inputs.size(); ++i) entry.inputs[i].resize(std::size_t(from.inputs[i].shape[0]));
+    for (const auto& output : from.outputs) entry.outputs.emplace_back(std::size_t(output.shape[0] * output.shape[1]));
     std::size_t since = 0;  // first node after the last wait
     for (const auto& node : from.nodes) {
-      Node made = make_node(*node, entry);
+      Node made = make_node(node, entry);
       const auto waits_for = [&](std::size_t before) {
-        if (std::ranges::find(node->after, before) != node->after.end()) return true;
+        if (std::ranges::find(node.after, before) != node.after.end()) return true;
         for (const Access& a : made.accesses)
           for (const Access& b : entry.nodes[before].accesses)
             if (conflict(a, b)) return true;
@@ -280,16 +276,16 @@ class CpuDevice : public NodeDevice {
     return entry;
   }
 
-  Node make_node(const plan::NodeT& from, Entry& entry) {
-    const plan::KernelSpecT& spec = *plan_->kernels[from.kernel]->spec;
+  Node make_node(const plan::Node& from, Entry& entry) {
+    const plan::KernelSpec& spec = plan_->kernels[from.kernel].spec;
     Node node;
     std::vector<Argument> args;
     for (std::size_t i = 0; i < spec.args.size(); ++i) {
-      const plan::ArgT& arg = *spec.args[i];
-      const plan::RefT& ref = *from.args[i];
-      args.push_back({arg.role, *dtype_named(arg.dtype), arg.shape, address_of(ref, entry)});
+      const plan::Arg& arg = spec.args[i];
+      const plan::Ref& ref = from.args[i];
+      args.push_back({arg.role, arg.dtype, arg.shape, address_of(ref, entry)});
       if (arg.role == plan::ArgRole::weight && arg.shape.size() == 1) args.back().dtype = DType::f32;
-      args.back().panels = ref.where == plan::Where::weight && plan_->weights[ref.index]->layout == "panels";
+      args.back().panels = ref.where == plan::Where::weight && plan_->weights[ref.index].layout == Layout::panels;
       node.accesses.push_back({ref.where, ref.index, ref.offset, ref.offset + ref.bytes, arg.written});
     }
     node.rows = spec.rows;
@@ -297,7 +293,7 @@ class CpuDevice : public NodeDevice {
     return node;
   }
 
-  std::byte* address_of(const plan::RefT& ref, Entry& entry) {
+  std::byte* address_of(const plan::Ref& ref, Entry& entry) {
     switch (ref.where) {
       case plan::Where::arena:
         return arena_.data() + ref.offset;
@@ -314,7 +310,7 @@ class CpuDevice : public NodeDevice {
   }
 
   ThreadPool pool_;
-  std::shared_ptr<const plan::PlanT> plan_;
+  std::shared_ptr<const plan::Plan> plan_;
   Capacity capacity_;
   Weights weights_;
   RopeTables ropes_;

@@ -23,12 +23,12 @@ namespace heddle::runtime::cpu {
 namespace {
 
 /// Values of the prologue that the epilogues read.
-std::vector<unsigned> row_scalars_of(const plan::KernelSpecT& spec) {
+std::vector<unsigned> row_scalars_of(const plan::KernelSpec& spec) {
   std::vector<unsigned> numbers;
   for (const auto& part : spec.parts)
-    for (const auto& input : part->epilogue->inputs)
-      if (input->kind == plan::InputKind::row_scalar && std::ranges::find(numbers, input->index) == numbers.end())
-        numbers.push_back(input->index);
+    for (const auto& input : part.epilogue.inputs)
+      if (input.kind == plan::InputKind::row_scalar && std::ranges::find(numbers, input.index) == numbers.end())
+        numbers.push_back(input.index);
   return numbers;
 }
 
@@ -37,17 +37,17 @@ constexpr std::size_t most_segments = 16;  // of a part
 class Gemm : public Kernel {
  public:
   explicit Gemm(const Binding& binding)
-      : k_(binding.spec.gemm->k),
-        activation_(binding.spec.gemm->activation),
-        dtype_(*dtype_named(binding.spec.gemm->activations)),
-        chosen_(binding.spec.gemm->chosen),
-        slices_(binding.spec.gemm->gates >= 0 ? chosen_ : 1),
+      : k_(binding.spec.gemm()->k),
+        activation_(binding.spec.gemm()->activation),
+        dtype_(binding.spec.gemm()->activations),
+        chosen_(binding.spec.gemm()->chosen),
+        slices_(binding.spec.gemm()->gates >= 0 ? chosen_ : 1),
         row_scalars_(row_scalars_of(binding.spec)),
-        prologue_(*binding.spec.prologue, k_ * slices_, k_ * slices_, binding, kept(), {}) {
+        prologue_(binding.spec.gemm()->prologue, k_ * slices_, k_ * slices_, binding, kept(), {}) {
     const auto data_of = [&](int arg) { return arg < 0 ? nullptr : binding.args[std::size_t(arg)].data; };
-    experts_ = reinterpret_cast<const std::int32_t*>(data_of(binding.spec.gemm->experts));
-    gates_ = reinterpret_cast<const float*>(data_of(binding.spec.gemm->gates));
-    for (const auto& part : binding.spec.parts) add_part(*part, binding);
+    experts_ = reinterpret_cast<const std::int32_t*>(data_of(binding.spec.gemm()->experts));
+    gates_ = reinterpret_cast<const float*>(data_of(binding.spec.gemm()->gates));
+    for (const auto& part : binding.spec.parts) add_part(part, binding);
     lay_out(binding.spec.rows);
     share_out(binding.threads);
   }
@@ -105,20 +105,20 @@ class Gemm : public Kernel {
     return numbers;
   }
 
-  void add_part(const plan::PartT& part, const Binding& binding) {
+  void add_part(const plan::Part& part, const Binding& binding) {
     // Enough items to share out evenly, large enough that programs cost little beside the products.
     const std::int64_t items = std::max(8, 4 * binding.threads), n = experts_ && !gates_ ? part.n / chosen_ : part.n;
     const auto takes_tiles = [&](const Argument& weight) { return !experts_ && !weight.panels && has_dot_tiles(weight.dtype, n, k_); };
-    const bool tiled = std::ranges::any_of(part.segments, [&](const auto& segment) { return takes_tiles(binding.args[segment->weight]); });
+    const bool tiled = std::ranges::any_of(part.segments, [&](const auto& segment) { return takes_tiles(binding.args[segment.weight]); });
     const std::int64_t most = experts_ ? 64 : 256;  // a sum for each expert
     const std::int64_t wanted = std::max(std::clamp<std::int64_t>(n / items, 16, most), n / (WorkRanges::most_items / 16));
-    const bool panels = std::ranges::any_of(part.segments, [&](const auto& segment) { return binding.args[segment->weight].panels; });
+    const bool panels = std::ranges::any_of(part.segments, [&](const auto& segment) { return binding.args[segment.weight].panels; });
     const std::int64_t granule = panels || tiled ? std::lcm(part.granule, plan::panel_rows) : part.granule;
     const std::int64_t columns = std::min(n, (wanted + granule - 1) / granule * granule);
     HEDDLE_CHECK(part.segments.size() <= most_segments, "{} products in a part", part.segments.size());
-    Part out{{}, Program(*part.epilogue, part.n, columns, binding, {}, row_scalars_), columns};
+    Part out{{}, Program(part.epilogue, part.n, columns, binding, {}, row_scalars_), columns};
     for (const auto& segment : part.segments) {
-      const Argument& weight = binding.args[segment->weight];
+      const Argument& weight = binding.args[segment.weight];
       const bool integer = dtype_ == DType::q8_1 && weight.panels;
       out.segments.push_back({weight.dtype, weight.data, bytes_of(weight.dtype, k_), weight.panels, integer, takes_tiles(weight)});
       if (takes_tiles(weight)) tile_bytes_ = std::max(tile_bytes_, dot_tiles_scratch_bytes(weight.dtype, columns, k_)), wants_tiles_ = true;

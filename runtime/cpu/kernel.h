@@ -8,7 +8,7 @@
 #include "ir/base/dtype.h"
 #include "ir/base/thread_pool.h"
 #include "runtime/cpu/rows/rope.h"
-#include "runtime/plan/plan_generated.h"
+#include "runtime/plan/plan.h"
 
 /// A node made ready to run: its spec's names are enums, its arguments addresses. The spec has passed plan::check.
 namespace heddle::runtime::cpu {
@@ -25,7 +25,7 @@ struct Argument {
 
 /// What a node is made for.
 struct Binding {
-  const plan::KernelSpecT& spec;
+  const plan::KernelSpec& spec;
   std::span<const Argument> args;
   std::int64_t slots, capacity;  // of every cache: sequences, positions of each
   int threads;
@@ -62,8 +62,8 @@ std::unique_ptr<Kernel> make_gemm(const Binding& binding);
 std::unique_ptr<Kernel> make_attention(const Binding& binding);
 std::unique_ptr<Kernel> make_rowwise(const Binding& binding);
 std::unique_ptr<Kernel> make_embed(const Binding& binding);
-std::unique_ptr<Kernel> make_route(const Binding& binding);
-std::unique_ptr<Kernel> make_select(const Binding& binding);
+std::unique_ptr<Kernel> make_top_experts(const Binding& binding);
+std::unique_ptr<Kernel> make_gather_rows(const Binding& binding);
 std::unique_ptr<Kernel> make_kernel(const Binding& binding);
 
 inline std::size_t round_up(std::size_t bytes, std::size_t unit = 64) { return (bytes + unit - 1) / unit * unit; }

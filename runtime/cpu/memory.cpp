@@ -16,27 +16,27 @@
 namespace heddle::runtime::cpu {
 namespace {
 
-std::int64_t elements_of(const plan::WeightT& weight) {
+std::int64_t elements_of(const plan::Weight& weight) {
   std::int64_t elements = 1;
   for (const std::int64_t size : weight.shape) elements *= size;
   return elements;
 }
 
-bool is_vector(const plan::WeightT& weight) { return weight.shape.size() == 1; }
-bool in_panels(const plan::WeightT& weight) { return weight.layout == "panels"; }
+bool is_vector(const plan::Weight& weight) { return weight.shape.size() == 1; }
+bool in_panels(const plan::Weight& weight) { return weight.layout == Layout::panels; }
 
 /// Bytes of a weight's copy outside the file, 0 if it stays there.
-std::uint64_t copied_bytes(const plan::WeightT& weight) {
-  const DType dtype = *dtype_named(weight.dtype);
+std::uint64_t copied_bytes(const plan::Weight& weight) {
+  const DType dtype = weight.dtype;
   if (in_panels(weight)) {
-    const auto bytes = plan::stored_bytes("panels", dtype, elements_of(weight) / weight.shape.back(), weight.shape.back());
+    const auto bytes = plan::stored_bytes(Layout::panels, dtype, elements_of(weight) / weight.shape.back(), weight.shape.back());
     HEDDLE_CHECK(bytes.ok(), "weight '{}'", weight.name);  // refused by the plan's check
     return (std::uint64_t(*bytes) + 63) / 64 * 64;
   }
-  const bool made = std::ranges::any_of(weight.sources, [](const auto& source) { return plan::is_made(*source); });
+  const bool made = std::ranges::any_of(weight.sources, [](const auto& source) { return plan::is_made(source); });
   if (made || (is_vector(weight) && dtype != DType::f32)) return std::uint64_t(elements_of(weight)) * sizeof(float);
   // Kernels read words of up to four bytes where they stand.
-  if (weight.sources.size() != 1 || weight.sources[0]->offset % 4 != 0) return std::uint64_t(bytes_of(dtype, elements_of(weight)));
+  if (weight.sources.size() != 1 || weight.sources[0].offset % 4 != 0) return std::uint64_t(bytes_of(dtype, elements_of(weight)));
   return 0;
 }
 
@@ -79,10 +79,10 @@ std::uint64_t available_memory() {
   return kilobytes * 1024;
 }
 
-Result<void> check_memory(const plan::PlanT& plan, const Capacity& capacity, std::uint64_t available) {
+Result<void> check_memory(const plan::Plan& plan, const Capacity& capacity, std::uint64_t available) {
   MemoryUse use = memory_use(plan, capacity);
   use.weights = 0;
-  for (const auto& weight : plan.weights) use.weights += copied_bytes(*weight);
+  for (const auto& weight : plan.weights) use.weights += copied_bytes(weight);
   if (use.total() <= available) return {};
   const std::uint64_t fixed = use.weights + use.arena;
   const std::uint64_t per_position = memory_use(plan, {capacity.slots, 1}).cache;
@@ -105,19 +105,19 @@ struct PanelPiece {
 };
 
 /// Cuts every matrix in panels into pieces of about a megabyte. `places`: of every weight's panels.
-std::vector<PanelPiece> panel_pieces(const plan::PlanT& plan, std::span<const MappedFile> files, std::span<std::byte* const> places) {
+std::vector<PanelPiece> panel_pieces(const plan::Plan& plan, std::span<const MappedFile> files, std::span<std::byte* const> places) {
   std::vector<PanelPiece> pieces;
   for (std::size_t i = 0; i < plan.weights.size(); ++i) {
     if (!places[i]) continue;
-    const DType dtype = *dtype_named(plan.weights[i]->dtype);
+    const DType dtype = plan.weights[i].dtype;
     std::int64_t row_begin = 0;
-    for (const auto& source : plan.weights[i]->sources) {
-      const std::int64_t row_bytes = bytes_of(dtype, source->columns);
+    for (const auto& source : plan.weights[i].sources) {
+      const std::int64_t row_bytes = bytes_of(dtype, source.columns);
       const std::int64_t step = std::max<std::int64_t>(1, (1 << 20) / (row_bytes * plan::panel_rows)) * plan::panel_rows;
-      const std::byte* const from = files[source->file].bytes().data() + source->offset;
-      for (std::int64_t row = 0; row < source->rows; row += step)
-        pieces.push_back({dtype, from + row * row_bytes, row_begin + row, std::min(step, source->rows - row), source->columns, places[i]});
-      row_begin += source->rows;
+      const std::byte* const from = files[source.file].bytes().data() + source.offset;
+      for (std::int64_t row = 0; row < source.rows; row += step)
+        pieces.push_back({dtype, from + row * row_bytes, row_begin + row, std::min(step, source.rows - row), source.columns, places[i]});
+      row_begin += source.rows;
     }
   }
   return pieces;
@@ -133,19 +133,19 @@ void forget_pages(const std::byte* from, std::int64_t bytes) {
 
 }  // namespace
 
-Result<Weights> Weights::open(const plan::PlanT& plan, ThreadPool& pool, const Progress& progress) {
+Result<Weights> Weights::open(const plan::Plan& plan, ThreadPool& pool, const Progress& progress) {
   Weights weights;
   for (const auto& file : plan.files) {
-    HEDDLE_ASSIGN(MappedFile mapped, MappedFile::open(file->path));
-    if (mapped.bytes().size() != file->bytes)
-      return error("{}: has {} bytes, the plan was made for {}", file->path, mapped.bytes().size(), file->bytes);
+    HEDDLE_ASSIGN(MappedFile mapped, MappedFile::open(file.path));
+    if (mapped.bytes().size() != file.bytes)
+      return error("{}: has {} bytes, the plan was made for {}", file.path, mapped.bytes().size(), file.bytes);
     weights.files_.push_back(std::move(mapped));
   }
   std::uint64_t panel_bytes = 0;
   for (const auto& weight : plan.weights) {
-    if (weight->layout != "rows" && weight->layout != "panels")
-      return error("weight '{}': layout is '{}', the cpu reads 'rows' and 'panels'", weight->name, weight->layout);
-    if (in_panels(*weight)) panel_bytes += copied_bytes(*weight);
+    if (weight.layout != Layout::rows && weight.layout != Layout::panels)
+      return error("weight '{}': layout is '{}', the cpu reads 'rows' and 'panels'", weight.name, weight.layout);
+    if (in_panels(weight)) panel_bytes += copied_bytes(weight);
   }
   HEDDLE_ASSIGN(weights.panels_, Region::make(panel_bytes));
   weights.panels_.want_large_pages();
@@ -153,30 +153,30 @@ Result<Weights> Weights::open(const plan::PlanT& plan, ThreadPool& pool, const P
   std::byte* next_panels = weights.panels_.data();
   std::vector<std::byte*> places;
   for (const auto& weight : plan.weights) {
-    const DType dtype = *dtype_named(weight->dtype);
-    const auto file_of = [&](const plan::WeightSourceT& from) { return weights.files_[from.file].bytes().data(); };
-    const auto source = [&](const plan::WeightSourceT& from) { return file_of(from) + from.offset; };
-    const std::uint64_t bytes = copied_bytes(*weight);
-    weights.bytes_.push_back(in_panels(*weight) ? std::size_t(bytes)
-                                                : std::size_t(bytes_of(is_vector(*weight) ? DType::f32 : dtype, elements_of(*weight))));
+    const DType dtype = weight.dtype;
+    const auto file_of = [&](const plan::WeightSource& from) { return weights.files_[from.file].bytes().data(); };
+    const auto source = [&](const plan::WeightSource& from) { return file_of(from) + from.offset; };
+    const std::uint64_t bytes = copied_bytes(weight);
+    weights.bytes_.push_back(in_panels(weight) ? std::size_t(bytes)
+                                                : std::size_t(bytes_of(is_vector(weight) ? DType::f32 : dtype, elements_of(weight))));
     places.push_back(nullptr);
-    if (in_panels(*weight)) {
+    if (in_panels(weight)) {
       places.back() = next_panels;
       weights.data_.push_back(next_panels);
       next_panels += bytes;
     } else if (bytes == 0) {
-      weights.data_.push_back(source(*weight->sources[0]));
+      weights.data_.push_back(source(weight.sources[0]));
     } else {
       HEDDLE_ASSIGN(Region copy, Region::make(bytes));
       std::byte* to = copy.data();
-      for (const auto& from : weight->sources) {
-        if (is_vector(*weight)) {
-          const std::vector<float> floats = plan::floats_of(*from, dtype, from->values.empty() ? file_of(*from) : nullptr);
+      for (const auto& from : weight.sources) {
+        if (is_vector(weight)) {
+          const std::vector<float> floats = plan::floats_of(from, dtype, from.values.empty() ? file_of(from) : nullptr);
           std::memcpy(to, floats.data(), floats.size() * sizeof(float));
           to += floats.size() * sizeof(float);
         } else {
-          std::memcpy(to, source(*from), from->bytes);
-          to += from->bytes;
+          std::memcpy(to, source(from), from.bytes);
+          to += from.bytes;
         }
       }
       weights.data_.push_back(copy.data());

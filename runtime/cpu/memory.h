@@ -32,14 +32,14 @@ std::uint64_t available_memory();
 /// Refuses what clearly does not fit into `available` bytes: cache, arena, and of the weights only those copied out of the file.
 /// Weights in panels are.
 /// "needs 5.1 GB (copied weights 0.0, cache 5.0, arena 0.1), 3.2 GB are free; --ctx 2048 fits"
-Result<void> check_memory(const plan::PlanT& plan, const Capacity& capacity, std::uint64_t available);
+Result<void> check_memory(const plan::Plan& plan, const Capacity& capacity, std::uint64_t available);
 
 /// The weights of a plan: matrices in rows stay in the mapped model files where possible, else they are copied; panels are made from the
 /// file by the whole team, and the file's pages given back as soon as they are read. Vectors (one dimension) are always f32.
 class Weights {
  public:
   /// "a.gguf: has 10 bytes, the plan was made for 20". `progress` is called on this thread.
-  static Result<Weights> open(const plan::PlanT& plan, ThreadPool& pool, const Progress& progress);
+  static Result<Weights> open(const plan::Plan& plan, ThreadPool& pool, const Progress& progress);
   const std::byte* data(std::size_t weight) const { return data_[weight]; }
   std::size_t bytes(std::size_t weight) const { return bytes_[weight]; }  // of `data`
 

@@ -40,7 +40,7 @@ class DeviceImpl final : public CudaDevice {
   }
 
   std::string description() const override;
-  Result<void> load(std::shared_ptr<const plan::PlanT> plan, const Capacity& capacity, const Progress& progress) override;
+  Result<void> load(std::shared_ptr<const plan::Plan> plan, const Capacity& capacity, const Progress& progress) override;
   Result<void> run(std::size_t entry, std::span<const StepRow> rows) override;
   Result<std::span<const float>> logits(std::size_t entry, std::size_t row) override;
 
@@ -51,7 +51,7 @@ class DeviceImpl final : public CudaDevice {
 
   std::size_t kernel_nodes(std::size_t entry, bool sampling) const override;
   Result<void> run_nodes(std::size_t entry, std::span<const StepRow> rows, const std::function<Result<void>(std::size_t)>& after) override;
-  Result<std::vector<std::byte>> read(std::size_t entry, const plan::RefT& ref) override;
+  Result<std::vector<std::byte>> read(std::size_t entry, const plan::Ref& ref) override;
   Result<std::vector<std::vector<double>>> time_kernels(std::size_t entry, std::span<const StepRow> rows, int samples) override;
   KernelTiming how_kernels_are_timed() const override;
   Result<std::vector<double>> time_step(std::size_t entry, std::span<const StepRow> rows, int samples) override;
@@ -67,7 +67,7 @@ class DeviceImpl final : public CudaDevice {
   Result<void> build_entries(const Modules& modules);
   Parameters parameters(std::size_t entry, std::size_t node) const;
   DevicePointer input(std::size_t entry, std::size_t which) const;
-  std::vector<DeviceRange> ranges_of(std::size_t entry, const plan::RefT& ref) const;
+  std::vector<DeviceRange> ranges_of(std::size_t entry, const plan::Ref& ref) const;
 
   Result<void> check_rows(std::size_t entry, std::span<const StepRow> rows) const;
   Result<void> write_inputs(std::size_t entry, std::span<const StepRow> rows);
@@ -90,7 +90,7 @@ class DeviceImpl final : public CudaDevice {
   std::vector<Entry> entries_;
   std::optional<Generation> generation_;
 
-  std::shared_ptr<const plan::PlanT> plan_;
+  std::shared_ptr<const plan::Plan> plan_;
   Capacity capacity_;
   MemoryLayout layout_;
   LoadSeconds load_seconds_;
@@ -118,7 +118,7 @@ Error DeviceImpl::lost(Status status, std::string_view what) {
 
 // ---- Loading
 
-Result<void> DeviceImpl::load(std::shared_ptr<const plan::PlanT> plan, const Capacity& capacity, const Progress& progress) {
+Result<void> DeviceImpl::load(std::shared_ptr<const plan::Plan> plan, const Capacity& capacity, const Progress& progress) {
   HEDDLE_CHECK(!plan_, "a device loads one plan");
   HEDDLE_TRY(ready());
   auto start = Clock::now();
@@ -130,7 +130,7 @@ Result<void> DeviceImpl::load(std::shared_ptr<const plan::PlanT> plan, const Cap
   HEDDLE_TRY(check_fits(*plan, capacity, free, gpu_->text()));
   plan_ = std::move(plan), capacity_ = capacity, modules_ = std::move(modules);
   layout_ = lay_out(*plan_, capacity_);
-  for (const auto& entry : plan_->entries) most_inputs_ = std::max<std::size_t>(most_inputs_, input_numbers(*entry));
+  for (const auto& entry : plan_->entries) most_inputs_ = std::max<std::size_t>(most_inputs_, input_numbers(entry));
   HEDDLE_TRY(allocate());
   HEDDLE_TRY(zero());
 
@@ -152,14 +152,14 @@ Result<void> DeviceImpl::allocate() {
   HEDDLE_ASSIGN(arena_, gpu_->allocate(layout_.arena_bytes, "arena"));
   HEDDLE_ASSIGN(scratch_, gpu_->allocate(layout_.scratch_bytes, "scratch"));
   HEDDLE_ASSIGN(staged_inputs_, gpu_->allocate_pinned(input_slots * most_inputs_ * sizeof(std::int32_t), "inputs"));
-  HEDDLE_ASSIGN(host_logits_, gpu_->allocate_pinned(plan_->model->vocabulary * sizeof(float), "logits"));
+  HEDDLE_ASSIGN(host_logits_, gpu_->allocate_pinned(plan_->model.vocabulary * sizeof(float), "logits"));
   for (std::size_t i = 0; i < input_slots; ++i) {
     HEDDLE_ASSIGN(OwnedEvent event, gpu_->make_event());
     inputs_sent_.push_back(std::move(event));
   }
   std::size_t sampling_rows = 0;
   for (const auto& entry : plan_->entries)
-    if (!entry->sampling.empty()) sampling_rows = std::max<std::size_t>(sampling_rows, entry->rows);
+    if (!entry.sampling.empty()) sampling_rows = std::max<std::size_t>(sampling_rows, entry.rows);
   if (sampling_rows > 0) {
     HEDDLE_ASSIGN(generation_, Generation::make(*gpu_, stream_.get(), sampling_rows));
   }
@@ -176,11 +176,11 @@ Result<void> DeviceImpl::zero() {
 
 Result<void> DeviceImpl::build_entries(const Modules& modules) {
   for (std::size_t e = 0; e < plan_->entries.size(); ++e) {
-    const plan::EntryPointT& from = *plan_->entries[e];
+    const plan::EntryPoint& from = plan_->entries[e];
     Entry& entry = entries_.emplace_back();
     entry.nodes = from.nodes.size();
     for (const auto* list : {&from.nodes, &from.sampling})
-      for (const auto& node : *list) entry.schedule.push_back({&modules[node->kernel], parameters(e, entry.schedule.size()), node->after});
+      for (const auto& node : *list) entry.schedule.push_back({&modules[node.kernel], parameters(e, entry.schedule.size()), node.after});
     if (!options_.graph) continue;
     const std::span<const Launch> all = entry.schedule;
     auto graph = Graph::build(driver(), all.first(entry.nodes), options_.plain_edges, stream_.get());
@@ -195,31 +195,31 @@ Result<void> DeviceImpl::build_entries(const Modules& modules) {
 }
 
 DevicePointer DeviceImpl::input(std::size_t entry, std::size_t which) const {
-  return scratch_.get() + layout_.entries[entry].inputs + which * plan_->entries[entry]->rows * sizeof(std::int32_t);
+  return scratch_.get() + layout_.entries[entry].inputs + which * plan_->entries[entry].rows * sizeof(std::int32_t);
 }
 
 Parameters DeviceImpl::parameters(std::size_t e, std::size_t index) const {
-  const plan::EntryPointT& entry = *plan_->entries[e];
+  const plan::EntryPoint& entry = plan_->entries[e];
   const EntryMemory& memory = layout_.entries[e];
-  const plan::NodeT& node = index < entry.nodes.size() ? *entry.nodes[index] : *entry.sampling[index - entry.nodes.size()];
-  const plan::KernelT& kernel = *plan_->kernels[node.kernel];
+  const plan::Node& node = index < entry.nodes.size() ? entry.nodes[index] : entry.sampling[index - entry.nodes.size()];
+  const plan::Kernel& kernel = plan_->kernels[node.kernel];
   Parameters out;
   for (const auto& ref : node.args) {
-    switch (ref->where) {
+    switch (ref.where) {
       case plan::Where::arena:
-        out.add(arena_.get() + ref->offset);
+        out.add(arena_.get() + ref.offset);
         break;
       case plan::Where::weight:
-        out.add(weights_.get() + layout_.weights[ref->index]);
+        out.add(weights_.get() + layout_.weights[ref.index]);
         break;
       case plan::Where::input:
-        out.add(input(e, ref->index));
+        out.add(input(e, ref.index));
         break;
       case plan::Where::output:
-        out.add(scratch_.get() + memory.outputs[ref->index]);
+        out.add(scratch_.get() + memory.outputs[ref.index]);
         break;
       case plan::Where::state: {
-        const std::uint64_t state[] = {cache_.get() + layout_.keys[ref->index], cache_.get() + layout_.values[ref->index],
+        const std::uint64_t state[] = {cache_.get() + layout_.keys[ref.index], cache_.get() + layout_.values[ref.index],
                                        std::uint64_t(capacity_.context)};
         out.add(state);
         break;
@@ -227,7 +227,7 @@ Parameters DeviceImpl::parameters(std::size_t e, std::size_t index) const {
     }
   }
   if (kernel.cuda->scratch_bytes > 0) out.add(scratch_.get() + memory.node_scratch[index]);
-  if (kernel.spec->loop == plan::LoopKind::sample) out.add(scratch_.get() + memory.control);
+  if (kernel.spec.sample()) out.add(scratch_.get() + memory.control);
   return out;
 }
 
@@ -235,14 +235,14 @@ Parameters DeviceImpl::parameters(std::size_t e, std::size_t index) const {
 
 Result<void> DeviceImpl::check_rows(std::size_t entry, std::span<const StepRow> rows) const {
   HEDDLE_CHECK(plan_ && entry < entries_.size(), "entry point {}", entry);
-  const plan::EntryPointT& point = *plan_->entries[entry];
+  const plan::EntryPoint& point = plan_->entries[entry];
   if (rows.size() != point.rows) return error("cuda: {} rows, {} has {}", rows.size(), point.name, point.rows);
   for (const StepRow& row : rows) {
     if (row.slot >= capacity_.slots || (row.slot >= 0 && (row.position < 0 || row.position >= capacity_.context)))
       return error("cuda: row at slot {}, position {} is outside the cache of {} slots, {} positions", row.slot, row.position,
                    capacity_.slots, capacity_.context);
-    if (row.token < 0 || std::uint32_t(row.token) >= plan_->model->vocabulary)
-      return error("cuda: token {} is outside the vocabulary of {}", row.token, plan_->model->vocabulary);
+    if (row.token < 0 || std::uint32_t(row.token) >= plan_->model.vocabulary)
+      return error("cuda: token {} is outside the vocabulary of {}", row.token, plan_->model.vocabulary);
   }
   return {};
 }
@@ -258,20 +258,20 @@ Result<void> DeviceImpl::write_inputs(std::size_t entry, std::span<const StepRow
     staged[rows.size() + i] = rows[i].slot;
     staged[2 * rows.size() + i] = rows[i].position;
   }
-  const std::size_t count = input_numbers(*plan_->entries[entry]);
+  const std::size_t count = input_numbers(plan_->entries[entry]);
   if (count > 3 * rows.size()) staged[3 * rows.size()] = last_row(rows);
   ++steps_;
   if (const Status status = driver().copy_to_device(input(entry, 0), staged, count * sizeof(std::int32_t), stream_.get());
       status != Status::success)
-    return lost(status, plan_->entries[entry]->name);
+    return lost(status, plan_->entries[entry].name);
   if (const Status status = driver().event_record(inputs_sent_[slot].get(), stream_.get()); status != Status::success)
-    return lost(status, plan_->entries[entry]->name);
+    return lost(status, plan_->entries[entry].name);
   return {};
 }
 
 Result<void> DeviceImpl::launch(std::size_t index, bool sampling) {
   const Entry& entry = entries_[index];
-  const std::string& name = plan_->entries[index]->name;
+  const std::string& name = plan_->entries[index].name;
   if (options_.graph) {
     const Graph& graph = sampling ? entry.sampling_graph : entry.graph;
     if (const Status status = graph.launch(driver(), stream_.get()); status != Status::success) return lost(status, name);
@@ -302,10 +302,10 @@ Result<void> DeviceImpl::run(std::size_t entry, std::span<const StepRow> rows) {
 Result<std::span<const float>> DeviceImpl::logits(std::size_t entry, std::size_t row) {
   HEDDLE_TRY(ready());
   HEDDLE_CHECK(plan_ && entry < entries_.size(), "entry point {}", entry);
-  const plan::EntryPointT& point = *plan_->entries[entry];
-  if (point.outputs.empty() || row >= std::size_t(point.outputs[0]->shape[0])) return error("cuda: {} has no logits of row {}", point.name, row);
-  const std::size_t width = std::size_t(point.outputs[0]->shape.back()), bytes = width * sizeof(float);
-  HEDDLE_CHECK(width <= plan_->model->vocabulary, "{} logits of a vocabulary of {}", width, plan_->model->vocabulary);
+  const plan::EntryPoint& point = plan_->entries[entry];
+  if (point.outputs.empty() || row >= std::size_t(point.outputs[0].shape[0])) return error("cuda: {} has no logits of row {}", point.name, row);
+  const std::size_t width = std::size_t(point.outputs[0].shape.back()), bytes = width * sizeof(float);
+  HEDDLE_CHECK(width <= plan_->model.vocabulary, "{} logits of a vocabulary of {}", width, plan_->model.vocabulary);
   const DevicePointer from = scratch_.get() + layout_.entries[entry].outputs[0] + row * bytes;
   if (const Status status = driver().copy_to_host(host_logits_.get(), from, bytes, stream_.get()); status != Status::success)
     return lost(status, point.name);
@@ -316,11 +316,11 @@ Result<std::span<const float>> DeviceImpl::logits(std::size_t entry, std::size_t
 // ---- Drawing tokens on the device
 
 bool DeviceImpl::can_generate(std::size_t entry, const SamplingOptions& sampling) const {
-  if (!plan_ || entry >= plan_->entries.size() || plan_->entries[entry]->sampling.empty()) return false;
-  for (const auto& node : plan_->entries[entry]->sampling) {
-    const plan::KernelSpecT& spec = *plan_->kernels[node->kernel]->spec;
-    if (spec.loop != plan::LoopKind::sample || !(sampling.temperature > 0)) continue;
-    const std::int32_t most = spec.sample->max_top_k;
+  if (!plan_ || entry >= plan_->entries.size() || plan_->entries[entry].sampling.empty()) return false;
+  for (const auto& node : plan_->entries[entry].sampling) {
+    const plan::KernelSpec& spec = plan_->kernels[node.kernel].spec;
+    if (!spec.sample() || !(sampling.temperature > 0)) continue;
+    const std::int32_t most = spec.sample()->max_top_k;
     if (most >= 0 && (sampling.top_k <= 0 || sampling.top_k > most)) return false;
   }
   return true;
@@ -333,7 +333,7 @@ Result<void> DeviceImpl::begin_generation(std::size_t entry, std::span<const Gen
   HEDDLE_CHECK(!generation_->active(), "a generation in the middle of a generation");
   std::vector<StepRow> first;
   for (const GenerationRow& row : rows) {
-    HEDDLE_CHECK(row.first.slot < 0 || can_generate(entry, row.sampling), "{} cannot draw so", plan_->entries[entry]->name);
+    HEDDLE_CHECK(row.first.slot < 0 || can_generate(entry, row.sampling), "{} cannot draw so", plan_->entries[entry].name);
     first.push_back(row.first);
     if (row.max_tokens <= 0) first.back().slot = -1;
   }
@@ -378,7 +378,7 @@ Result<void> DeviceImpl::run_nodes(std::size_t entry, std::span<const StepRow> r
   HEDDLE_TRY(write_inputs(entry, rows));
   for (std::size_t i = 0; i < entries_[entry].nodes; ++i) {
     const Launch& node = entries_[entry].schedule[i];
-    const std::string name = fmt::format("{}: node {} (kernel '{}')", plan_->entries[entry]->name, i, node.kernel->name);
+    const std::string name = fmt::format("{}: node {} (kernel '{}')", plan_->entries[entry].name, i, node.kernel->name);
     if (const Status status = launch_one(driver(), node, stream_.get()); status != Status::success) return lost(status, name);
     queued_ = name;
     HEDDLE_TRY(wait());
@@ -392,7 +392,7 @@ Result<void> DeviceImpl::begin_timing(std::size_t entry, std::span<const StepRow
   HEDDLE_TRY(ready());
   HEDDLE_TRY(check_rows(entry, rows));
   HEDDLE_TRY(write_inputs(entry, rows));
-  queued_ = plan_->entries[entry]->name;
+  queued_ = plan_->entries[entry].name;
   return wait();
 }
 
@@ -400,7 +400,7 @@ Result<std::vector<std::vector<double>>> DeviceImpl::time_kernels(std::size_t en
   HEDDLE_TRY(begin_timing(entry, rows));
   std::vector<std::vector<Launch>> calls(plan_->kernels.size());
   for (std::size_t i = 0; i < entries_[entry].nodes; ++i)
-    calls[plan_->entries[entry]->nodes[i]->kernel].push_back(entries_[entry].schedule[i]);
+    calls[plan_->entries[entry].nodes[i].kernel].push_back(entries_[entry].schedule[i]);
   std::vector<std::vector<double>> out(plan_->kernels.size());
   for (std::size_t kernel = 0; kernel < calls.size(); ++kernel) {
     if (calls[kernel].empty()) continue;
@@ -442,21 +442,21 @@ Result<ReadRate> DeviceImpl::read_rate() {
   return cuda::read_rate(*gpu_, stream_.get());
 }
 
-std::vector<DeviceRange> DeviceImpl::ranges_of(std::size_t e, const plan::RefT& ref) const {
-  const plan::EntryPointT& entry = *plan_->entries[e];
+std::vector<DeviceRange> DeviceImpl::ranges_of(std::size_t e, const plan::Ref& ref) const {
+  const plan::EntryPoint& entry = plan_->entries[e];
   switch (ref.where) {
     case plan::Where::arena:
       return {{arena_.get() + ref.offset, ref.bytes}};
     case plan::Where::input:
       return {{input(e, ref.index), (ref.index < 3 ? entry.rows : 1) * sizeof(std::int32_t)}};
     case plan::Where::output: {
-      const plan::PortT& port = *entry.outputs[ref.index];
+      const plan::Port& port = entry.outputs[ref.index];
       return {{scratch_.get() + layout_.entries[e].outputs[ref.index], bytes_of_shape(port.dtype, port.shape)}};
     }
     case plan::Where::weight:
-      return {{weights_.get() + layout_.weights[ref.index], stored_bytes_of(*plan_->weights[ref.index])}};
+      return {{weights_.get() + layout_.weights[ref.index], stored_bytes_of(plan_->weights[ref.index])}};
     case plan::Where::state: {
-      const plan::StateT& state = *plan_->states[ref.index];
+      const plan::State& state = plan_->states[ref.index];
       const std::uint64_t positions = std::uint64_t(capacity_.slots * capacity_.context);
       const std::uint64_t plane = bytes_of_shape(state.dtype, state.shape) / 2 * positions;
       return {{cache_.get() + layout_.keys[ref.index], plane}, {cache_.get() + layout_.values[ref.index], plane}};
@@ -465,7 +465,7 @@ std::vector<DeviceRange> DeviceImpl::ranges_of(std::size_t e, const plan::RefT& 
   return {};
 }
 
-Result<std::vector<std::byte>> DeviceImpl::read(std::size_t entry, const plan::RefT& ref) {
+Result<std::vector<std::byte>> DeviceImpl::read(std::size_t entry, const plan::Ref& ref) {
   HEDDLE_TRY(ready());
   HEDDLE_CHECK(plan_ && entry < entries_.size(), "entry point {}", entry);
   std::vector<std::byte> out;
@@ -473,7 +473,7 @@ Result<std::vector<std::byte>> DeviceImpl::read(std::size_t entry, const plan::R
     const std::size_t begin = out.size();
     out.resize(begin + range.bytes);
     if (const Status status = driver().copy_to_host(out.data() + begin, range.at, range.bytes, stream_.get()); status != Status::success)
-      return lost(status, plan_->entries[entry]->name);
+      return lost(status, plan_->entries[entry].name);
     HEDDLE_TRY(wait());  // before the bytes move
   }
   return out;
@@ -484,7 +484,7 @@ Result<std::vector<std::byte>> DeviceImpl::read(std::size_t entry, const plan::R
 
 namespace heddle::runtime {
 
-MemoryUse cuda_memory_use(const plan::PlanT& plan, const Capacity& capacity) {
+MemoryUse cuda_memory_use(const plan::Plan& plan, const Capacity& capacity) {
   const cuda::MemoryLayout layout = cuda::lay_out(plan, capacity);
   return {layout.weight_bytes, layout.cache_bytes, layout.arena_bytes, layout.scratch_bytes};
 }

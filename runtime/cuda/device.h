@@ -31,7 +31,7 @@ class CudaDevice : public NodeDevice {
 };
 
 /// Bytes by name of a plan for a CUDA target, as `load` allocates them. Needs no GPU.
-MemoryUse cuda_memory_use(const plan::PlanT& plan, const Capacity& capacity);
+MemoryUse cuda_memory_use(const plan::Plan& plan, const Capacity& capacity);
 
 /// The target of the first GPU of this machine: "cuda:sm_90". Errors as make_cuda_device's.
 Result<std::string> cuda_target_here();

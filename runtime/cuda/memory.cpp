@@ -37,16 +37,16 @@ std::uint64_t elements_of(const std::vector<std::int64_t>& shape) {
 
 }  // namespace
 
-std::uint64_t input_numbers(const plan::EntryPointT& entry) { return 3 * std::uint64_t(entry.rows) + (entry.kind == "prompt" ? 1 : 0); }
+std::uint64_t input_numbers(const plan::EntryPoint& entry) { return 3 * std::uint64_t(entry.rows) + (entry.kind == EntryKind::prompt ? 1 : 0); }
 
 namespace {
 
-EntryMemory lay_out_entry(const plan::EntryPointT& entry, const plan::PlanT& plan, const Capacity& capacity, Cursor& scratch) {
+EntryMemory lay_out_entry(const plan::EntryPoint& entry, const plan::Plan& plan, const Capacity& capacity, Cursor& scratch) {
   EntryMemory memory;
   memory.inputs = scratch.take(input_numbers(entry) * sizeof(std::int32_t));
-  for (const auto& output : entry.outputs) memory.outputs.push_back(scratch.take(bytes_of_shape(output->dtype, output->shape)));
+  for (const auto& output : entry.outputs) memory.outputs.push_back(scratch.take(bytes_of_shape(output.dtype, output.shape)));
   for (const auto* list : {&entry.nodes, &entry.sampling})
-    for (const auto& node : *list) memory.node_scratch.push_back(scratch.take(plan.kernels[node->kernel]->cuda->scratch_bytes));
+    for (const auto& node : *list) memory.node_scratch.push_back(scratch.take(plan.kernels[node.kernel].cuda->scratch_bytes));
   if (entry.sampling.empty()) return memory;
   memory.control = scratch.take(sizeof(SampleControl));
   memory.sample_rows = scratch.take(entry.rows * sizeof(SampleRow));
@@ -57,30 +57,30 @@ EntryMemory lay_out_entry(const plan::EntryPointT& entry, const plan::PlanT& pla
 
 }  // namespace
 
-std::uint64_t stored_bytes_of(const plan::WeightT& weight) {
+std::uint64_t stored_bytes_of(const plan::Weight& weight) {
   const std::int64_t columns = weight.shape.back(), rows = std::int64_t(elements_of(weight.shape)) / columns;
-  const auto bytes = plan::stored_bytes(weight.layout, *dtype_named(weight.dtype), rows, columns);
+  const auto bytes = plan::stored_bytes(weight.layout, weight.dtype, rows, columns);
   HEDDLE_CHECK(bytes.ok(), "weight '{}'", weight.name);  // the plan's check refuses other layouts
   return std::uint64_t(*bytes);
 }
 
-std::uint64_t bytes_of_shape(const std::string& dtype, const std::vector<std::int64_t>& shape) {
-  return std::uint64_t(bytes_of(*dtype_named(dtype), std::int64_t(elements_of(shape))));
+std::uint64_t bytes_of_shape(DType dtype, const std::vector<std::int64_t>& shape) {
+  return std::uint64_t(bytes_of(dtype, std::int64_t(elements_of(shape))));
 }
 
-MemoryLayout lay_out(const plan::PlanT& plan, const Capacity& capacity) {
+MemoryLayout lay_out(const plan::Plan& plan, const Capacity& capacity) {
   MemoryLayout layout;
   Cursor weights, cache, scratch;
-  for (const auto& weight : plan.weights) layout.weights.push_back(weights.take(stored_bytes_of(*weight)));
+  for (const auto& weight : plan.weights) layout.weights.push_back(weights.take(stored_bytes_of(weight)));
   const std::uint64_t positions = product(std::uint64_t(capacity.slots), std::uint64_t(capacity.context));
   for (const auto& state : plan.states) {
-    const std::uint64_t plane = bytes_of_shape(state->dtype, state->shape) / 2;
+    const std::uint64_t plane = bytes_of_shape(state.dtype, state.shape) / 2;
     layout.keys.push_back(cache.take(product(plane, positions)));
     layout.values.push_back(cache.take(product(plane, positions)));
   }
   for (const auto& entry : plan.entries) {
-    layout.entries.push_back(lay_out_entry(*entry, plan, capacity, scratch));
-    layout.arena_bytes = std::max(layout.arena_bytes, entry->arena_bytes);
+    layout.entries.push_back(lay_out_entry(entry, plan, capacity, scratch));
+    layout.arena_bytes = std::max(layout.arena_bytes, entry.arena_bytes);
   }
   layout.weight_bytes = weights.end(), layout.cache_bytes = cache.end(), layout.scratch_bytes = scratch.end();
   return layout;
@@ -94,7 +94,7 @@ std::uint64_t device_bytes(const MemoryLayout& layout) {
   return total;
 }
 
-Result<void> check_fits(const plan::PlanT& plan, const Capacity& capacity, std::uint64_t free, std::string_view gpu) {
+Result<void> check_fits(const plan::Plan& plan, const Capacity& capacity, std::uint64_t free, std::string_view gpu) {
   const auto needs = [&](std::int64_t context) { return device_bytes(lay_out(plan, {capacity.slots, context})); };
   if (needs(capacity.context) <= free) return {};
   std::int64_t fits = 0, too_much = capacity.context;  // what a context needs grows with it

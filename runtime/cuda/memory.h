@@ -28,20 +28,20 @@ struct MemoryLayout {
 inline constexpr std::size_t most_end_tokens = 1024;
 
 /// Bytes of a weight as its layout stores it.
-std::uint64_t stored_bytes_of(const plan::WeightT& weight);
+std::uint64_t stored_bytes_of(const plan::Weight& weight);
 /// Bytes of a port, or of a state at one position.
-std::uint64_t bytes_of_shape(const std::string& dtype, const std::vector<std::int64_t>& shape);
+std::uint64_t bytes_of_shape(DType dtype, const std::vector<std::int64_t>& shape);
 
 /// How many numbers of 32 bits a step of an entry point is given.
-std::uint64_t input_numbers(const plan::EntryPointT& entry);
+std::uint64_t input_numbers(const plan::EntryPoint& entry);
 
-MemoryLayout lay_out(const plan::PlanT& plan, const Capacity& capacity);
+MemoryLayout lay_out(const plan::Plan& plan, const Capacity& capacity);
 
 /// Bytes that the pools take of a device: it gives memory in pieces of 2 MiB.
 std::uint64_t device_bytes(const MemoryLayout& layout);
 
 /// "out of memory: needs 5.1 GB (weights 4.6 GB, cache 398.5 MB, arena 1.2 MB, scratch 3.0 MB), 3.2 GB of GPU 0 (NVIDIA H100) are free;
 /// --ctx 2048 fits", or "...; no --ctx fits".
-Result<void> check_fits(const plan::PlanT& plan, const Capacity& capacity, std::uint64_t free, std::string_view gpu);
+Result<void> check_fits(const plan::Plan& plan, const Capacity& capacity, std::uint64_t free, std::string_view gpu);
 
 }  // namespace heddle::runtime::cuda

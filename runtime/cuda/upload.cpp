@@ -20,7 +20,7 @@ constexpr std::int64_t bytes_per_task = 128 << 10;  // what one thread takes at 
 
 /// Consecutive rows of a weight, all from one source. Weights in their own order are cut anywhere: their rows are bytes.
 struct Piece {
-  const plan::WeightT* weight = nullptr;
+  const plan::Weight* weight = nullptr;
   DType dtype = DType::f32;
   const std::byte* from = nullptr;
   std::int64_t row_begin = 0, rows = 0, columns = 0, total_rows = 0;  // of the weight
@@ -29,7 +29,7 @@ struct Piece {
   std::uint64_t staged_bytes = 0;
   std::uint64_t staged_at = 0;  // in its buffer
 
-  bool planes() const { return weight->layout == "planes"; }
+  bool planes() const { return weight->layout == Layout::planes; }
   std::int64_t file_bytes() const { return rows * row_bytes; }
 };
 
@@ -38,7 +38,7 @@ Piece with_rows(Piece piece, std::int64_t begin, std::int64_t rows) {
   piece.row_begin += begin;
   piece.rows = rows;
   piece.staged_bytes =
-      std::uint64_t(piece.planes() ? *plan::stored_bytes("planes", piece.dtype, rows, piece.columns) : rows * piece.row_bytes);
+      std::uint64_t(piece.planes() ? *plan::stored_bytes(Layout::planes, piece.dtype, rows, piece.columns) : rows * piece.row_bytes);
   return piece;
 }
 
@@ -52,22 +52,22 @@ void cut(const Piece& source, std::vector<Piece>& pieces) {
 }
 
 /// `made`: takes the vectors whose bytes are in no file.
-std::vector<Piece> pieces_of(const plan::PlanT& plan, const MemoryLayout& layout, std::span<const MappedFile> files, DevicePointer base,
+std::vector<Piece> pieces_of(const plan::Plan& plan, const MemoryLayout& layout, std::span<const MappedFile> files, DevicePointer base,
                              std::deque<std::vector<float>>& made) {
   std::vector<Piece> pieces;
   for (std::size_t i = 0; i < plan.weights.size(); ++i) {
     Piece piece;
-    piece.weight = plan.weights[i].get();
-    piece.dtype = *dtype_named(piece.weight->dtype);
+    piece.weight = &plan.weights[i];
+    piece.dtype = piece.weight->dtype;
     piece.to = base + layout.weights[i];
     std::int64_t elements = 1, row_begin = 0;
     for (const std::int64_t size : piece.weight->shape) elements *= size;
     for (const auto& source : piece.weight->sources) {
-      if (plan::is_made(*source)) {
-        const std::byte* const file = source->values.empty() ? files[source->file].bytes().data() : nullptr;
-        piece.from = reinterpret_cast<const std::byte*>(made.emplace_back(plan::floats_of(*source, piece.dtype, file)).data());
+      if (plan::is_made(source)) {
+        const std::byte* const file = source.values.empty() ? files[source.file].bytes().data() : nullptr;
+        piece.from = reinterpret_cast<const std::byte*>(made.emplace_back(plan::floats_of(source, piece.dtype, file)).data());
       } else {
-        piece.from = files[source->file].bytes().data() + source->offset;
+        piece.from = files[source.file].bytes().data() + source.offset;
       }
       if (piece.planes()) {
         piece.columns = piece.weight->shape.back();
@@ -78,7 +78,7 @@ std::vector<Piece> pieces_of(const plan::PlanT& plan, const MemoryLayout& layout
       }
       piece.total_rows = elements / piece.columns;
       piece.row_begin = row_begin;
-      piece.rows = source->rows * source->columns / piece.columns;
+      piece.rows = source.rows * source.columns / piece.columns;
       row_begin += piece.rows;
       cut(piece, pieces);
     }
@@ -149,13 +149,13 @@ struct Buffer {
 
 }  // namespace
 
-Result<void> upload_weights(const Gpu& gpu, Stream stream, const plan::PlanT& plan, const MemoryLayout& layout, DevicePointer base,
+Result<void> upload_weights(const Gpu& gpu, Stream stream, const plan::Plan& plan, const MemoryLayout& layout, DevicePointer base,
                             const Progress& progress) {
   std::vector<MappedFile> files;
   for (const auto& file : plan.files) {
-    HEDDLE_ASSIGN(MappedFile mapped, MappedFile::open(file->path));
-    if (mapped.bytes().size() != file->bytes)
-      return error("{}: has {} bytes, the plan was made for {}", file->path, mapped.bytes().size(), file->bytes);
+    HEDDLE_ASSIGN(MappedFile mapped, MappedFile::open(file.path));
+    if (mapped.bytes().size() != file.bytes)
+      return error("{}: has {} bytes, the plan was made for {}", file.path, mapped.bytes().size(), file.bytes);
     files.push_back(std::move(mapped));
   }
   std::deque<std::vector<float>> made;

@@ -22,26 +22,26 @@ std::int64_t elements_of(const std::vector<std::int64_t>& shape) {
   return elements;
 }
 
-std::uint64_t bytes_of_weight(const plan::WeightT& weight) {
+std::uint64_t bytes_of_weight(const plan::Weight& weight) {
   const std::int64_t columns = weight.shape.back();
-  const auto bytes = plan::stored_bytes(weight.layout, *dtype_named(weight.dtype), elements_of(weight.shape) / columns, columns);
+  const auto bytes = plan::stored_bytes(weight.layout, weight.dtype, elements_of(weight.shape) / columns, columns);
   HEDDLE_CHECK(bytes.ok(), "{}", bytes.error().message());
   return std::uint64_t(*bytes);
 }
 
 /// Both planes at one position of one slot.
-std::uint64_t bytes_of_state(const plan::StateT& state) {
-  return std::uint64_t(bytes_of(*dtype_named(state.dtype), elements_of(state.shape)));
+std::uint64_t bytes_of_state(const plan::State& state) {
+  return std::uint64_t(bytes_of(state.dtype, elements_of(state.shape)));
 }
 
 }  // namespace
 
-MemoryUse memory_use(const plan::PlanT& plan, const Capacity& capacity) {
+MemoryUse memory_use(const plan::Plan& plan, const Capacity& capacity) {
   MemoryUse use;
-  for (const auto& weight : plan.weights) use.weights = capped_sum(use.weights, bytes_of_weight(*weight));
+  for (const auto& weight : plan.weights) use.weights = capped_sum(use.weights, bytes_of_weight(weight));
   const std::uint64_t positions = capped_product(std::uint64_t(capacity.slots), std::uint64_t(capacity.context));
-  for (const auto& state : plan.states) use.cache = capped_sum(use.cache, capped_product(bytes_of_state(*state), positions));
-  for (const auto& entry : plan.entries) use.arena = std::max(use.arena, entry->arena_bytes);
+  for (const auto& state : plan.states) use.cache = capped_sum(use.cache, capped_product(bytes_of_state(state), positions));
+  for (const auto& entry : plan.entries) use.arena = std::max(use.arena, entry.arena_bytes);
   return use;
 }
 

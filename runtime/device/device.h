@@ -6,7 +6,7 @@
 #include <string>
 
 #include "ir/base/error.h"
-#include "runtime/plan/plan_generated.h"
+#include "runtime/plan/plan.h"
 #include "runtime/sampling/sampling.h"
 
 /// What runs a plan. Implementations: cpu/ (threads and vectors), cuda/ (one graph per entry point), fake/ (a log, for tests).
@@ -24,7 +24,7 @@ struct MemoryUse {
   std::uint64_t total() const { return weights + cache + arena + scratch; }
 };
 /// Of the CPU target; runtime/cuda/device.h has CUDA's.
-MemoryUse memory_use(const plan::PlanT& plan, const Capacity& capacity);
+MemoryUse memory_use(const plan::Plan& plan, const Capacity& capacity);
 
 /// One row of a step: a token at a position of a slot. Slot -1 is an idle row.
 struct StepRow {
@@ -64,7 +64,7 @@ class Device {
 
   /// Takes the plan (already checked), maps its model files and makes everything ready for `run`. Memory is sized and refused before
   /// anything is read: "needs 5.1 GB (weights 4.6, cache 0.4, arena 0.1), 3.2 GB are free; --ctx 2048 fits".
-  virtual Result<void> load(std::shared_ptr<const plan::PlanT> plan, const Capacity& capacity, const Progress& progress) = 0;
+  virtual Result<void> load(std::shared_ptr<const plan::Plan> plan, const Capacity& capacity, const Progress& progress) = 0;
 
   /// One step of entry point `entry` (index into plan.entries). `rows.size()` is its number of rows; a prompt entry point gives the logits of
   /// `last_row`. Returns when the step is queued.

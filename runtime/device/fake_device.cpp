@@ -10,7 +10,7 @@ Result<void> FakeDevice::note(std::string call) {
   return {};
 }
 
-Result<void> FakeDevice::load(std::shared_ptr<const plan::PlanT> plan, const Capacity& capacity, const Progress& progress) {
+Result<void> FakeDevice::load(std::shared_ptr<const plan::Plan> plan, const Capacity& capacity, const Progress& progress) {
   HEDDLE_TRY(note(fmt::format("load slots={} context={}", capacity.slots, capacity.context)));
   plan_ = std::move(plan);
   capacity_ = capacity;
@@ -26,9 +26,9 @@ Result<void> FakeDevice::run(std::size_t entry, std::span<const StepRow> rows) {
     if (!text.empty()) text += ' ';
     text += row.slot < 0 ? "-" : fmt::format("{}@{}:{}", row.token, row.slot, row.position);
   }
-  HEDDLE_TRY(note(fmt::format("run {} [{}]", plan_->entries[entry]->name, text)));
-  if (rows.size() != plan_->entries[entry]->rows)
-    return error("fake: {} rows, {} has {}", rows.size(), plan_->entries[entry]->name, plan_->entries[entry]->rows);
+  HEDDLE_TRY(note(fmt::format("run {} [{}]", plan_->entries[entry].name, text)));
+  if (rows.size() != plan_->entries[entry].rows)
+    return error("fake: {} rows, {} has {}", rows.size(), plan_->entries[entry].name, plan_->entries[entry].rows);
   for (const StepRow& row : rows) {
     if (row.slot < 0) continue;
     if (row.slot >= capacity_.slots || row.position < 0 || row.position >= capacity_.context)
@@ -44,16 +44,16 @@ Result<void> FakeDevice::run(std::size_t entry, std::span<const StepRow> rows) {
 
 Result<std::span<const float>> FakeDevice::logits(std::size_t entry, std::size_t row) {
   HEDDLE_CHECK(plan_ && entry < plan_->entries.size(), "entry point {}", entry);
-  HEDDLE_TRY(note(fmt::format("logits {} row {}", plan_->entries[entry]->name, row)));
-  const plan::EntryPointT& point = *plan_->entries[entry];
-  const std::size_t of = point.kind == "prompt" && row == 0 ? std::size_t(last_row(last_rows_)) : row;
-  if (entry != last_entry_ || of >= last_rows_.size() || last_rows_[of].slot < 0 || (point.kind == "prompt" && row > 0))
+  HEDDLE_TRY(note(fmt::format("logits {} row {}", plan_->entries[entry].name, row)));
+  const plan::EntryPoint& point = plan_->entries[entry];
+  const std::size_t of = point.kind == EntryKind::prompt && row == 0 ? std::size_t(last_row(last_rows_)) : row;
+  if (entry != last_entry_ || of >= last_rows_.size() || last_rows_[of].slot < 0 || (point.kind == EntryKind::prompt && row > 0))
     return error("fake: {} has no logits of row {}", point.name, row);
   const StepRow& step = last_rows_[of];
   if (script_) {
     logits_ = script_(step.token, step.position);
   } else {
-    logits_.assign(plan_->model->vocabulary, 0);
+    logits_.assign(plan_->model.vocabulary, 0);
     logits_[std::size_t(step.token + 1) % logits_.size()] = 1;
   }
   return std::span<const float>(logits_);

@@ -23,7 +23,7 @@ class FakeDevice : public Device {
   void clear_log() { log_.clear(); }
 
   std::string description() const override { return "fake"; }
-  Result<void> load(std::shared_ptr<const plan::PlanT> plan, const Capacity& capacity, const Progress& progress) override;
+  Result<void> load(std::shared_ptr<const plan::Plan> plan, const Capacity& capacity, const Progress& progress) override;
   /// Refuses what a session must never ask: another number of rows than the entry point has, a slot or position outside the capacity,
   /// a position whose predecessor holds no token.
   Result<void> run(std::size_t entry, std::span<const StepRow> rows) override;
@@ -36,7 +36,7 @@ class FakeDevice : public Device {
   std::map<std::size_t, std::string> failures_;
   std::size_t calls_ = 0;
   std::string log_;
-  std::shared_ptr<const plan::PlanT> plan_;
+  std::shared_ptr<const plan::Plan> plan_;
   Capacity capacity_;
   std::vector<std::int64_t> filled_;  // positions that hold a token, per slot
   std::size_t last_entry_ = 0;

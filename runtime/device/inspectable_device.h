@@ -32,7 +32,7 @@ class NodeDevice : public Device {
 
   /// The bytes that an argument of `entry`'s nodes refers to: of the arena, an input, an output; of a weight as it is stored; of a state
   /// the keys as [slots, kv_heads, positions, head_dim], then the values. Waits for the step.
-  virtual Result<std::vector<std::byte>> read(std::size_t entry, const plan::RefT& ref) = 0;
+  virtual Result<std::vector<std::byte>> read(std::size_t entry, const plan::Ref& ref) = 0;
 
   // ---- Time. Nodes run in no useful order, so the cache and the outputs hold nothing of value afterwards.
 

@@ -68,9 +68,9 @@ std::string explain_difference(const Key& have, const Key& want) {
   return {};
 }
 
-Key key_of(const PlanT& plan) {
+Key key_of(const Plan& plan) {
   Key key;
-  for (const auto& field : plan.key) key.emplace_back(field->name, field->value);
+  for (const KeyField& field : plan.key) key.emplace_back(field.name, field.value);
   return key;
 }
 

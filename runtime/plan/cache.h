@@ -11,7 +11,7 @@ using Key = std::vector<std::pair<std::string, std::string>>;  // field, value; 
 
 struct Lookup {
   std::string path;             // where the plan is or will be
-  std::unique_ptr<PlanT> plan;  // null: it must be built
+  std::unique_ptr<Plan> plan;  // null: it must be built
   std::string why;              // why it must be built: "no plan yet", "model header changed: ... -> ...", "a.plan: checksum ..."
 };
 
@@ -47,6 +47,6 @@ bool tells_variants_apart(std::string_view field);
 
 /// The first difference between two keys: "model fingerprint: 1a2b is not 3c4d"; empty if equal. A field that only one has: "(none)".
 std::string explain_difference(const Key& have, const Key& want);
-Key key_of(const PlanT& plan);
+Key key_of(const Plan& plan);
 
 }  // namespace heddle::plan

@@ -13,22 +13,14 @@ std::string Place::str() const {
   return text;
 }
 
-Result<DType> check_dtype(const std::string& dtype, const Place& place) {
-  const auto type = dtype_named(dtype);
-  if (!type) return fail(place, "dtype is '{}', which is unknown", dtype);
-  return *type;
-}
-
 bool is_activation_format(DType type) {
   const DTypeInfo& row = info(type);
   return row.elements > 1 && row.bytes > row.elements && row.quantize != nullptr;
 }
 
-Result<DType> check_activation(const std::string& dtype, std::string_view field, const Place& place) {
-  const auto type = dtype_named(dtype);
-  if (!type || (*type != DType::f32 && !is_activation_format(*type)))
-    return fail(place, "{} is '{}', wanted f32 or an 8-bit activation format", field, dtype);
-  return *type;
+Result<void> check_activation(DType dtype, std::string_view field, const Place& place) {
+  if (dtype == DType::f32 || is_activation_format(dtype)) return {};
+  return fail(place, "{} is {}, wanted f32 or an 8-bit activation format", field, heddle::name(dtype));
 }
 
 Result<std::int64_t> check_shape(const std::vector<std::int64_t>& shape, DType dtype, const Place& place) {
@@ -57,14 +49,14 @@ bool is_target(std::string_view target) {
 
 }  // namespace
 
-Result<void> check(const PlanT& plan) {
+Result<void> check(const Plan& plan) {
   if (!is_target(plan.target)) return fail(Place{nullptr, "target"}, "is '{}', wanted cpu or cuda:sm_NN", plan.target);
   HEDDLE_TRY(check_tables(plan));
   HEDDLE_TRY(check_each(plan.kernels, nullptr, "kernels",
-                        [&](const KernelT& kernel, const Place& place) { return check_kernel(kernel, plan, place); }));
+                        [&](const Kernel& kernel, const Place& place) { return check_kernel(kernel, plan, place); }));
   if (plan.entries.empty()) return fail(Place{nullptr, "entries"}, "there is none, at least one is needed");
   std::set<std::string_view> names;
-  return check_each(plan.entries, nullptr, "entries", [&](const EntryPointT& entry, const Place& place) -> Result<void> {
+  return check_each(plan.entries, nullptr, "entries", [&](const EntryPoint& entry, const Place& place) -> Result<void> {
     if (!names.insert(entry.name).second) return fail(place, "name '{}' is used twice", entry.name);
     return check_entry(entry, plan, place);
   });

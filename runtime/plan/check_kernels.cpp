@@ -6,14 +6,12 @@
 namespace heddle::plan {
 namespace {
 
-Result<void> check_argument(const ArgT& arg, const KernelSpecT& spec, const Place& place) {
-  if (arg.role > ArgRole::MAX) return fail(place, "role is {}, wanted 0 to {}", int(arg.role), int(ArgRole::MAX));
-  HEDDLE_ASSIGN(const DType dtype, check_dtype(arg.dtype, place));
-  HEDDLE_TRY(check_shape(arg.shape, dtype, place));
-  if (arg.role != ArgRole::weight && arg.layout != "rows") return fail(place, "layout is '{}', wanted 'rows'", arg.layout);
+Result<void> check_argument(const Arg& arg, const KernelSpec& spec, const Place& place) {
+  HEDDLE_TRY(check_shape(arg.shape, arg.dtype, place));
+  if (arg.role != ArgRole::weight && arg.layout != Layout::rows) return fail(place, "layout is '{}', wanted 'rows'", arg.layout);
   // What a select takes rows from has more of them than the kernel; check_select says which argument has how many.
-  const bool of_source = spec.select && !arg.shape.empty() && arg.shape[0] == spec.select->rows;
-  const std::int64_t rows = of_source ? spec.select->rows : spec.rows;
+  const bool of_source = spec.gather_rows() && !arg.shape.empty() && arg.shape[0] == spec.gather_rows()->rows;
+  const std::int64_t rows = of_source ? spec.gather_rows()->rows : spec.rows;
   const auto wants = [&](std::string_view wanted) {
     return fail(place, "{} is {}[{}], wanted {}", name(arg.role), arg.dtype, fmt::join(arg.shape, ", "), wanted);
   };
@@ -21,7 +19,7 @@ Result<void> check_argument(const ArgT& arg, const KernelSpecT& spec, const Plac
     case ArgRole::weight:
       return {};  // every node's weight is compared with it, and those are checked
     case ArgRole::buffer:
-      if (dtype != DType::i32) HEDDLE_TRY(check_activation(arg.dtype, "dtype", place));  // i32: a row's experts
+      if (arg.dtype != DType::i32) HEDDLE_TRY(check_activation(arg.dtype, "dtype", place));  // i32: a row's experts
       if (arg.shape.size() != 2 || arg.shape[0] != rows) return wants(fmt::format("[{}, n]", rows));
       return {};
     case ArgRole::state:
@@ -31,31 +29,30 @@ Result<void> check_argument(const ArgT& arg, const KernelSpecT& spec, const Plac
     case ArgRole::slots:
     case ArgRole::positions:
     case ArgRole::last:
-      if (dtype != DType::i32 || arg.shape.size() != 1 || arg.shape[0] != rows) return wants(fmt::format("i32[{}]", rows));
+      if (arg.dtype != DType::i32 || arg.shape.size() != 1 || arg.shape[0] != rows) return wants(fmt::format("i32[{}]", rows));
       return {};
   }
   return {};
 }
 
 /// Every argument that says so is stored to; what is stored to says so (check_store, check_sample, check_select).
-Result<void> check_written(const KernelSpecT& spec, const Place& place) {
+Result<void> check_written(const KernelSpec& spec, const Place& place) {
   std::vector<bool> stored(spec.args.size());
-  const auto collect = [&](const std::unique_ptr<ProgramT>& program) {
-    if (!program) return;
-    for (const auto& store : program->stores) stored[store->index] = true;
+  const auto collect = [&](const Program& program) {
+    for (const Store& store : program.stores) stored[store.index] = true;
   };
-  collect(spec.prologue);
-  for (const auto& part : spec.parts) collect(part->epilogue);
-  if (spec.route) stored[spec.route->experts] = stored[spec.route->gates] = true;
-  if (spec.select)
-    for (const auto& pair : spec.select->pairs) stored[pair->to] = true;
-  if (spec.sample) stored[spec.sample->tokens] = stored[spec.sample->slots] = stored[spec.sample->positions] = true;
+  if (spec.gemm()) collect(spec.gemm()->prologue);
+  for (const Part& part : spec.parts) collect(part.epilogue);
+  if (spec.top_experts()) stored[spec.top_experts()->experts] = stored[spec.top_experts()->gates] = true;
+  if (spec.gather_rows())
+    for (const auto& pair : spec.gather_rows()->pairs) stored[pair.to] = true;
+  if (spec.sample()) stored[spec.sample()->tokens] = stored[spec.sample()->slots] = stored[spec.sample()->positions] = true;
   for (std::size_t i = 0; i < stored.size(); ++i)
-    if (spec.args[i]->written && !stored[i]) return fail(Place{&place, "args", std::int64_t(i)}, "is marked written and never stored to");
+    if (spec.args[i].written && !stored[i]) return fail(Place{&place, "args", std::int64_t(i)}, "is marked written and never stored to");
   return {};
 }
 
-Result<void> check_row_inputs(const KernelSpecT& spec, const Place& place) {
+Result<void> check_row_inputs(const KernelSpec& spec, const Place& place) {
   const auto check_one = [&](std::int32_t index, ArgRole role, std::string_view field) -> Result<void> {
     if (index < -1) return fail(place, "{} is {}, wanted -1 or an argument", field, index);
     if (index == -1) return {};
@@ -67,43 +64,30 @@ Result<void> check_row_inputs(const KernelSpecT& spec, const Place& place) {
   return check_one(spec.positions_arg, ArgRole::positions, "positions_arg");
 }
 
-/// The table of each loop kind is there for that kind and no other.
-Result<void> check_loop_tables(const KernelSpecT& spec, const Place& place) {
-  if (spec.loop > LoopKind::MAX) return fail(place, "loop is {}, wanted 0 to {}", int(spec.loop), int(LoopKind::MAX));
-  const auto check_one = [&](std::string_view table, bool there, LoopKind kind) -> Result<void> {
-    if (there == (spec.loop == kind)) return {};
-    return fail(place, "loop is {}, the table '{}' is {}", EnumNameLoopKind(spec.loop), table, there ? "there" : "missing");
-  };
-  HEDDLE_TRY(check_one("gemm", spec.gemm != nullptr, LoopKind::gemm));
-  HEDDLE_TRY(check_one("attention", spec.attention != nullptr, LoopKind::attention));
-  HEDDLE_TRY(check_one("embed", spec.embed != nullptr, LoopKind::embed));
-  HEDDLE_TRY(check_one("sample", spec.sample != nullptr, LoopKind::sample));
-  HEDDLE_TRY(check_one("route", spec.route != nullptr, LoopKind::route));
-  HEDDLE_TRY(check_one("select", spec.select != nullptr, LoopKind::select));
-  if (spec.loop != LoopKind::gemm && spec.prologue)
-    return fail(place, "prologue is there, a loop of kind {} has none", EnumNameLoopKind(spec.loop));
-  if (spec.loop == LoopKind::sample || spec.loop == LoopKind::route || spec.loop == LoopKind::select) {
-    if (!spec.parts.empty()) return fail(place, "{} parts, a loop of kind {} has none", spec.parts.size(), EnumNameLoopKind(spec.loop));
+/// Loops that compute columns have parts, the others none.
+Result<void> check_parts(const KernelSpec& spec, const Place& place) {
+  if (spec.sample() || spec.top_experts() || spec.gather_rows()) {
+    if (!spec.parts.empty()) return fail(place, "{} parts, a loop of kind {} has none", spec.parts.size(), name(spec.loop));
     return {};
   }
   if (spec.parts.empty()) return fail(place, "parts: there is none, at least one is needed");
-  const bool several = spec.loop == LoopKind::gemm || spec.loop == LoopKind::rowwise;
+  const bool several = spec.gemm() || spec.is_rowwise();
   if (!several && spec.parts.size() != 1)
-    return fail(place, "{} parts, a loop of kind {} has one", spec.parts.size(), EnumNameLoopKind(spec.loop));
+    return fail(place, "{} parts, a loop of kind {} has one", spec.parts.size(), name(spec.loop));
   return {};
 }
 
-Result<void> check_attention(const KernelSpecT& spec, const Place& outer) {
+Result<void> check_attention(const KernelSpec& spec, const Place& outer) {
   const Place place{&outer, "attention"};
-  const AttentionLoopT& loop = *spec.attention;
+  const Attention& loop = *spec.attention();
   if (loop.heads <= 0 || loop.kv_heads <= 0 || loop.head_dim <= 0 || loop.heads % loop.kv_heads != 0 ||
       loop.heads > max_elements / loop.head_dim)
     return fail(place, "{} heads of {} on {} kv_heads", loop.heads, loop.head_dim, loop.kv_heads);
   const std::int64_t n = loop.heads * loop.head_dim;
-  HEDDLE_ASSIGN(const ArgT* q, check_arg(spec, loop.q, ArgRole::buffer, "q", place));
-  if (q->dtype != "f32" || q->shape[1] != n)
+  HEDDLE_ASSIGN(const Arg* q, check_arg(spec, loop.q, ArgRole::buffer, "q", place));
+  if (q->dtype != DType::f32 || q->shape[1] != n)
     return fail(place, "q is {}[{}], wanted f32[{}, {}]", q->dtype, fmt::join(q->shape, ", "), spec.rows, n);
-  HEDDLE_ASSIGN(const ArgT* kv, check_arg(spec, loop.kv, ArgRole::state, "kv", place));
+  HEDDLE_ASSIGN(const Arg* kv, check_arg(spec, loop.kv, ArgRole::state, "kv", place));
   if (kv->shape[1] != loop.kv_heads || kv->shape[2] != loop.head_dim)
     return fail(place, "kv is [{}], wanted [2, {}, {}]", fmt::join(kv->shape, ", "), loop.kv_heads, loop.head_dim);
   if (!std::isfinite(loop.scale)) return fail(place, "scale is {}, wanted a finite number", loop.scale);
@@ -112,31 +96,31 @@ Result<void> check_attention(const KernelSpecT& spec, const Place& outer) {
     return fail(place, "softcap is {}, wanted a finite number of at least 0", loop.softcap);
   if (spec.slots_arg < 0 || spec.positions_arg < 0)
     return fail(place, "needs slots and positions, slots_arg is {}, positions_arg is {}", spec.slots_arg, spec.positions_arg);
-  const PartT& part = *spec.parts[0];
+  const Part& part = spec.parts[0];
   if (part.n != n || part.granule != loop.head_dim)
     return fail(place, "the part has {} columns in granules of {}, wanted {} in granules of {}", part.n, part.granule, n, loop.head_dim);
   return {};
 }
 
-Result<void> check_embed(const KernelSpecT& spec, const PlanT& plan, const Place& outer) {
+Result<void> check_embed(const KernelSpec& spec, const Plan& plan, const Place& outer) {
   const Place place{&outer, "embed"};
-  HEDDLE_ASSIGN(const ArgT* table, check_arg(spec, spec.embed->table, ArgRole::weight, "table", place));
-  if (table->shape.size() != 2 || table->shape[0] < std::int64_t(plan.model->vocabulary) || table->shape[1] != spec.parts[0]->n)
-    return fail(place, "table is [{}], wanted [{}, {}]", fmt::join(table->shape, ", "), plan.model->vocabulary, spec.parts[0]->n);
-  HEDDLE_ASSIGN([[maybe_unused]] const ArgT* tokens, check_arg(spec, spec.embed->tokens, ArgRole::tokens, "tokens", place));
+  HEDDLE_ASSIGN(const Arg* table, check_arg(spec, spec.embed()->table, ArgRole::weight, "table", place));
+  if (table->shape.size() != 2 || table->shape[0] < std::int64_t(plan.model.vocabulary) || table->shape[1] != spec.parts[0].n)
+    return fail(place, "table is [{}], wanted [{}, {}]", fmt::join(table->shape, ", "), plan.model.vocabulary, spec.parts[0].n);
+  HEDDLE_ASSIGN([[maybe_unused]] const Arg* tokens, check_arg(spec, spec.embed()->tokens, ArgRole::tokens, "tokens", place));
   return {};
 }
 
-Result<void> check_sample(const KernelSpecT& spec, const PlanT& plan, const Place& outer) {
+Result<void> check_sample(const KernelSpec& spec, const Plan& plan, const Place& outer) {
   const Place place{&outer, "sample"};
-  const SampleLoopT& loop = *spec.sample;
-  if (plan.target == "cpu") return fail(place, "the target is cpu, which draws no tokens in kernels");
-  HEDDLE_ASSIGN(const ArgT* logits, check_arg(spec, loop.logits, ArgRole::buffer, "logits", place));
-  if (logits->dtype != "f32" || logits->shape[1] != std::int64_t(plan.model->vocabulary))
+  const Sample& loop = *spec.sample();
+  if (plan.backend == BackendKind::cpu) return fail(place, "the target is cpu, which draws no tokens in kernels");
+  HEDDLE_ASSIGN(const Arg* logits, check_arg(spec, loop.logits, ArgRole::buffer, "logits", place));
+  if (logits->dtype != DType::f32 || logits->shape[1] != std::int64_t(plan.model.vocabulary))
     return fail(place, "logits is {}[{}], wanted f32[{}, {}]", logits->dtype, fmt::join(logits->shape, ", "), spec.rows,
-                plan.model->vocabulary);
+                plan.model.vocabulary);
   const auto check_drawn = [&](std::uint32_t index, ArgRole role, std::string_view field) -> Result<void> {
-    HEDDLE_ASSIGN(const ArgT* arg, check_arg(spec, index, role, field, place));
+    HEDDLE_ASSIGN(const Arg* arg, check_arg(spec, index, role, field, place));
     if (!arg->written) return fail(place, "{} is argument {}, which is not marked written", field, index);
     return {};
   };
@@ -147,33 +131,33 @@ Result<void> check_sample(const KernelSpecT& spec, const PlanT& plan, const Plac
   return {};
 }
 
-Result<void> check_route(const KernelSpecT& spec, const Place& outer) {
+Result<void> check_top_experts(const KernelSpec& spec, const Place& outer) {
   const Place place{&outer, "route"};
-  HEDDLE_ASSIGN(const ArgT* logits, check_arg(spec, spec.route->logits, ArgRole::buffer, "logits", place));
-  HEDDLE_ASSIGN(const ArgT* experts, check_arg(spec, spec.route->experts, ArgRole::buffer, "experts", place));
-  HEDDLE_ASSIGN(const ArgT* gates, check_arg(spec, spec.route->gates, ArgRole::buffer, "gates", place));
-  if (logits->dtype != "f32") return fail(place, "logits is {}, wanted f32", logits->dtype);
-  if (experts->dtype != "i32" || experts->shape[1] > logits->shape[1])
+  HEDDLE_ASSIGN(const Arg* logits, check_arg(spec, spec.top_experts()->logits, ArgRole::buffer, "logits", place));
+  HEDDLE_ASSIGN(const Arg* experts, check_arg(spec, spec.top_experts()->experts, ArgRole::buffer, "experts", place));
+  HEDDLE_ASSIGN(const Arg* gates, check_arg(spec, spec.top_experts()->gates, ArgRole::buffer, "gates", place));
+  if (logits->dtype != DType::f32) return fail(place, "logits is {}, wanted f32", logits->dtype);
+  if (experts->dtype != DType::i32 || experts->shape[1] > logits->shape[1])
     return fail(place, "experts is {}[{}], wanted i32[{}, 1 to {}]", experts->dtype, fmt::join(experts->shape, ", "), spec.rows,
                 logits->shape[1]);
-  if (gates->dtype != "f32" || gates->shape != experts->shape)
+  if (gates->dtype != DType::f32 || gates->shape != experts->shape)
     return fail(place, "gates is {}[{}], wanted f32[{}]", gates->dtype, fmt::join(gates->shape, ", "), fmt::join(experts->shape, ", "));
-  for (const ArgT* arg : {experts, gates})
+  for (const Arg* arg : {experts, gates})
     if (!arg->written) return fail(place, "{} is not marked written", arg == experts ? "experts" : "gates");
   return {};
 }
 
-Result<void> check_select(const KernelSpecT& spec, const Place& outer) {
+Result<void> check_gather_rows(const KernelSpec& spec, const Place& outer) {
   const Place place{&outer, "select"};
-  const SelectLoopT& loop = *spec.select;
+  const GatherRows& loop = *spec.gather_rows();
   if (loop.rows < spec.rows || loop.rows > max_rows) return fail(place, "rows is {}, wanted {} to {}", loop.rows, spec.rows, max_rows);
-  HEDDLE_ASSIGN(const ArgT* index, check_arg(spec, loop.index, ArgRole::last, "index", place));
+  HEDDLE_ASSIGN(const Arg* index, check_arg(spec, loop.index, ArgRole::last, "index", place));
   if (index->shape[0] != spec.rows) return fail(place, "index is i32[{}], wanted i32[{}]", index->shape[0], spec.rows);
   if (loop.pairs.empty()) return fail(place, "pairs: there is none, at least one is needed");
-  return check_each(loop.pairs, &place, "pairs", [&](const SelectPairT& pair, const Place& at) -> Result<void> {
+  return check_each(loop.pairs, &place, "pairs", [&](const GatherRows::Pair& pair, const Place& at) -> Result<void> {
     for (const auto& [field, arg] : {std::pair("from", pair.from), std::pair("to", pair.to)})
       if (arg >= spec.args.size()) return fail(at, "{} is argument {}, the kernel has {}", field, arg, spec.args.size());
-    const ArgT &from = *spec.args[pair.from], &to = *spec.args[pair.to];
+    const Arg &from = spec.args[pair.from], &to = spec.args[pair.to];
     if (from.role != ArgRole::buffer && from.role != ArgRole::slots && from.role != ArgRole::positions)
       return fail(at, "from is argument {}, a {}, wanted a buffer, slots or positions", pair.from, name(from.role));
     std::vector<std::int64_t> wanted = from.shape;
@@ -188,53 +172,52 @@ Result<void> check_select(const KernelSpecT& spec, const Place& outer) {
 }
 
 /// Who is chosen for every row, and by how much each counts.
-Result<void> check_experts(const KernelSpecT& spec, const Place& place) {
-  const GemmLoopT& loop = *spec.gemm;
+Result<void> check_experts(const KernelSpec& spec, const Place& place) {
+  const Gemm& loop = *spec.gemm();
   if (loop.experts < 0) {
     if (loop.gates >= 0 || loop.chosen != 1) return fail(place, "gates is {}, chosen is {}, there are no experts", loop.gates, loop.chosen);
     return {};
   }
-  HEDDLE_ASSIGN(const ArgT* experts, check_arg(spec, std::uint64_t(loop.experts), ArgRole::buffer, "experts", place));
-  if (experts->dtype != "i32" || experts->shape[1] != loop.chosen)
+  HEDDLE_ASSIGN(const Arg* experts, check_arg(spec, std::uint64_t(loop.experts), ArgRole::buffer, "experts", place));
+  if (experts->dtype != DType::i32 || experts->shape[1] != loop.chosen)
     return fail(place, "experts is {}[{}], wanted i32[{}, {}]", experts->dtype, fmt::join(experts->shape, ", "), spec.rows, loop.chosen);
   if (loop.gates < 0) return {};
-  HEDDLE_ASSIGN(const ArgT* gates, check_arg(spec, std::uint64_t(loop.gates), ArgRole::buffer, "gates", place));
-  if (gates->dtype != "f32" || gates->shape != experts->shape)
+  HEDDLE_ASSIGN(const Arg* gates, check_arg(spec, std::uint64_t(loop.gates), ArgRole::buffer, "gates", place));
+  if (gates->dtype != DType::f32 || gates->shape != experts->shape)
     return fail(place, "gates is {}[{}], wanted f32[{}]", gates->dtype, fmt::join(gates->shape, ", "), fmt::join(experts->shape, ", "));
   return {};
 }
 
-Result<std::vector<ProgramValue>> check_gemm(const KernelSpecT& spec, const Place& outer) {
+Result<std::vector<ProgramValue>> check_gemm(const KernelSpec& spec, const Place& outer) {
   const Place place{&outer, "gemm"};
-  const GemmLoopT& loop = *spec.gemm;
+  const Gemm& loop = *spec.gemm();
   if (loop.k <= 0 || loop.k > max_elements / spec.rows) return fail(place, "k is {}, wanted 1 to {}", loop.k, max_elements / spec.rows);
-  HEDDLE_ASSIGN(const DType activations, check_activation(loop.activations, "activations", place));
-  const int block = info(activations).elements;
+  HEDDLE_TRY(check_activation(loop.activations, "activations", place));
+  const int block = info(loop.activations).elements;
   if (loop.k % block != 0) return fail(place, "k is {}, {} needs a multiple of {}", loop.k, loop.activations, block);
-  if (!spec.prologue) return fail(outer, "prologue is missing, a gemm needs one");
   HEDDLE_TRY(check_experts(spec, place));
   if (loop.chosen < 1 || loop.chosen > max_elements / (spec.rows * loop.k))
     return fail(place, "chosen is {}, wanted at least 1", loop.chosen);
   const std::int64_t columns = loop.gates >= 0 ? loop.k * loop.chosen : loop.k;
   const ProgramFrame frame{spec, columns, columns};
-  HEDDLE_ASSIGN(auto values, check_program(*spec.prologue, frame, Place{&outer, "prologue"}));
+  HEDDLE_ASSIGN(auto values, check_program(loop.prologue, frame, Place{&outer, "prologue"}));
   if (loop.activation >= values.size())
     return fail(place, "activation is value {} of the prologue, it has {}", loop.activation, values.size());
   const ProgramValue& x = values[loop.activation];
-  if (x.vector || x.width != columns || x.dtype != activations)
-    return fail(place, "activation is {}[rows, {}], wanted {}[rows, {}]", heddle::name(x.dtype), x.width, loop.activations, columns);
+  if (x.vector || x.width != columns || x.dtype != loop.activations)
+    return fail(place, "activation is {}[rows, {}], wanted {}[rows, {}]", x.dtype, x.width, loop.activations, columns);
   return values;
 }
 
-Result<void> check_part(const PartT& part, const KernelSpecT& spec, const std::vector<ProgramValue>* prologue, const Place& place) {
+Result<void> check_part(const Part& part, const KernelSpec& spec, const std::vector<ProgramValue>* prologue, const Place& place) {
   if (part.n <= 0 || part.n > max_elements / spec.rows) return fail(place, "n is {}, wanted 1 to {}", part.n, max_elements / spec.rows);
   if (part.granule <= 0 || part.n % part.granule != 0) return fail(place, "granule is {}, wanted a divisor of {}", part.granule, part.n);
-  if (spec.loop != LoopKind::gemm && !part.segments.empty())
-    return fail(place, "{} segments, a loop of kind {} has none", part.segments.size(), EnumNameLoopKind(spec.loop));
-  if (spec.loop == LoopKind::gemm && part.segments.empty()) return fail(place, "segments: there is none, at least one is needed");
-  HEDDLE_TRY(check_each(part.segments, &place, "segments", [&](const SegmentT& segment, const Place& at) -> Result<void> {
-    HEDDLE_ASSIGN(const ArgT* weight, check_arg(spec, segment.weight, ArgRole::weight, "weight", at));
-    const GemmLoopT& loop = *spec.gemm;
+  if (!spec.gemm() && !part.segments.empty())
+    return fail(place, "{} segments, a loop of kind {} has none", part.segments.size(), name(spec.loop));
+  if (spec.gemm() && part.segments.empty()) return fail(place, "segments: there is none, at least one is needed");
+  HEDDLE_TRY(check_each(part.segments, &place, "segments", [&](const Segment& segment, const Place& at) -> Result<void> {
+    HEDDLE_ASSIGN(const Arg* weight, check_arg(spec, segment.weight, ArgRole::weight, "weight", at));
+    const Gemm& loop = *spec.gemm();
     if (loop.experts >= 0) {
       const std::int64_t n = loop.gates >= 0 ? part.n : part.n / loop.chosen;
       if (n % part.granule != 0) return fail(at, "an expert has {} columns, the granule has {}", n, part.granule);
@@ -246,17 +229,16 @@ Result<void> check_part(const PartT& part, const KernelSpecT& spec, const std::v
       return fail(at, "weight is [{}], wanted [{}, {}]", fmt::join(weight->shape, ", "), part.n, loop.k);
     return {};
   }));
-  if (!part.epilogue) return fail(place, "epilogue is missing");
-  if (part.epilogue->stores.empty()) return fail(place, "the epilogue stores nothing");
-  const std::size_t accumulators = spec.loop == LoopKind::gemm ? part.segments.size() : spec.loop == LoopKind::rowwise ? 0 : 1;
+  if (part.epilogue.stores.empty()) return fail(place, "the epilogue stores nothing");
+  const std::size_t accumulators = spec.gemm() ? part.segments.size() : spec.is_rowwise() ? 0 : 1;
   const ProgramFrame frame{spec, part.n, part.granule, accumulators, prologue};
-  auto values = check_program(*part.epilogue, frame, Place{&place, "epilogue"});
+  auto values = check_program(part.epilogue, frame, Place{&place, "epilogue"});
   if (!values.ok()) return values.take_error();
   return {};
 }
 
 /// Limits of CUDA's launches that hold for every architecture.
-Result<void> check_launch(const CudaCodeT& cuda, const Place& place) {
+Result<void> check_launch(const CudaCode& cuda, const Place& place) {
   if (cuda.entry.empty()) return fail(place, "entry is empty");
   if (cuda.ptx.empty() && cuda.cubin.empty()) return fail(place, "neither ptx nor cubin is there");
   const auto check_dims = [&](std::string_view field, const std::vector<std::uint32_t>& dims,
@@ -283,38 +265,34 @@ Result<void> check_launch(const CudaCodeT& cuda, const Place& place) {
 
 }  // namespace
 
-std::string_view name(ArgRole role) { return EnumNameArgRole(role); }
-
-Result<const ArgT*> check_arg(const KernelSpecT& spec, std::uint64_t index, ArgRole role, std::string_view field, const Place& place) {
+Result<const Arg*> check_arg(const KernelSpec& spec, std::uint64_t index, ArgRole role, std::string_view field, const Place& place) {
   if (index >= spec.args.size()) return fail(place, "{} is argument {}, the kernel has {}", field, index, spec.args.size());
-  const ArgT& arg = *spec.args[index];
+  const Arg& arg = spec.args[index];
   if (arg.role != role) return fail(place, "{} is argument {}, a {}, wanted a {}", field, index, name(arg.role), name(role));
   return &arg;
 }
 
-Result<void> check_kernel(const KernelT& kernel, const PlanT& plan, const Place& outer) {
-  if (!kernel.spec) return fail(outer, "spec is missing");
+Result<void> check_kernel(const Kernel& kernel, const Plan& plan, const Place& outer) {
   const Place place{&outer, "spec"};
-  const KernelSpecT& spec = *kernel.spec;
+  const KernelSpec& spec = kernel.spec;
   if (spec.rows < 1 || spec.rows > max_rows) return fail(place, "rows is {}, wanted 1 to {}", spec.rows, max_rows);
-  HEDDLE_TRY(check_each(spec.args, &place, "args", [&](const ArgT& arg, const Place& at) { return check_argument(arg, spec, at); }));
+  HEDDLE_TRY(check_each(spec.args, &place, "args", [&](const Arg& arg, const Place& at) { return check_argument(arg, spec, at); }));
   HEDDLE_TRY(check_row_inputs(spec, place));
-  HEDDLE_TRY(check_loop_tables(spec, place));
+  HEDDLE_TRY(check_parts(spec, place));
   std::vector<ProgramValue> prologue;
-  if (spec.loop == LoopKind::gemm) {
+  if (spec.gemm()) {
     HEDDLE_ASSIGN(prologue, check_gemm(spec, place));
   }
-  const auto* before = spec.loop == LoopKind::gemm ? &prologue : nullptr;
+  const auto* before = spec.gemm() ? &prologue : nullptr;
   HEDDLE_TRY(
-      check_each(spec.parts, &place, "parts", [&](const PartT& part, const Place& at) { return check_part(part, spec, before, at); }));
-  if (spec.loop == LoopKind::attention) HEDDLE_TRY(check_attention(spec, place));
-  if (spec.loop == LoopKind::embed) HEDDLE_TRY(check_embed(spec, plan, place));
-  if (spec.loop == LoopKind::sample) HEDDLE_TRY(check_sample(spec, plan, place));
-  if (spec.loop == LoopKind::route) HEDDLE_TRY(check_route(spec, place));
-  if (spec.loop == LoopKind::select) HEDDLE_TRY(check_select(spec, place));
+      check_each(spec.parts, &place, "parts", [&](const Part& part, const Place& at) { return check_part(part, spec, before, at); }));
+  if (spec.attention()) HEDDLE_TRY(check_attention(spec, place));
+  if (spec.embed()) HEDDLE_TRY(check_embed(spec, plan, place));
+  if (spec.sample()) HEDDLE_TRY(check_sample(spec, plan, place));
+  if (spec.top_experts()) HEDDLE_TRY(check_top_experts(spec, place));
+  if (spec.gather_rows()) HEDDLE_TRY(check_gather_rows(spec, place));
   HEDDLE_TRY(check_written(spec, place));
-  const bool wants_cuda = plan.target != "cpu";
-  if (wants_cuda != (kernel.cuda != nullptr))
+  if ((plan.backend == BackendKind::cuda) != kernel.cuda.has_value())
     return fail(outer, "cuda is {}, the target is {}", kernel.cuda ? "there" : "missing", plan.target);
   if (kernel.cuda) HEDDLE_TRY(check_launch(*kernel.cuda, Place{&outer, "cuda"}));
   return {};

@@ -214,14 +214,13 @@ std::int64_t plane_offset(DType type, std::int64_t rows, std::int64_t columns, s
   return offset;
 }
 
-Result<std::int64_t> stored_bytes(std::string_view layout, DType type, std::int64_t rows, std::int64_t columns) {
-  if (layout == "rows") return bytes_of(type, rows * columns);
-  if (layout != "planes" && layout != "panels") return error("layout '{}' is not known (known: rows, planes, panels)", layout);
+Result<std::int64_t> stored_bytes(Layout layout, DType type, std::int64_t rows, std::int64_t columns) {
+  if (layout == Layout::rows) return bytes_of(type, rows * columns);
   const auto planes = planes_of(type);
-  if (layout == "planes" ? planes.empty() : !has_panels(type)) return error("layout '{}' is not defined for {}", layout, name(type));
+  if (layout == Layout::planes ? planes.empty() : !has_panels(type)) return error("layout '{}' is not defined for {}", layout, name(type));
   if (columns % info(type).elements != 0)
     return error("layout '{}' of {} needs whole blocks of {} a row, {} columns are none", layout, name(type), info(type).elements, columns);
-  if (layout == "panels") return panels_bytes(type, rows, columns);
+  if (layout == Layout::panels) return panels_bytes(type, rows, columns);
   const Plane& last = planes.back();
   return plane_offset(type, rows, columns, planes.size() - 1) + rows * (columns / last.per) * last.bytes;
 }

@@ -6,6 +6,7 @@
 
 #include "ir/base/dtype.h"
 #include "ir/base/error.h"
+#include "ir/base/layout.h"
 
 /// How a target stores a weight matrix. "rows": the file's own order. "panels": what a processor's vectors read (panels.h). "planes": what
 /// a GPU reads with aligned, coalesced loads: every
@@ -42,8 +43,8 @@ std::span<const Plane> planes_of(DType type);
 /// Offset in bytes of plane `index` of a [rows, columns] matrix.
 std::int64_t plane_offset(DType type, std::int64_t rows, std::int64_t columns, std::size_t index);
 
-/// Bytes of a stored matrix. "layout 'foo' is not known (known: rows, planes, panels)"; "layout 'planes' is not defined for f32".
-Result<std::int64_t> stored_bytes(std::string_view layout, DType type, std::int64_t rows, std::int64_t columns);
+/// Bytes of a stored matrix. "layout 'planes' is not defined for f32".
+Result<std::int64_t> stored_bytes(Layout layout, DType type, std::int64_t rows, std::int64_t columns);
 
 /// Writes rows [row_begin, row_begin + rows) of a [total_rows, columns] matrix, given in file order, into its planes at `out` (the
 /// destination's first byte). Ranges may be written from several threads.

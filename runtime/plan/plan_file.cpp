@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "ir/base/mapped_file.h"
+#include "runtime/plan/wire.h"
 
 namespace heddle::plan {
 namespace {
@@ -88,7 +89,7 @@ class Walk {
 };
 
 /// The root of a body whose structure is sound. `aligned` keeps a copy where the bytes do not lie as FlatBuffers needs them.
-Result<const Plan*> checked_root(std::span<const std::byte> body, std::vector<std::uint64_t>& aligned) {
+Result<const wire::Plan*> checked_root(std::span<const std::byte> body, std::vector<std::uint64_t>& aligned) {
   const auto* data = reinterpret_cast<const std::uint8_t*>(body.data());
   if (reinterpret_cast<std::uintptr_t>(data) % alignof(std::uint64_t) != 0) {
     aligned.resize(body.size() / sizeof(std::uint64_t) + 1);
@@ -98,10 +99,10 @@ Result<const Plan*> checked_root(std::span<const std::byte> body, std::vector<st
   flatbuffers::Verifier::Options options;
   options.max_tables = flatbuffers::uoffset_t(body.size() / sizeof(flatbuffers::soffset_t));  // no table is smaller
   flatbuffers::Verifier verifier(data, body.size(), options);
-  if (!VerifyPlanBuffer(verifier)) return error("the body is not a well-formed FlatBuffer");
-  const Plan* root = GetPlan(data);
+  if (!wire::VerifyPlanBuffer(verifier)) return error("the body is not a well-formed FlatBuffer");
+  const wire::Plan* root = wire::GetPlan(data);
   Walk walk(body.size());
-  walk.table(reinterpret_cast<const std::uint8_t*>(root), PlanTypeTable());
+  walk.table(reinterpret_cast<const std::uint8_t*>(root), wire::PlanTypeTable());
   if (!walk.aligned) return error("the body is not a well-formed FlatBuffer");
   if (walk.bytes > body.size()) return error("the body holds the same bytes more than once");
   return root;
@@ -109,9 +110,10 @@ Result<const Plan*> checked_root(std::span<const std::byte> body, std::vector<st
 
 }  // namespace
 
-std::string serialize(const PlanT& plan) {
+std::string serialize(const Plan& plan) {
   flatbuffers::FlatBufferBuilder builder;
-  builder.Finish(Plan::Pack(builder, &plan));
+  const wire::PlanT tables = to_wire(plan);
+  builder.Finish(wire::Plan::Pack(builder, &tables));
   std::string file(header_bytes, '\0');
   file.replace(0, magic.size(), magic);
   const XXH128_hash_t hash = XXH3_128bits(builder.GetBufferPointer(), builder.GetSize());
@@ -123,12 +125,30 @@ std::string serialize(const PlanT& plan) {
   return file;
 }
 
-Result<std::unique_ptr<PlanT>> parse_plan(std::span<const std::byte> file, const std::string& path) {
-  auto parse = [&]() -> Result<std::unique_ptr<PlanT>> {
+std::string serialize(const CudaCode& code) {
+  flatbuffers::FlatBufferBuilder builder;
+  const wire::CudaCodeT table = to_wire(code);
+  builder.Finish(wire::CudaCode::Pack(builder, &table));
+  return std::string(reinterpret_cast<const char*>(builder.GetBufferPointer()), builder.GetSize());
+}
+
+std::optional<CudaCode> parse_code(std::span<const std::byte> bytes) {
+  std::vector<std::uint64_t> aligned((bytes.size() + 7) / 8);
+  std::memcpy(aligned.data(), bytes.data(), bytes.size());
+  const auto* data = reinterpret_cast<const std::uint8_t*>(aligned.data());
+  flatbuffers::Verifier verifier(data, bytes.size());
+  if (!verifier.VerifyBuffer<wire::CudaCode>(nullptr)) return std::nullopt;
+  wire::CudaCodeT table;
+  flatbuffers::GetRoot<wire::CudaCode>(data)->UnPackTo(&table);
+  return from_wire(std::move(table));
+}
+
+Result<std::unique_ptr<Plan>> parse_plan(std::span<const std::byte> file, const std::string& path) {
+  auto parse = [&]() -> Result<std::unique_ptr<Plan>> {
     HEDDLE_ASSIGN(const auto body, checked_body(file));
     std::vector<std::uint64_t> aligned;
-    HEDDLE_ASSIGN(const Plan* root, checked_root(body, aligned));
-    std::unique_ptr<PlanT> plan(root->UnPack());
+    HEDDLE_ASSIGN(const wire::Plan* root, checked_root(body, aligned));
+    HEDDLE_ASSIGN(auto plan, from_wire(std::move(*std::unique_ptr<wire::PlanT>(root->UnPack()))));
     HEDDLE_TRY(check(*plan));
     return plan;
   };
@@ -137,7 +157,7 @@ Result<std::unique_ptr<PlanT>> parse_plan(std::span<const std::byte> file, const
   return plan;
 }
 
-Result<std::unique_ptr<PlanT>> read_plan(const std::string& path) {
+Result<std::unique_ptr<Plan>> read_plan(const std::string& path) {
   HEDDLE_ASSIGN(const MappedFile file, MappedFile::open(path));
   return parse_plan(file.bytes(), path);
 }
@@ -147,7 +167,7 @@ Result<PlanSummary> summarize_plan(const std::string& path) {
   auto summarize = [&]() -> Result<PlanSummary> {
     HEDDLE_ASSIGN(const auto body, checked_body(file.bytes()));
     std::vector<std::uint64_t> aligned;
-    HEDDLE_ASSIGN(const Plan* root, checked_root(body, aligned));
+    HEDDLE_ASSIGN(const wire::Plan* root, checked_root(body, aligned));
     PlanSummary summary;
     if (root->target()) summary.target = root->target()->str();
     if (root->files() && root->files()->size() > 0 && root->files()->Get(0)->path()) summary.model = root->files()->Get(0)->path()->str();
@@ -158,7 +178,7 @@ Result<PlanSummary> summarize_plan(const std::string& path) {
   return summary;
 }
 
-Result<void> write_plan(const std::string& path, const PlanT& plan) {
+Result<void> write_plan(const std::string& path, const Plan& plan) {
   const std::string file = serialize(plan);
   return write_file_atomically(path, std::as_bytes(std::span(file)));
 }

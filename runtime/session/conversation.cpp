@@ -6,9 +6,9 @@ namespace heddle::runtime {
 
 Result<std::vector<std::int32_t>> chat_tokens(const chat::Template& chat_template, std::span<const chat::Message> messages,
                                               const text::Tokenizer& tokenizer) {
-  const plan::VocabularyT& vocabulary = tokenizer.vocabulary();
+  const plan::Vocabulary& vocabulary = tokenizer.vocabulary();
   const auto text_of = [&](std::int32_t token) {
-    return token >= 0 ? std::string_view(vocabulary.tokens[token]->text) : std::string_view();
+    return token >= 0 ? std::string_view(vocabulary.tokens[token].text) : std::string_view();
   };
   HEDDLE_ASSIGN(const std::string text,
                 chat_template.render({.messages = messages, .bos_token = text_of(vocabulary.bos), .eos_token = text_of(vocabulary.eos)}));

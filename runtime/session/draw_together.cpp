@@ -9,14 +9,14 @@ using Tokens = std::vector<std::vector<std::int32_t>>;
 using Check = std::function<Result<void>()>;
 
 /// The narrowest decode entry point with room for `rows`.
-Result<std::size_t> decode_entry(const plan::PlanT& plan, std::size_t rows) {
+Result<std::size_t> decode_entry(const plan::Plan& plan, std::size_t rows) {
   std::optional<std::size_t> best;
   std::uint32_t widest = 0;
   for (std::size_t i = 0; i < plan.entries.size(); ++i) {
-    const plan::EntryPointT& entry = *plan.entries[i];
-    if (entry.kind != "decode") continue;
+    const plan::EntryPoint& entry = plan.entries[i];
+    if (entry.kind != EntryKind::decode) continue;
     widest = std::max(widest, entry.rows);
-    if (entry.rows >= rows && (!best || entry.rows < plan.entries[*best]->rows)) best = i;
+    if (entry.rows >= rows && (!best || entry.rows < plan.entries[*best].rows)) best = i;
   }
   if (!best) return error("{} sequences together, the widest decode entry point has {} rows", rows, widest);
   return *best;
@@ -68,7 +68,7 @@ Result<std::vector<std::vector<std::int32_t>>> Session::draw_together(std::span<
   HEDDLE_CHECK(!sessions.empty() && sessions.size() == histories.size(), "{} sessions, {} histories", sessions.size(), histories.size());
   Session& first = sessions.front();
   HEDDLE_ASSIGN(const std::size_t entry, decode_entry(first.plan(), sessions.size()));
-  std::vector<GenerationRow> rows(first.plan().entries[entry]->rows);
+  std::vector<GenerationRow> rows(first.plan().entries[entry].rows);
   for (std::size_t i = 0; i < rows.size(); ++i) {
     rows[i].sampling = sampling, rows[i].max_tokens = count;
     if (i >= sessions.size()) continue;

@@ -60,8 +60,8 @@ class StopFilter {
 
 std::vector<std::int32_t> end_tokens_of(const Session& session, const GenerateOptions& options) {
   const auto& vocabulary = session.plan().vocabulary;
-  if (options.ignore_end || !vocabulary) return {};
-  return vocabulary->end_tokens;
+  if (options.ignore_end) return {};
+  return vocabulary.end_tokens;
 }
 
 bool all_control(const text::Tokenizer& tokenizer, std::span<const std::int32_t> tokens) {

@@ -7,7 +7,7 @@ namespace heddle::runtime {
 namespace {
 
 /// Where a plan does not say how long its steps take: a step reads all weights once, which costs about as much as computing this many rows.
-double rows_per_weight_read(const plan::PlanT& plan) { return plan.target.starts_with("cuda:") ? 100 : 8; }
+double rows_per_weight_read(const plan::Plan& plan) { return plan.target.starts_with("cuda:") ? 100 : 8; }
 
 /// An entry point that reads prompts.
 struct Way {
@@ -23,13 +23,13 @@ struct Ways {
   std::size_t cheapest = 0;  // of those, by the cost of a row that is used; index into `all`
 };
 
-Ways ways_of(const plan::PlanT& plan, bool logits) {
+Ways ways_of(const plan::Plan& plan, bool logits) {
   Ways out;
   bool known = true;
   for (std::size_t i = 0; i < plan.entries.size(); ++i) {
-    const plan::EntryPointT& entry = *plan.entries[i];
-    const bool prompt = entry.kind == "prompt", step = entry.kind == "decode" && entry.rows == 1;
-    if (entry.kind != "prefill" && !step && !(prompt && logits)) continue;
+    const plan::EntryPoint& entry = plan.entries[i];
+    const bool prompt = entry.kind == EntryKind::prompt, step = entry.kind == EntryKind::decode && entry.rows == 1;
+    if (entry.kind != EntryKind::prefill && !step && !(prompt && logits)) continue;
     out.all.push_back({i, entry.rows, entry.microseconds, entry.key_microseconds, prompt});
     known = known && entry.microseconds > 0;
   }
@@ -46,7 +46,7 @@ Ways ways_of(const plan::PlanT& plan, bool logits) {
 
 }  // namespace
 
-std::vector<Chunk> chunks_of(const plan::PlanT& plan, std::size_t count, bool logits) {
+std::vector<Chunk> chunks_of(const plan::Plan& plan, std::size_t count, bool logits) {
   const Ways ways = ways_of(plan, logits);
   std::vector<Chunk> out;
   // Far from the end only the cost of a row counts.
@@ -64,7 +64,7 @@ std::vector<Chunk> chunks_of(const plan::PlanT& plan, std::size_t count, bool lo
     for (std::size_t i = 0; i < ways.all.size(); ++i) {
       const Way& way = ways.all[i];
       if (way.ends && (way.rows < left || left == 1)) continue;
-      if (logits && left == 1 && plan.entries[way.entry]->kind != "decode") continue;
+      if (logits && left == 1 && plan.entries[way.entry].kind != EntryKind::decode) continue;
       const std::size_t tokens = tokens_of(way, left);
       const double cost = way.cost + way.key_cost * double((count - left) * tokens) + best[left - tokens];
       if (cost < best[left]) best[left] = cost, taken[left] = i;

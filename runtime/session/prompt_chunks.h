@@ -2,7 +2,7 @@
 #include <cstddef>
 #include <vector>
 
-#include "runtime/plan/plan_generated.h"
+#include "runtime/plan/plan.h"
 
 /// How a prompt is cut into steps.
 namespace heddle::runtime {
@@ -17,6 +17,6 @@ struct Chunk {
 /// least time for a row. In order; nothing for none. `logits`: those of the last token are wanted, so that the last step is a prompt entry
 /// point, or a decode step of one row, as a single token always is. The plan must have the latter. The same plan and count give the same
 /// steps.
-std::vector<Chunk> chunks_of(const plan::PlanT& plan, std::size_t count, bool logits);
+std::vector<Chunk> chunks_of(const plan::Plan& plan, std::size_t count, bool logits);
 
 }  // namespace heddle::runtime

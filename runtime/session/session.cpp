@@ -15,14 +15,14 @@ struct Entries {
   std::size_t widest_decode = 0;  // of at most the rows asked for
 };
 
-std::optional<Entries> find_entries(const plan::PlanT& plan, std::size_t most_rows = SIZE_MAX) {
+std::optional<Entries> find_entries(const plan::Plan& plan, std::size_t most_rows = SIZE_MAX) {
   Entries found;
   bool any = false;
   for (std::size_t i = 0; i < plan.entries.size(); ++i) {
-    const plan::EntryPointT& entry = *plan.entries[i];
-    if (entry.kind != "decode" || (entry.rows > most_rows && entry.rows > 1)) continue;
+    const plan::EntryPoint& entry = plan.entries[i];
+    if (entry.kind != EntryKind::decode || (entry.rows > most_rows && entry.rows > 1)) continue;
     if (entry.rows == 1) found.decode = i, any = true;
-    if (plan.entries[found.widest_decode]->kind != "decode" || entry.rows > plan.entries[found.widest_decode]->rows)
+    if (plan.entries[found.widest_decode].kind != EntryKind::decode || entry.rows > plan.entries[found.widest_decode].rows)
       found.widest_decode = i;
   }
   if (!any) return std::nullopt;
@@ -37,25 +37,25 @@ std::vector<StepRow> rows_of(std::span<const std::int32_t> tokens, std::int32_t 
 }
 
 /// Tokens that fit and are in the vocabulary.
-Result<void> check_tokens(std::span<const std::int32_t> tokens, const plan::PlanT& plan, std::int64_t position, std::int64_t context) {
+Result<void> check_tokens(std::span<const std::int32_t> tokens, const plan::Plan& plan, std::int64_t position, std::int64_t context) {
   if (tokens.empty()) return error("no tokens to feed, at least one is wanted");
   const std::int64_t wanted = position + std::int64_t(tokens.size());
   if (wanted > context) return error("context is full: {} positions, {} wanted", context, wanted);
   for (std::size_t i = 0; i < tokens.size(); ++i)
-    if (tokens[i] < 0 || std::uint32_t(tokens[i]) >= plan.model->vocabulary)
-      return error("token at position {} is {}, the vocabulary has {}", position + std::int64_t(i), tokens[i], plan.model->vocabulary);
+    if (tokens[i] < 0 || std::uint32_t(tokens[i]) >= plan.model.vocabulary)
+      return error("token at position {} is {}, the vocabulary has {}", position + std::int64_t(i), tokens[i], plan.model.vocabulary);
   return {};
 }
 
 }  // namespace
 
-Result<Session> Session::open(std::unique_ptr<Device> device, std::shared_ptr<const plan::PlanT> plan, std::int64_t context,
+Result<Session> Session::open(std::unique_ptr<Device> device, std::shared_ptr<const plan::Plan> plan, std::int64_t context,
                               const Progress& progress) {
   HEDDLE_ASSIGN(auto one, open_several(std::move(device), std::move(plan), 1, context, progress));
   return std::move(one.front());
 }
 
-Result<std::vector<Session>> Session::open_several(std::unique_ptr<Device> device, std::shared_ptr<const plan::PlanT> plan,
+Result<std::vector<Session>> Session::open_several(std::unique_ptr<Device> device, std::shared_ptr<const plan::Plan> plan,
                                                    std::size_t count, std::int64_t context, const Progress& progress) {
   if (!find_entries(*plan)) return error("the plan has no decode entry point of one row");
   if (context < 1 || context > INT32_MAX) return error("context is {}, wanted 1 to {}", context, INT32_MAX);
@@ -93,7 +93,7 @@ Result<void> Session::feed_all_but_last(std::span<const std::int32_t> tokens) {
 
 /// The first tokens of `left`, which then begins behind them.
 Result<void> Session::feed_chunk(const Chunk& chunk, std::span<const std::int32_t>& left) {
-  HEDDLE_TRY(device_->run(chunk.entry, rows_of(left.first(chunk.tokens), slot_, position_, plan_->entries[chunk.entry]->rows)));
+  HEDDLE_TRY(device_->run(chunk.entry, rows_of(left.first(chunk.tokens), slot_, position_, plan_->entries[chunk.entry].rows)));
   position_ += std::int64_t(chunk.tokens);
   left = left.subspan(chunk.tokens);
   return {};
@@ -130,7 +130,7 @@ Result<void> Session::end_draws() { return device_->end_generation(); }
 Result<void> Session::feed_all_logits(std::span<const std::int32_t> tokens,
                                       const std::function<Result<void>(std::size_t, std::span<const float>)>& row, std::size_t most_rows) {
   HEDDLE_TRY(check_tokens(tokens, *plan_, position_, context_));
-  const std::size_t entry = find_entries(*plan_, most_rows)->widest_decode, rows = plan_->entries[entry]->rows;
+  const std::size_t entry = find_entries(*plan_, most_rows)->widest_decode, rows = plan_->entries[entry].rows;
   for (std::size_t begin = 0; begin < tokens.size(); begin += rows) {
     const auto chunk = tokens.subspan(begin, std::min(rows, tokens.size() - begin));
     HEDDLE_TRY(check_stop());

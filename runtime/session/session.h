@@ -14,14 +14,14 @@ struct Chunk;
 class Session {
  public:
   /// Loads the plan on the device with room for `context` positions. The plan must have a decode entry point of one row.
-  static Result<Session> open(std::unique_ptr<Device> device, std::shared_ptr<const plan::PlanT> plan, std::int64_t context,
+  static Result<Session> open(std::unique_ptr<Device> device, std::shared_ptr<const plan::Plan> plan, std::int64_t context,
                               const Progress& progress = {});
   /// As `open`, for `count` sequences of `context` positions each that share the device. Only one of them may be fed at a time, except
   /// through `draw_together`.
-  static Result<std::vector<Session>> open_several(std::unique_ptr<Device> device, std::shared_ptr<const plan::PlanT> plan,
+  static Result<std::vector<Session>> open_several(std::unique_ptr<Device> device, std::shared_ptr<const plan::Plan> plan,
                                                    std::size_t count, std::int64_t context, const Progress& progress = {});
 
-  const plan::PlanT& plan() const { return *plan_; }
+  const plan::Plan& plan() const { return *plan_; }
   Device& device() { return *device_; }
   std::int64_t context() const { return context_; }
   std::int64_t position() const { return position_; }  // tokens in the cache
@@ -65,7 +65,7 @@ class Session {
 
  private:
   std::shared_ptr<Device> device_;
-  std::shared_ptr<const plan::PlanT> plan_;
+  std::shared_ptr<const plan::Plan> plan_;
   std::int32_t slot_ = 0;
   std::int64_t context_ = 0, position_ = 0;
   std::function<bool()> stop_asked_;

@@ -19,8 +19,8 @@ int byte_of(std::string_view text) {
   return failed == std::errc() && end == text.data() + 5 ? value : -1;
 }
 
-std::string piece_with_blanks(const plan::VocabularyT& vocabulary, std::int32_t token, bool first, bool special) {
-  const plan::TokenT& t = *vocabulary.tokens[token];
+std::string piece_with_blanks(const plan::Vocabulary& vocabulary, std::int32_t token, bool first, bool special) {
+  const plan::Token& t = vocabulary.tokens[token];
   if (is_control(vocabulary, token)) return special ? t.text : "";
   switch (type_of(t)) {
     case TokenType::unknown:

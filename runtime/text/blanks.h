@@ -2,7 +2,7 @@
 #include <string>
 #include <string_view>
 
-#include "runtime/plan/plan_generated.h"
+#include "runtime/plan/plan.h"
 
 /// Vocabularies in which U+2581 stands for a blank, and <0xNN> for a byte.
 namespace heddle::text {
@@ -15,6 +15,6 @@ std::string replace_all(std::string_view text, std::string_view from, std::strin
 int byte_of(std::string_view text);
 
 /// Tokenizer::piece for such a vocabulary. `token` is one of it.
-std::string piece_with_blanks(const plan::VocabularyT& vocabulary, std::int32_t token, bool first, bool special);
+std::string piece_with_blanks(const plan::Vocabulary& vocabulary, std::int32_t token, bool first, bool special);
 
 }  // namespace heddle::text

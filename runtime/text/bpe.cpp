@@ -66,7 +66,7 @@ struct BpeTokenizer::Scratch {
   std::string spelled;
 };
 
-BpeTokenizer::BpeTokenizer(const plan::VocabularyT& vocabulary, TextSteps normalizers, PreTokenizer pre)
+BpeTokenizer::BpeTokenizer(const plan::Vocabulary& vocabulary, TextSteps normalizers, PreTokenizer pre)
     : Tokenizer(vocabulary),
       normalizers_(std::move(normalizers)),
       pre_(std::move(pre)),
@@ -75,7 +75,7 @@ BpeTokenizer::BpeTokenizer(const plan::VocabularyT& vocabulary, TextSteps normal
       symbols_(vocabulary.tokens.size() + 256),
       merges_(vocabulary.merges.size()) {
   for (std::size_t i = 0; i < vocabulary.tokens.size(); ++i) {
-    if (!vocabulary.tokens[i]->text.empty()) symbols_.add(vocabulary.tokens[i]->text, std::int32_t(i));
+    if (!vocabulary.tokens[i].text.empty()) symbols_.add(vocabulary.tokens[i].text, std::int32_t(i));
   }
   byte_symbols_.fill(std::numeric_limits<std::int32_t>::max());
   if (!vocabulary.characters) {
@@ -83,12 +83,12 @@ BpeTokenizer::BpeTokenizer(const plan::VocabularyT& vocabulary, TextSteps normal
     return;
   }
   for (std::size_t i = 0; i < vocabulary.tokens.size(); ++i) {
-    const plan::TokenT& token = *vocabulary.tokens[i];
+    const plan::Token& token = vocabulary.tokens[i];
     if (const int byte = type_of(token) == TokenType::byte ? byte_of(token.text) : -1; byte >= 0) byte_symbols_[byte] = std::int32_t(i);
   }
 }
 
-Result<std::unique_ptr<Tokenizer>> BpeTokenizer::create(const plan::VocabularyT& vocabulary) {
+Result<std::unique_ptr<Tokenizer>> BpeTokenizer::create(const plan::Vocabulary& vocabulary) {
   auto normalizers = TextSteps::create(vocabulary.normalizers);
   if (!normalizers.ok()) return normalizers.take_error().at("normalizer");
   HEDDLE_ASSIGN(PreTokenizer pre, PreTokenizer::create(vocabulary));
@@ -235,7 +235,7 @@ void BpeTokenizer::append_byte(std::uint8_t byte, std::vector<std::int32_t>& out
 std::string BpeTokenizer::piece(std::int32_t token, bool first, bool special) const {
   if (token < 0 || token >= size()) return "";
   if (vocabulary_->characters) return piece_with_blanks(*vocabulary_, token, first, special);
-  const plan::TokenT& t = *vocabulary_->tokens[token];
+  const plan::Token& t = vocabulary_->tokens[token];
   if (is_control(*vocabulary_, token)) return special ? t.text : "";
   switch (type_of(t)) {
     case TokenType::unknown:

@@ -17,14 +17,14 @@ namespace heddle::text {
 class BpeTokenizer final : public Tokenizer {
  public:
   /// "merge 5 is 'abc', wanted two symbols separated by a blank" and the errors of PreTokenizer::create.
-  static Result<std::unique_ptr<Tokenizer>> create(const plan::VocabularyT& vocabulary);
+  static Result<std::unique_ptr<Tokenizer>> create(const plan::Vocabulary& vocabulary);
   std::vector<std::int32_t> encode(std::string_view text, EncodeOptions options) const override;
   std::string piece(std::int32_t token, bool first, bool special) const override;
 
  private:
   struct Scratch;
 
-  BpeTokenizer(const plan::VocabularyT& vocabulary, TextSteps normalizers, PreTokenizer pre);
+  BpeTokenizer(const plan::Vocabulary& vocabulary, TextSteps normalizers, PreTokenizer pre);
   Result<void> add_merges();
   /// A symbol is a text over the alphabet that a merge takes or gives: the id of the token with this text, or a number above all ids.
   std::int32_t symbol(std::string_view text);

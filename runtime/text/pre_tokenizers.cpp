@@ -101,7 +101,7 @@ Result<PreTokenizer> PreTokenizer::create(std::string_view name) {
   return error("pre-tokenizer '{}' is not supported (supported: {})", name, supported_names());
 }
 
-Result<PreTokenizer> PreTokenizer::create(const plan::VocabularyT& vocabulary) {
+Result<PreTokenizer> PreTokenizer::create(const plan::Vocabulary& vocabulary) {
   if (vocabulary.pre != "steps") return create(vocabulary.pre);
   PreTokenizer out;
   auto steps = TextSteps::create(vocabulary.pre_steps);

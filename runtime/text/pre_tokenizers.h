@@ -13,7 +13,7 @@ class PreTokenizer {
   /// "pre-tokenizer 'foo' is not supported (supported: bailingmoe, bloom, ...)". An empty name is `default`.
   static Result<PreTokenizer> create(std::string_view name);
   /// By the vocabulary's name for it, or by its own steps where that is "steps". "pre-tokenizer: step 1: ...".
-  static Result<PreTokenizer> create(const plan::VocabularyT& vocabulary);
+  static Result<PreTokenizer> create(const plan::Vocabulary& vocabulary);
 
   /// Cuts texts, which are UTF-8, into words, none empty: the first expression cuts a text into its matches and what lies between them, the
   /// next one cuts each of these pieces by itself, and so on. Steps of a vocabulary's own may rewrite pieces and drop some.

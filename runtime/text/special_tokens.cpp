@@ -6,25 +6,25 @@
 
 namespace heddle::text {
 
-bool is_control(const plan::VocabularyT& vocabulary, std::int32_t token) {
-  return type_of(*vocabulary.tokens[token]) == TokenType::control ||
+bool is_control(const plan::Vocabulary& vocabulary, std::int32_t token) {
+  return type_of(vocabulary.tokens[token]) == TokenType::control ||
          std::find(vocabulary.end_tokens.begin(), vocabulary.end_tokens.end(), token) != vocabulary.end_tokens.end();
 }
 
 static bool has(plan::TokenMatch match, plan::TokenMatch flag) { return (match & flag) == flag; }
 
-SpecialTokens::SpecialTokens(const plan::VocabularyT& vocabulary) : vocabulary_(vocabulary) {
+SpecialTokens::SpecialTokens(const plan::Vocabulary& vocabulary) : vocabulary_(vocabulary) {
   for (std::size_t i = 0; i < vocabulary.tokens.size(); ++i) {
-    const plan::TokenT& token = *vocabulary.tokens[i];
+    const plan::Token& token = vocabulary.tokens[i];
     if (!has(token.match, plan::TokenMatch::rewritten)) add(token.text, std::int32_t(i));
   }
   always_.finish();
   with_special_.finish();
 }
 
-SpecialTokens::SpecialTokens(const plan::VocabularyT& vocabulary, const TextSteps& normalizers) : vocabulary_(vocabulary) {
+SpecialTokens::SpecialTokens(const plan::Vocabulary& vocabulary, const TextSteps& normalizers) : vocabulary_(vocabulary) {
   for (std::size_t i = 0; i < vocabulary.tokens.size(); ++i) {
-    const plan::TokenT& token = *vocabulary.tokens[i];
+    const plan::Token& token = vocabulary.tokens[i];
     if (has(token.match, plan::TokenMatch::rewritten)) add(own_texts_.emplace_back(normalizers.rewrite(token.text, true)), std::int32_t(i));
   }
   always_.finish();
@@ -33,7 +33,7 @@ SpecialTokens::SpecialTokens(const plan::VocabularyT& vocabulary, const TextStep
 
 void SpecialTokens::add(std::string_view text, std::int32_t id) {
   if (text.empty()) return;
-  const plan::TokenT& token = *vocabulary_.tokens[std::size_t(id)];
+  const plan::Token& token = vocabulary_.tokens[std::size_t(id)];
   const Entry entry{text, id, token.match};
   const bool is_control_token = is_control(vocabulary_, id), is_user_defined = type_of(token) == TokenType::user_defined;
   if (is_user_defined && !is_control_token) always_.entries.push_back(entry);

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "runtime/plan/plan_generated.h"
+#include "runtime/plan/plan.h"
 #include "runtime/text/text_steps.h"
 
 /// Tokens whose texts are cut out of a text before the engine sees the rest.
@@ -15,10 +15,10 @@ namespace heddle::text {
 /// Token types as in GGUF.
 enum class TokenType : std::uint8_t { normal = 1, unknown = 2, control = 3, user_defined = 4, unused = 5, byte = 6 };
 
-inline TokenType type_of(const plan::TokenT& token) { return TokenType(token.type); }
+inline TokenType type_of(const plan::Token& token) { return TokenType(token.type); }
 
 /// A control token, or one that ends a text whatever its type says (llama.cpp overrides the type of end tokens in the same way).
-bool is_control(const plan::VocabularyT& vocabulary, std::int32_t token);
+bool is_control(const plan::Vocabulary& vocabulary, std::int32_t token);
 
 struct Fragment {
   std::string_view text;
@@ -28,9 +28,9 @@ struct Fragment {
 class SpecialTokens {
  public:
   /// Those that are found in a text as it is. `vocabulary` outlives this.
-  explicit SpecialTokens(const plan::VocabularyT& vocabulary);
+  explicit SpecialTokens(const plan::Vocabulary& vocabulary);
   /// Those that are found after `normalizers` (TokenMatch::rewritten), by what these make of their texts.
-  SpecialTokens(const plan::VocabularyT& vocabulary, const TextSteps& normalizers);
+  SpecialTokens(const plan::Vocabulary& vocabulary, const TextSteps& normalizers);
 
   /// Cuts `text` at user-defined tokens and, with `special`, at control and unknown tokens too: from left to right, at each place the
   /// longest that matches. No fragment is empty. (llama.cpp takes the longest token of the whole text first; the two differ only where
@@ -54,7 +54,7 @@ class SpecialTokens {
   void add(std::string_view text, std::int32_t token);
   bool fits(const Entry& entry, std::string_view text, std::size_t begin) const;
 
-  const plan::VocabularyT& vocabulary_;
+  const plan::Vocabulary& vocabulary_;
   Set always_, with_special_;
   std::deque<std::string> own_texts_;  // rewritten ones
 };

@@ -43,11 +43,11 @@ std::size_t next_word(std::string_view text) {
 
 }  // namespace
 
-SpmTokenizer::SpmTokenizer(const plan::VocabularyT& vocabulary)
+SpmTokenizer::SpmTokenizer(const plan::Vocabulary& vocabulary)
     : Tokenizer(vocabulary), special_(vocabulary), ids_(vocabulary.tokens.size()) {
   byte_tokens_.fill(-1);
   for (std::size_t i = 0; i < vocabulary.tokens.size(); ++i) {
-    const std::string& text = vocabulary.tokens[i]->text;
+    const std::string& text = vocabulary.tokens[i].text;
     if (text.empty() || ids_.add(text, std::int32_t(i)) != std::int32_t(i)) continue;
     longest_ = std::max(longest_, text.size());
     if (next_word(text) < text.size()) blanks_are_first_ = false;
@@ -87,7 +87,7 @@ void SpmTokenizer::encode_part(std::string_view text, std::vector<std::int32_t>&
     const std::uint32_t length = symbols[left].length + symbols[right].length;
     if (length > longest_) return;
     const std::int32_t token = ids_.find(text.substr(symbols[left].begin, length));
-    if (token >= 0) queue.push({vocabulary_->tokens[token]->score, left, right, length});
+    if (token >= 0) queue.push({vocabulary_->tokens[token].score, left, right, length});
   };
   for (int i = 1; i < int(symbols.size()); ++i) consider(i - 1, i);
 

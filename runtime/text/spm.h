@@ -13,7 +13,7 @@ namespace heddle::text {
 /// which tokens may hold anywhere; one is put in front of a text and after a special token when `add_space_prefix` is set.
 class SpmTokenizer final : public Tokenizer {
  public:
-  explicit SpmTokenizer(const plan::VocabularyT& vocabulary);
+  explicit SpmTokenizer(const plan::Vocabulary& vocabulary);
   std::vector<std::int32_t> encode(std::string_view text, EncodeOptions options) const override;
   std::string piece(std::int32_t token, bool first, bool special) const override;
 

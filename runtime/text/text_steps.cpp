@@ -110,7 +110,7 @@ struct TextSteps::Step {
   std::string text;
   bool first = false, invert = false;
 
-  static Result<std::unique_ptr<Step>> create(const plan::TextStepT& from) {
+  static Result<std::unique_ptr<Step>> create(const plan::TextStep& from) {
     auto step = std::make_unique<Step>();
     step->text = from.text;
     step->first = from.first;
@@ -157,10 +157,10 @@ TextSteps::TextSteps(TextSteps&&) noexcept = default;
 TextSteps& TextSteps::operator=(TextSteps&&) noexcept = default;
 TextSteps::~TextSteps() = default;
 
-Result<TextSteps> TextSteps::create(std::span<const std::unique_ptr<plan::TextStepT>> steps) {
+Result<TextSteps> TextSteps::create(std::span<const plan::TextStep> steps) {
   TextSteps out;
   for (std::size_t i = 0; i < steps.size(); ++i) {
-    auto step = Step::create(*steps[i]);
+    auto step = Step::create(steps[i]);
     if (!step.ok()) return step.take_error().at(fmt::format("step {}", i));
     out.steps_.push_back(std::move(*step));
   }

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "ir/base/error.h"
-#include "runtime/plan/plan_generated.h"
+#include "runtime/plan/plan.h"
 
 namespace heddle::text {
 
@@ -22,7 +22,7 @@ struct Pieces {
 class TextSteps {
  public:
   /// "step 2: 'lowercase' is not supported"; "step 2: expression '(': missing closing parenthesis at 1".
-  static Result<TextSteps> create(std::span<const std::unique_ptr<plan::TextStepT>> steps);
+  static Result<TextSteps> create(std::span<const plan::TextStep> steps);
   TextSteps();
   TextSteps(TextSteps&&) noexcept;
   TextSteps& operator=(TextSteps&&) noexcept;

@@ -11,7 +11,7 @@
 namespace heddle::text {
 namespace {
 
-Result<void> check(const plan::VocabularyT& v) {
+Result<void> check(const plan::Vocabulary& v) {
   const auto size = std::int32_t(v.tokens.size());
   if (size == 0) return error("vocabulary: no tokens");
   const auto check_id = [&](std::string_view what, std::int32_t id, std::int32_t least) -> Result<void> {
@@ -23,14 +23,14 @@ Result<void> check(const plan::VocabularyT& v) {
   HEDDLE_TRY(check_id("unknown", v.unknown, -1));
   for (std::int32_t id : v.end_tokens) HEDDLE_TRY(check_id("end", id, 0));
   for (std::int32_t i = 0; i < size; ++i) {
-    if (std::isnan(v.tokens[i]->score)) return error("vocabulary: score of token {} is nan", i);
+    if (std::isnan(v.tokens[i].score)) return error("vocabulary: score of token {} is nan", i);
   }
   return {};
 }
 
 }  // namespace
 
-Result<std::unique_ptr<Tokenizer>> Tokenizer::create(const plan::VocabularyT& vocabulary) {
+Result<std::unique_ptr<Tokenizer>> Tokenizer::create(const plan::Vocabulary& vocabulary) {
   if (vocabulary.kind == "none") return error("vocabulary kind 'none': the model has no tokenizer; give ids");
   if (vocabulary.kind != "spm" && vocabulary.kind != "bpe") {
     return error("vocabulary kind '{}' is not supported (supported: bpe, spm)", vocabulary.kind);

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "ir/base/error.h"
-#include "runtime/plan/plan_generated.h"
+#include "runtime/plan/plan.h"
 
 /// Tokenizer engines over a vocabulary record of a plan.
 namespace heddle::text {
@@ -17,7 +17,7 @@ class Tokenizer {
   virtual ~Tokenizer() = default;
 
   /// "vocabulary kind 'none': the model has no tokenizer; give ids", "pre-tokenizer 'foo' is not supported (supported: ...)" and the like.
-  static Result<std::unique_ptr<Tokenizer>> create(const plan::VocabularyT& vocabulary);
+  static Result<std::unique_ptr<Tokenizer>> create(const plan::Vocabulary& vocabulary);
 
   struct EncodeOptions {
     bool bos = false;      // put the vocabulary's BOS in front (when it has one and asks for it)
@@ -35,11 +35,11 @@ class Tokenizer {
   std::string decode(std::span<const std::int32_t> tokens, bool special = false) const;
   bool is_end(std::int32_t token) const;
   std::int32_t size() const { return std::int32_t(vocabulary_->tokens.size()); }
-  const plan::VocabularyT& vocabulary() const { return *vocabulary_; }
+  const plan::Vocabulary& vocabulary() const { return *vocabulary_; }
 
  protected:
-  explicit Tokenizer(const plan::VocabularyT& vocabulary) : vocabulary_(&vocabulary) {}
-  const plan::VocabularyT* vocabulary_;  // outlives the tokenizer
+  explicit Tokenizer(const plan::Vocabulary& vocabulary) : vocabulary_(&vocabulary) {}
+  const plan::Vocabulary* vocabulary_;  // outlives the tokenizer
 };
 
 /// Joins pieces and gives text out in whole UTF-8 sequences: bytes of an unfinished one are held back. Bytes that can never become UTF-8

@@ -43,7 +43,7 @@ func @decode_1 decode rows=1 (%tokens: i32[1], %slot: i32[1], %pos: i32[1], %x: 
   return out;
 }
 
-plan::KernelSpecT spec(const Parsed& parsed) {
+plan::KernelSpec spec(const Parsed& parsed) {
   auto result = spec_of(*parsed.group);
   if (auto* refusal = std::get_if<Refusal>(&result)) ADD_FAILURE() << refusal->node->info().name << ": " << refusal->reason;
   return std::get<SpecOfGroup>(result).spec;
@@ -74,11 +74,11 @@ TEST(Spec, QkvIsOneProductOfThreePartsWithTheCacheStoresSplit) {
   EXPECT_EQ(s.gemm->k, 256);
   EXPECT_EQ(s.gemm->activations, "q8_1");
   ASSERT_EQ(s.parts.size(), 3u);
-  EXPECT_EQ(s.parts[0]->granule, 64);
-  EXPECT_EQ(s.parts[2]->granule, 1);
-  ASSERT_EQ(s.parts[1]->epilogue->stores.size(), 1u);
-  EXPECT_EQ(s.parts[1]->epilogue->stores[0]->kind, plan::StoreKind::cache_key);
-  EXPECT_EQ(s.parts[2]->epilogue->stores[0]->kind, plan::StoreKind::cache_value);
+  EXPECT_EQ(s.parts[0].granule, 64);
+  EXPECT_EQ(s.parts[2].granule, 1);
+  ASSERT_EQ(s.parts[1].epilogue.stores.size(), 1u);
+  EXPECT_EQ(s.parts[1].epilogue.stores[0].kind, plan::StoreKind::cache_key);
+  EXPECT_EQ(s.parts[2].epilogue.stores[0].kind, plan::StoreKind::cache_value);
   EXPECT_EQ(s.prologue->instrs.size(), 2u);
   // x, g, then rms_norm, then quantize: value 3 is what the loop multiplies
   EXPECT_EQ(s.gemm->activation, 3u);
@@ -162,9 +162,9 @@ TEST(Spec, GateAndUpShareAPart) {
                       "%y, %kv");
   const auto s = spec(parsed);
   ASSERT_EQ(s.parts.size(), 1u);
-  EXPECT_EQ(s.parts[0]->segments.size(), 2u);
-  EXPECT_EQ(s.parts[0]->epilogue->inputs.size(), 2u);
-  EXPECT_EQ(s.parts[0]->epilogue->instrs[1]->operands, (std::vector<std::uint32_t>{2, 1}));
+  EXPECT_EQ(s.parts[0].segments.size(), 2u);
+  EXPECT_EQ(s.parts[0].epilogue.inputs.size(), 2u);
+  EXPECT_EQ(s.parts[0].epilogue.instrs[1].operands, (std::vector<std::uint32_t>{2, 1}));
   EXPECT_EQ(s.name, "gemv_q4_K_256x256_q4_K_256x256__silu_mul");
 }
 
@@ -180,10 +180,10 @@ TEST(Spec, RowScaleIsComputedBeforeAndMultipliedAfter) {
                       "%y, %kv");
   const auto s = spec(parsed);
   ASSERT_EQ(s.parts.size(), 1u);
-  const auto& inputs = s.parts[0]->epilogue->inputs;
+  const auto& inputs = s.parts[0].epilogue.inputs;
   ASSERT_EQ(inputs.size(), 2u);
-  EXPECT_EQ(inputs[1]->kind, plan::InputKind::row_scalar);
-  EXPECT_EQ(s.prologue->instrs[inputs[1]->index - s.prologue->inputs.size()]->op, "rms_scale");
+  EXPECT_EQ(inputs[1].kind, plan::InputKind::row_scalar);
+  EXPECT_EQ(s.prologue->instrs[inputs[1].index - s.prologue->inputs.size()]->op, "rms_scale");
 }
 
 TEST(Spec, EqualGroupsOfTwoLayersHaveEqualSpecs) {
@@ -219,8 +219,8 @@ TEST(Spec, AttentionMayQuantiseItsResultByWholeHeads) {
                       "%a, %kv");
   const auto s = spec(parsed);
   EXPECT_EQ(s.loop, plan::LoopKind::attention);
-  EXPECT_EQ(s.parts[0]->granule, 64);
-  EXPECT_EQ(s.args[s.parts[0]->epilogue->stores[0]->index]->dtype, "q8_1");
+  EXPECT_EQ(s.parts[0].granule, 64);
+  EXPECT_EQ(s.args[s.parts[0].epilogue.stores[0].index].dtype, "q8_1");
 }
 
 struct RefusalCase {

@@ -24,7 +24,7 @@ GgufWriter bpe() {
   return w;
 }
 
-plan::VocabularyT vocabulary_of(const GgufWriter& w) {
+plan::Vocabulary vocabulary_of(const GgufWriter& w) {
   auto model = read(w.bytes());
   EXPECT_TRUE(model.ok()) << model.error().message();
   return std::move(model->vocabulary);
@@ -126,9 +126,9 @@ TEST(Vocabulary, SpmIsReadWithItsDefaults) {
   EXPECT_EQ(v.kind, "spm");
   EXPECT_EQ(v.pre, "");
   ASSERT_EQ(v.tokens.size(), 8u);
-  EXPECT_EQ(v.tokens[4]->text, "\xe2\x96\x81");
-  EXPECT_EQ(v.tokens[7]->score, -4.5f);
-  EXPECT_EQ(v.tokens[7]->type, 5);
+  EXPECT_EQ(v.tokens[4].text, "\xe2\x96\x81");
+  EXPECT_EQ(v.tokens[7].score, -4.5f);
+  EXPECT_EQ(v.tokens[7].type, 5);
   EXPECT_EQ(v.unknown, 0);
   EXPECT_EQ(v.bos, 1);
   EXPECT_EQ(v.eos, 2);

@@ -254,7 +254,7 @@ TEST(Safetensors, BuffersAreNoWeights) {
   TempDir folder;
   FolderWriter writer = tiny_folder();
   writer.model().tensors.push_back(
-      {.name = "model.layers.0.self_attn.rotary_emb.inv_freq", .dtype = "F32", .shape = {4}, .data = std::string(16, '\0'), .offsets = {}});
+      {.name = "model.layers.0.self_attn.rotary_emb.inv_freq", .dtype = DType::F32, .shape = {4}, .data = std::string(16, '\0'), .offsets = {}});
   writer.write(folder.path());
   const auto model = open_model(folder.path());
   ASSERT_TRUE(model.ok()) << model.error().message();
@@ -339,8 +339,8 @@ TEST(Safetensors, TheSharedModel) {
   EXPECT_EQ(folder->vocabulary.add_bos, file->vocabulary.add_bos);
   ASSERT_EQ(folder->vocabulary.tokens.size(), file->vocabulary.tokens.size());
   for (std::size_t i = 0; i < file->vocabulary.tokens.size(); ++i) {
-    EXPECT_EQ(folder->vocabulary.tokens[i]->text, file->vocabulary.tokens[i]->text) << i;
-    EXPECT_EQ(folder->vocabulary.tokens[i]->type, file->vocabulary.tokens[i]->type) << i;
+    EXPECT_EQ(folder->vocabulary.tokens[i].text, file->vocabulary.tokens[i].text) << i;
+    EXPECT_EQ(folder->vocabulary.tokens[i].type, file->vocabulary.tokens[i].type) << i;
   }
   EXPECT_EQ(folder->vocabulary.merges, file->vocabulary.merges);
 }

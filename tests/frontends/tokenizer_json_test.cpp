@@ -39,13 +39,13 @@ Result<frontends::Model> open(const Parts& parts, std::map<std::string, std::str
   return Error(message);
 }
 
-plan::VocabularyT vocabulary(const Parts& parts, std::map<std::string, std::string> more = {}) {
+plan::Vocabulary vocabulary(const Parts& parts, std::map<std::string, std::string> more = {}) {
   auto model = open(parts, std::move(more));
   HEDDLE_CHECK(model.ok(), "{}", model.error().message());
   return std::move(model->vocabulary);
 }
 
-Ids encode(const plan::VocabularyT& vocabulary, std::string_view text, bool bos = false) {
+Ids encode(const plan::Vocabulary& vocabulary, std::string_view text, bool bos = false) {
   const auto tokenizer = text::Tokenizer::create(vocabulary);
   HEDDLE_CHECK(tokenizer.ok(), "{}", tokenizer.error().message());
   return (*tokenizer)->encode(text, {.bos = bos, .special = true});
@@ -136,13 +136,13 @@ TEST(TokenizerJson, WrongExpressionsAreToldWhenItIsUsed) {
 TEST(TokenizerJson, TokensUpToTheModelsVocabularyStandForNothing) {
   const auto v = vocabulary({.added = R"([{"id":5,"content":"<x>","special":true},{"id":6,"content":"y"}])"});
   ASSERT_EQ(v.tokens.size(), 48u);
-  EXPECT_EQ(v.tokens[2]->text, "ab");
-  EXPECT_EQ(int(v.tokens[2]->type), 1);
-  EXPECT_EQ(int(v.tokens[3]->type), 5);
-  EXPECT_EQ(int(v.tokens[5]->type), 3);
-  EXPECT_EQ(int(v.tokens[6]->type), 4);
-  EXPECT_EQ(int(v.tokens[47]->type), 5);
-  EXPECT_EQ(v.tokens[47]->text, "");
+  EXPECT_EQ(v.tokens[2].text, "ab");
+  EXPECT_EQ(int(v.tokens[2].type), 1);
+  EXPECT_EQ(int(v.tokens[3].type), 5);
+  EXPECT_EQ(int(v.tokens[5].type), 3);
+  EXPECT_EQ(int(v.tokens[6].type), 4);
+  EXPECT_EQ(int(v.tokens[47].type), 5);
+  EXPECT_EQ(v.tokens[47].text, "");
   EXPECT_EQ(v.merges, std::vector<std::string>{"a b"});
 }
 

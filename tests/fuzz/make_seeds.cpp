@@ -39,5 +39,5 @@ int main(int argc, char** argv) {
     write(folder / "gguf" / (std::string(architecture) + ".gguf"), gguf_with(architecture, std::string(architecture) == "llama"));
   write(folder / "plan" / "tiny.body", plan::serialize(testing::tiny_plan()).substr(64));
   write(folder / "plan" / "tiny_prompt.body", plan::serialize(testing::tiny_plan_with_prompt()).substr(64));
-  write(folder / "plan" / "empty.body", plan::serialize(plan::PlanT()).substr(64));
+  write(folder / "plan" / "empty.body", plan::serialize(plan::Plan()).substr(64));
 }

@@ -9,7 +9,7 @@
 using namespace heddle;
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  std::string file = plan::serialize(plan::PlanT()).substr(0, 16) + std::string(48, '\0');
+  std::string file = plan::serialize(plan::Plan()).substr(0, 16) + std::string(48, '\0');
   const std::uint64_t length = size;
   const XXH128_hash_t hash = XXH3_128bits(data, size);
   std::memcpy(&file[16], &length, 8);

@@ -22,7 +22,7 @@ std::unique_ptr<ir::Module> small_model(const SmallModel& model) {
   Value* tokens = f.add_argument("tokens", {DType::i32, {model.rows}});
   Value* slot = f.add_argument("slot", {DType::i32, {model.rows}});
   Value* pos = f.add_argument("pos", {DType::i32, {model.rows}});
-  Value* last = model.kind == "prompt" ? f.add_argument("last", {DType::i32, {1}}) : nullptr;
+  Value* last = model.kind == EntryKind::prompt ? f.add_argument("last", {DType::i32, {1}}) : nullptr;
   std::vector<Value*> states;
   for (int i = 0; i < model.layers; ++i) states.push_back(f.add_argument(fmt::format("kv.{}", i), {DType::f32, {2, 1, 32}, true}));
 
@@ -53,7 +53,7 @@ std::unique_ptr<ir::Module> small_model(const SmallModel& model) {
     x = b.add(name("x2"), x, projection("down", 64, act, false));
   }
   std::vector<Value*> returned;
-  if (model.kind != "prefill") {
+  if (model.kind != EntryKind::prefill) {
     Value* n = b.rms_norm("norm", x, vector("norm.weight", 64), 1e-5);
     returned.push_back(b.matmul("logits", matrix("output", 48, 64), n));
   }

@@ -99,7 +99,7 @@ TEST(RunPipeline, ReportsEveryStep) {
 }
 
 TEST(RunPipeline, RemarksSayWhy) {
-  auto module = small_model({.layers = 1, .activations = "f32"});
+  auto module = small_model({.layers = 1, .activations = DType::f32});
   auto report = passes::run_pipeline(*module, steps_of("fuse_norm_matmul"), nullptr, {});
   ASSERT_TRUE(report.ok());
   EXPECT_EQ(report->remarks[0].str(), "fuse_norm_matmul: %l0.attn_norm declined: norm has 3 readers");
@@ -228,7 +228,7 @@ struct RefusesSilu : codegen::Questions {
 };
 
 TEST(FuseIfBetter, AsksTheTargetAboutTheGroupItWouldBe) {
-  auto module = small_model({.layers = 1, .activations = "f32"});
+  auto module = small_model({.layers = 1, .activations = DType::f32});
   const std::string plain = ir::print(*module);
   ir::Function& f = *module->functions()[0];
   std::vector<ir::Node*> members;

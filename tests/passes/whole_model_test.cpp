@@ -54,7 +54,7 @@ TEST(WholeModel, ManyRowsKeepTheirNormsApart) {
 }
 
 TEST(WholeModel, APrefillEndsWithTheLastStore) {
-  auto module = small_model({.layers = 2, .rows = 4, .kind = "prefill"});
+  auto module = small_model({.layers = 2, .rows = 4, .kind = EntryKind::prefill});
   run(*module);
   EXPECT_EQ(labels(*module->function("prefill_4")).back(), "norm_kv_rope_cache");
 }
@@ -113,8 +113,8 @@ class EachPassOff : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(EachPassOff, GivesTheSameNumbers) {
   for (const SmallModel& kind :
-       {SmallModel{}, SmallModel{.rows = 3, .weights = "q4_0", .biases = true}, SmallModel{.rows = 4, .kind = "prefill"},
-        SmallModel{.rows = 4, .kind = "prompt"}, SmallModel{.rows = 4, .kind = "prompt", .weights = "f32", .biases = true}}) {
+       {SmallModel{}, SmallModel{.rows = 3, .weights = "q4_0", .biases = true}, SmallModel{.rows = 4, .kind = EntryKind::prefill},
+        SmallModel{.rows = 4, .kind = EntryKind::prompt}, SmallModel{.rows = 4, .kind = EntryKind::prompt, .weights = "f32", .biases = true}}) {
     auto plain = small_model(kind), fused = small_model(kind);
     passes::RunOptions quantized;  // what the numbers are compared with: nothing but the 8-bit activations
     const auto steps = passes::parse_pipeline(GetParam() == "quantize_activations" ? "" : "quantize_activations", Registry::global());
@@ -143,7 +143,7 @@ INSTANTIATE_TEST_SUITE_P(Pipeline, EachPassOff, ::testing::ValuesIn(passes_to_di
 
 // Bisecting: with any limit on changes the rest of the pipeline still gives valid IR with the same numbers.
 TEST(WholeModel, EveryPassLimitGivesTheSameNumbers) {
-  auto all = small_model({.layers = 1, .activations = "f32"});
+  auto all = small_model({.layers = 1, .activations = DType::f32});
   const auto report = run(*all);
   int changes = 0;
   for (auto& entry : report.passes)
@@ -151,7 +151,7 @@ TEST(WholeModel, EveryPassLimitGivesTheSameNumbers) {
   ASSERT_GT(changes, 5);
   std::string last = ir::print(*all);
   for (int limit = changes; limit >= 0; --limit) {
-    auto plain = small_model({.layers = 1, .activations = "f32"}), limited = small_model({.layers = 1, .activations = "f32"});
+    auto plain = small_model({.layers = 1, .activations = DType::f32}), limited = small_model({.layers = 1, .activations = DType::f32});
     run(*limited, {.pass_limit = limit});
     EXPECT_EQ(ir::print(*limited) == last, limit == changes) << limit;
     auto difference = ir::interp::check_numerics(*plain, *limited, 5);

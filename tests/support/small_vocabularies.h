@@ -17,8 +17,8 @@ struct SmallToken {
   TokenType type = TokenType::normal;
 };
 
-inline void add(plan::VocabularyT& vocabulary, const SmallToken& token) {
-  auto t = std::make_unique<plan::TokenT>();
+inline void add(plan::Vocabulary& vocabulary, const SmallToken& token) {
+  auto t = std::make_unique<plan::Token>();
   t->text = token.text;
   t->score = token.score;
   t->type = std::uint8_t(token.type);
@@ -26,8 +26,8 @@ inline void add(plan::VocabularyT& vocabulary, const SmallToken& token) {
 }
 
 /// 0 <unk>, 1 <s>, 2 </s> (ends a text), then `tokens` from 3 on.
-inline plan::VocabularyT small_spm(std::initializer_list<SmallToken> tokens) {
-  plan::VocabularyT v;
+inline plan::Vocabulary small_spm(std::initializer_list<SmallToken> tokens) {
+  plan::Vocabulary v;
   v.kind = "spm";
   for (const SmallToken& t :
        {SmallToken{"<unk>", 0, TokenType::unknown}, SmallToken{"<s>", 0, TokenType::control}, SmallToken{"</s>", 0, TokenType::control}})
@@ -42,14 +42,14 @@ inline plan::VocabularyT small_spm(std::initializer_list<SmallToken> tokens) {
 }
 
 /// Adds <0x00> to <0xFF>; returns the id of <0x00>.
-inline std::int32_t add_byte_tokens(plan::VocabularyT& vocabulary) {
+inline std::int32_t add_byte_tokens(plan::Vocabulary& vocabulary) {
   const auto first = std::int32_t(vocabulary.tokens.size());
   for (int b = 0; b < 256; ++b) add(vocabulary, {fmt::format("<0x{:02X}>", b), 0, TokenType::byte});
   return first;
 }
 
-inline plan::VocabularyT small_bpe(std::initializer_list<SmallToken> tokens, std::vector<std::string> merges, std::string pre = "gpt-2") {
-  plan::VocabularyT v;
+inline plan::Vocabulary small_bpe(std::initializer_list<SmallToken> tokens, std::vector<std::string> merges, std::string pre = "gpt-2") {
+  plan::Vocabulary v;
   v.kind = "bpe";
   v.pre = std::move(pre);
   v.add_space_prefix = false;
@@ -58,13 +58,13 @@ inline plan::VocabularyT small_bpe(std::initializer_list<SmallToken> tokens, std
   return v;
 }
 
-inline std::unique_ptr<Tokenizer> open(const plan::VocabularyT& vocabulary) {
+inline std::unique_ptr<Tokenizer> open(const plan::Vocabulary& vocabulary) {
   auto made = Tokenizer::create(vocabulary);
   HEDDLE_CHECK(made.ok(), "{}", made.error().message());
   return std::move(*made);
 }
 
-inline std::string error_of(const plan::VocabularyT& vocabulary) {
+inline std::string error_of(const plan::Vocabulary& vocabulary) {
   auto made = Tokenizer::create(vocabulary);
   return made.ok() ? "no error" : made.error().message();
 }

@@ -16,41 +16,41 @@ std::unique_ptr<T> own(T value) {
 
 // ---- Programs
 
-void add_input(ProgramT& program, InputKind kind, std::uint32_t index, double value = 0) {
-  auto& input = *program.inputs.emplace_back(std::make_unique<InputT>());
+void add_input(Program& program, InputKind kind, std::uint32_t index, double value = 0) {
+  auto& input = program.inputs.emplace_back();
   input.kind = kind, input.index = index, input.value = value;
 }
 
-InstrT& add_instr(ProgramT& program, const std::string& op, std::vector<std::uint32_t> operands) {
-  auto& instr = *program.instrs.emplace_back(std::make_unique<InstrT>());
+Instr& add_instr(Program& program, const std::string& op, std::vector<std::uint32_t> operands) {
+  auto& instr = program.instrs.emplace_back();
   instr.op = op, instr.operands = std::move(operands);
   return instr;
 }
 
-void add_norm(ProgramT& program, const std::string& op, std::vector<std::uint32_t> operands) {
+void add_norm(Program& program, const std::string& op, std::vector<std::uint32_t> operands) {
   add_instr(program, op, std::move(operands)).f0 = 1e-5;
 }
 
-void add_rope(ProgramT& program, std::uint32_t x) {
-  InstrT& rope = add_instr(program, "rope", {x});
+void add_rope(Program& program, std::uint32_t x) {
+  Instr& rope = add_instr(program, "rope", {x});
   rope.i0 = head_dim, rope.i1 = head_dim, rope.f0 = 10000, rope.text = "adjacent";
 }
 
-void add_store(ProgramT& program, std::uint32_t value, StoreKind kind, std::uint32_t index) {
-  auto& store = *program.stores.emplace_back(std::make_unique<StoreT>());
+void add_store(Program& program, std::uint32_t value, StoreKind kind, std::uint32_t index) {
+  auto& store = program.stores.emplace_back();
   store.value = value, store.kind = kind, store.index = index;
 }
 
 // ---- Kernels
 
 struct Spec {
-  KernelSpecT spec;
+  KernelSpec spec;
 
   Spec(LoopKind loop, std::string name, std::int64_t rows) { spec.loop = loop, spec.name = std::move(name), spec.rows = rows; }
   std::uint32_t arg(ArgRole role, const std::string& dtype, std::vector<std::int64_t> shape, bool written = false) {
-    auto& arg = *spec.args.emplace_back(std::make_unique<ArgT>());
-    arg.role = role, arg.dtype = dtype, arg.shape = std::move(shape), arg.layout = "rows", arg.written = written;
-    arg.name = std::string(EnumNameArgRole(role)) + std::to_string(spec.args.size() - 1);
+    auto& arg = spec.args.emplace_back();
+    arg.role = role, arg.dtype = dtype, arg.shape = std::move(shape), arg.layout = Layout::rows, arg.written = written;
+    arg.name = std::string(name(role)) + std::to_string(spec.args.size() - 1);
     return std::uint32_t(spec.args.size() - 1);
   }
   std::uint32_t buffer(std::int64_t n, bool written = false) { return arg(ArgRole::buffer, "f32", {spec.rows, n}, written); }
@@ -60,60 +60,60 @@ struct Spec {
     spec.slots_arg = std::int32_t(per_row(ArgRole::slots));
     spec.positions_arg = std::int32_t(per_row(ArgRole::positions));
   }
-  ProgramT& part(std::int64_t n, std::int64_t granule) {
-    auto& part = *spec.parts.emplace_back(std::make_unique<PartT>());
-    part.n = n, part.granule = granule, part.epilogue = std::make_unique<ProgramT>();
-    return *part.epilogue;
+  Program& part(std::int64_t n, std::int64_t granule) {
+    auto& part = spec.parts.emplace_back();
+    part.n = n, part.granule = granule, part.epilogue = std::make_unique<Program>();
+    return part.epilogue;
   }
-  ProgramT& product(std::int64_t n, std::int64_t granule, std::uint32_t weight) {
-    ProgramT& epilogue = part(n, granule);
-    spec.parts.back()->segments.push_back(std::make_unique<SegmentT>());
-    spec.parts.back()->segments.back()->weight = weight;
+  Program& product(std::int64_t n, std::int64_t granule, std::uint32_t weight) {
+    Program& epilogue = part(n, granule);
+    spec.parts.back().segments.push_back(std::make_unique<Segment>());
+    spec.parts.back().segments.back().weight = weight;
     add_input(epilogue, InputKind::loop, 0);
     return epilogue;
   }
-  ProgramT& gemm(const std::string& activations, std::uint32_t activation) {
-    spec.gemm = std::make_unique<GemmLoopT>();
-    spec.gemm->k = width, spec.gemm->activations = activations, spec.gemm->activation = activation;
-    spec.prologue = std::make_unique<ProgramT>();
+  Program& gemm(const std::string& activations, std::uint32_t activation) {
+    spec.gemm = std::make_unique<Gemm>();
+    spec.gemm()->k = width, spec.gemm()->activations = activations, spec.gemm()->activation = activation;
+    spec.prologue = std::make_unique<Program>();
     return *spec.prologue;
   }
-  std::unique_ptr<KernelT> kernel() {
-    auto kernel = std::make_unique<KernelT>();
+  std::unique_ptr<Kernel> kernel() {
+    auto kernel = std::make_unique<Kernel>();
     kernel->spec = own(std::move(spec));
     kernel->min_bytes = 1;
     return kernel;
   }
 };
 
-std::unique_ptr<KernelT> embed(std::int64_t rows) {
+std::unique_ptr<Kernel> embed(std::int64_t rows) {
   Spec s(LoopKind::embed, "embed", rows);
-  s.spec.embed = std::make_unique<EmbedLoopT>();
-  s.spec.embed->table = s.arg(ArgRole::weight, "q8_0", {vocabulary, width});
-  s.spec.embed->tokens = s.per_row(ArgRole::tokens);
+  s.spec.embed = std::make_unique<Embed>();
+  s.spec.embed()->table = s.arg(ArgRole::weight, "q8_0", {vocabulary, width});
+  s.spec.embed()->tokens = s.per_row(ArgRole::tokens);
   const auto out = s.buffer(width, true);
-  ProgramT& program = s.part(width, 1);
+  Program& program = s.part(width, 1);
   add_input(program, InputKind::loop, 0);
   add_store(program, 0, StoreKind::buffer, out);
   return s.kernel();
 }
 
-std::unique_ptr<KernelT> project(std::int64_t rows) {
+std::unique_ptr<Kernel> project(std::int64_t rows) {
   Spec s(LoopKind::gemm, "project", rows);
   const auto x = s.buffer(width), gain = s.arg(ArgRole::weight, "f32", {width});
   const auto wq = s.arg(ArgRole::weight, "q8_0", {width, width}), wk = s.arg(ArgRole::weight, "q8_0", {kv_width, width});
   const auto wv = s.arg(ArgRole::weight, "q8_0", {kv_width, width});
   const auto q = s.buffer(width, true), kv = s.state(true);
   s.slots_and_positions();
-  ProgramT& before = s.gemm("q8_1", 3);
+  Program& before = s.gemm("q8_1", 3);
   add_input(before, InputKind::rows, x);
   add_input(before, InputKind::vector, gain);
   add_norm(before, "rms_norm", {0, 1});
   add_instr(before, "quantize", {2}).text = "q8_1";
-  ProgramT& query = s.product(width, head_dim, wq);
+  Program& query = s.product(width, head_dim, wq);
   add_rope(query, 0);
   add_store(query, 1, StoreKind::buffer, q);
-  ProgramT& key = s.product(kv_width, head_dim, wk);
+  Program& key = s.product(kv_width, head_dim, wk);
   add_rope(key, 0);
   add_store(key, 1, StoreKind::cache_key, kv);
   add_store(s.product(kv_width, 1, wv), 0, StoreKind::cache_value, kv);
@@ -121,49 +121,49 @@ std::unique_ptr<KernelT> project(std::int64_t rows) {
 }
 
 /// The last row of x and of the queries, its slot and its position.
-std::unique_ptr<KernelT> select(std::int64_t rows) {
+std::unique_ptr<Kernel> select(std::int64_t rows) {
   Spec s(LoopKind::select, "select", 1);
-  s.spec.select = std::make_unique<SelectLoopT>();
-  s.spec.select->rows = rows, s.spec.select->index = s.per_row(ArgRole::last);
+  s.spec.select = std::make_unique<GatherRows>();
+  s.spec.gather_rows()->rows = rows, s.spec.gather_rows()->index = s.per_row(ArgRole::last);
   for (const ArgRole role : {ArgRole::buffer, ArgRole::buffer, ArgRole::slots, ArgRole::positions}) {
     const bool is_buffer = role == ArgRole::buffer;
-    auto& pair = *s.spec.select->pairs.emplace_back(std::make_unique<SelectPairT>());
+    auto& pair = s.spec.gather_rows()->pairs.emplace_back();
     pair.from = is_buffer ? s.arg(role, "f32", {rows, width}) : s.arg(role, "i32", {rows});
     pair.to = is_buffer ? s.buffer(width, true) : s.arg(role, "i32", {1}, true);
   }
   return s.kernel();
 }
 
-std::unique_ptr<KernelT> attend(std::int64_t rows, bool selected = false) {
+std::unique_ptr<Kernel> attend(std::int64_t rows, bool selected = false) {
   Spec s(LoopKind::attention, "attend", rows);
-  auto& loop = *(s.spec.attention = std::make_unique<AttentionLoopT>());
+  auto& loop = *(s.spec.attention = std::make_unique<Attention>());
   loop.selected = selected;
   loop.q = s.buffer(width), loop.kv = s.state(false);
   loop.heads = heads, loop.kv_heads = kv_heads, loop.head_dim = head_dim, loop.scale = 0.25;
   s.slots_and_positions();
   const auto out = s.buffer(width, true);
-  ProgramT& program = s.part(width, head_dim);
+  Program& program = s.part(width, head_dim);
   add_input(program, InputKind::loop, 0);
   add_store(program, 0, StoreKind::buffer, out);
   return s.kernel();
 }
 
-std::unique_ptr<KernelT> output(std::int64_t rows) {
+std::unique_ptr<Kernel> output(std::int64_t rows) {
   Spec s(LoopKind::gemm, "output", rows);
   const auto x = s.buffer(width), w = s.arg(ArgRole::weight, "f16", {width, width}), residual = s.buffer(width),
              out = s.buffer(width, true);
   add_input(s.gemm("f32", 0), InputKind::rows, x);
-  ProgramT& program = s.product(width, 1, w);
+  Program& program = s.product(width, 1, w);
   add_input(program, InputKind::rows, residual);
   add_instr(program, "add", {0, 1});
   add_store(program, 2, StoreKind::buffer, out);
   return s.kernel();
 }
 
-std::unique_ptr<KernelT> norm(std::int64_t rows) {
+std::unique_ptr<Kernel> norm(std::int64_t rows) {
   Spec s(LoopKind::rowwise, "norm", rows);
   const auto x = s.buffer(width), gain = s.arg(ArgRole::weight, "f32", {width}), out = s.buffer(width, true);
-  ProgramT& program = s.part(width, width);
+  Program& program = s.part(width, width);
   add_input(program, InputKind::rows, x);
   add_input(program, InputKind::vector, gain);
   add_input(program, InputKind::constant, 0, 1.5);
@@ -175,13 +175,13 @@ std::unique_ptr<KernelT> norm(std::int64_t rows) {
   return s.kernel();
 }
 
-std::unique_ptr<KernelT> head(std::int64_t rows) {
+std::unique_ptr<Kernel> head(std::int64_t rows) {
   Spec s(LoopKind::gemm, "head", rows);
   const auto x = s.buffer(width), w = s.arg(ArgRole::weight, "f32", {vocabulary, width}), out = s.buffer(vocabulary, true);
-  ProgramT& before = s.gemm("f32", 0);
+  Program& before = s.gemm("f32", 0);
   add_input(before, InputKind::rows, x);
   add_norm(before, "rms_scale", {0});
-  ProgramT& program = s.product(vocabulary, 1, w);
+  Program& program = s.product(vocabulary, 1, w);
   add_input(program, InputKind::row_scalar, 1);
   add_instr(program, "mul", {0, 1});
   add_store(program, 2, StoreKind::buffer, out);
@@ -190,15 +190,15 @@ std::unique_ptr<KernelT> head(std::int64_t rows) {
 
 // ---- Entry points
 
-RefT ref(Where where, std::uint32_t index) {
-  RefT out;
+Ref ref(Where where, std::uint32_t index) {
+  Ref out;
   out.where = where, out.index = index;
   return out;
 }
 
 /// Buffer number `i` of the arena: each [rows, width].
-RefT arena(std::int64_t rows, std::int64_t i) {
-  RefT out;
+Ref arena(std::int64_t rows, std::int64_t i) {
+  Ref out;
   out.bytes = std::uint64_t(rows * width) * sizeof(float);
   out.offset = out.bytes * std::uint64_t(i);
   return out;
@@ -207,26 +207,26 @@ RefT arena(std::int64_t rows, std::int64_t i) {
 enum WeightIndex : std::uint32_t { table, attn_gain, q, k, v, o, out_gain, head_weight };
 enum Buffer : std::int64_t { x, query, attn, x1, normed, buffers };
 
-void add_node(EntryPointT& entry, std::uint32_t kernel, std::vector<std::uint32_t> after, const std::string& value,
-              std::vector<RefT> args) {
-  auto& node = *entry.nodes.emplace_back(std::make_unique<NodeT>());
+void add_node(EntryPoint& entry, std::uint32_t kernel, std::vector<std::uint32_t> after, const std::string& value,
+              std::vector<Ref> args) {
+  auto& node = entry.nodes.emplace_back();
   node.kernel = kernel, node.after = std::move(after), node.value_names = {value};
-  for (RefT& arg : args) node.args.push_back(own(std::move(arg)));
+  for (Ref& arg : args) node.args.push_back(own(std::move(arg)));
 }
 
-PortT port(const std::string& name, const std::string& dtype, std::vector<std::int64_t> shape) {
-  PortT out;
+Port port(const std::string& name, const std::string& dtype, std::vector<std::int64_t> shape) {
+  Port out;
   out.name = name, out.dtype = dtype, out.shape = std::move(shape);
   return out;
 }
 
-void add_entry(PlanT& plan, const std::string& kind, std::int64_t rows) {
-  auto& entry = *plan.entries.emplace_back(std::make_unique<EntryPointT>());
+void add_entry(Plan& plan, const std::string& kind, std::int64_t rows) {
+  auto& entry = plan.entries.emplace_back();
   entry.name = kind + "_" + std::to_string(rows), entry.kind = kind, entry.rows = std::uint32_t(rows);
   for (const char* name : {"tokens", "slot", "pos"}) entry.inputs.push_back(own(port(name, "i32", {rows})));
   entry.arena_bytes = std::uint64_t(buffers * rows * width) * sizeof(float);
   const auto first = std::uint32_t(plan.kernels.size());
-  const RefT tokens = ref(Where::input, 0), slots = ref(Where::input, 1), positions = ref(Where::input, 2), kv = ref(Where::state, 0);
+  const Ref tokens = ref(Where::input, 0), slots = ref(Where::input, 1), positions = ref(Where::input, 2), kv = ref(Where::state, 0);
   const auto weight = [](WeightIndex index) { return ref(Where::weight, index); };
   plan.kernels.push_back(embed(rows));
   add_node(entry, first, {}, "x", {weight(table), tokens, arena(rows, x)});
@@ -246,25 +246,25 @@ void add_entry(PlanT& plan, const std::string& kind, std::int64_t rows) {
 }
 
 /// As a prefill of so many rows, and the logits of one of them.
-void add_prompt(PlanT& plan, std::int64_t rows) {
+void add_prompt(Plan& plan, std::int64_t rows) {
   add_entry(plan, "prefill", rows);
-  EntryPointT& entry = *plan.entries.back();
-  entry.name = "prompt_" + std::to_string(rows), entry.kind = "prompt";
+  EntryPoint& entry = plan.entries.back();
+  entry.name = "prompt_" + std::to_string(rows), entry.kind = EntryKind::prompt;
   entry.inputs.push_back(own(port("last", "i32", {1})));
   const std::uint64_t behind = entry.arena_bytes;  // buffers of one row, then its slot and position
   entry.arena_bytes += std::uint64_t(buffers * width) * sizeof(float) + 32;
   const auto one = [&](Buffer i) {
-    RefT out = arena(1, i);
+    Ref out = arena(1, i);
     out.offset += behind;
     return out;
   };
   const auto number = [&](std::uint64_t i) {
-    RefT out;
+    Ref out;
     out.offset = behind + std::uint64_t(buffers * width) * sizeof(float) + 16 * i, out.bytes = sizeof(std::int32_t);
     return out;
   };
   const auto first = std::uint32_t(plan.kernels.size());
-  const RefT kv = ref(Where::state, 0);
+  const Ref kv = ref(Where::state, 0);
   const auto weight = [](WeightIndex index) { return ref(Where::weight, index); };
   plan.kernels.push_back(select(rows));
   add_node(entry, first, {1}, "x_last",
@@ -284,45 +284,45 @@ void add_prompt(PlanT& plan, std::int64_t rows) {
 // ---- The rest
 
 /// A weight of `pieces` equal sources, right behind what is in the file so far.
-void add_weight(PlanT& plan, const std::string& name, DType dtype, std::vector<std::int64_t> shape, std::int64_t pieces = 1) {
-  auto& weight = *plan.weights.emplace_back(std::make_unique<WeightT>());
-  weight.name = name, weight.dtype = std::string(heddle::name(dtype)), weight.shape = shape, weight.layout = "rows";
+void add_weight(Plan& plan, const std::string& name, DType dtype, std::vector<std::int64_t> shape, std::int64_t pieces = 1) {
+  auto& weight = plan.weights.emplace_back();
+  weight.name = name, weight.dtype = std::string(heddle::name(dtype)), weight.shape = shape, weight.layout = Layout::rows;
   for (std::int64_t i = 0; i < pieces; ++i) {
-    auto& source = *weight.sources.emplace_back(std::make_unique<WeightSourceT>());
+    auto& source = weight.sources.emplace_back();
     source.rows = (shape.size() == 1 ? 1 : shape[0]) / pieces, source.columns = shape.back();
-    source.bytes = std::uint64_t(bytes_of(dtype, source.rows * source.columns)), source.offset = plan.files[0]->bytes;
+    source.bytes = std::uint64_t(bytes_of(dtype, source.rows * source.columns)), source.offset = plan.files[0].bytes;
     source.tensor = name + (pieces == 1 ? "" : "." + std::to_string(i));
-    plan.files[0]->bytes += source.bytes;
+    plan.files[0].bytes += source.bytes;
   }
 }
 
-void add_vocabulary(PlanT& plan) {
-  plan.vocabulary = std::make_unique<VocabularyT>();
-  plan.vocabulary->kind = "spm";
+void add_vocabulary(Plan& plan) {
+  plan.vocabulary = std::make_unique<Vocabulary>();
+  plan.vocabulary.kind = "spm";
   for (std::int64_t i = 0; i < vocabulary; ++i) {
-    auto& token = *plan.vocabulary->tokens.emplace_back(std::make_unique<TokenT>());
+    auto& token = plan.vocabulary.tokens.emplace_back();
     token.text = i == 0 ? "<unk>" : i == 1 ? "<s>" : i == 2 ? "</s>" : std::string(1, char('A' + i)), token.score = -float(i);
     token.type = i == 0 ? 2 : i < 3 ? 3 : 1;
   }
-  plan.vocabulary->unknown = 0, plan.vocabulary->bos = 1, plan.vocabulary->eos = 2, plan.vocabulary->end_tokens = {2};
-  plan.vocabulary->add_bos = true;
+  plan.vocabulary.unknown = 0, plan.vocabulary.bos = 1, plan.vocabulary.eos = 2, plan.vocabulary.end_tokens = {2};
+  plan.vocabulary.add_bos = true;
 }
 
 }  // namespace
 
-PlanT tiny_plan() {
-  PlanT plan;
+Plan tiny_plan() {
+  Plan plan;
   for (const auto& [field, value] : {std::pair{"model fingerprint", "1a2b"}, {"target", "cpu"}, {"disabled", ""}, {"build-id", "77aa"}}) {
-    auto& entry = *plan.key.emplace_back(std::make_unique<KeyFieldT>());
+    auto& entry = plan.key.emplace_back();
     entry.name = field, entry.value = value;
   }
   plan.target = "cpu";
-  plan.model = std::make_unique<ModelInfoT>();
-  plan.model->name = "tiny", plan.model->architecture = "llama", plan.model->vocabulary = vocabulary, plan.model->layers = 1;
-  plan.model->trained_context = 128;
-  plan.files.push_back(std::make_unique<ModelFileT>());
-  plan.files[0]->path = "tiny.bin";
-  plan.files[0]->bytes = 256;  // a header
+  plan.model = std::make_unique<ModelInfo>();
+  plan.model.name = "tiny", plan.model.architecture = "llama", plan.model.vocabulary = vocabulary, plan.model.layers = 1;
+  plan.model.trained_context = 128;
+  plan.files.push_back(std::make_unique<ModelFile>());
+  plan.files[0].path = "tiny.bin";
+  plan.files[0].bytes = 256;  // a header
   add_weight(plan, "token_embd.weight", DType::q8_0, {vocabulary, width});
   add_weight(plan, "blk.0.attn_norm.weight", DType::f32, {width});
   add_weight(plan, "blk.0.attn_q.weight", DType::q8_0, {width, width});
@@ -331,8 +331,8 @@ PlanT tiny_plan() {
   add_weight(plan, "blk.0.attn_output.weight", DType::f16, {width, width});
   add_weight(plan, "output_norm.weight", DType::f32, {width});
   add_weight(plan, "output.weight", DType::f32, {vocabulary, width});
-  auto& state = *plan.states.emplace_back(std::make_unique<StateT>());
-  state.name = "kv.0", state.dtype = "f32", state.shape = {2, kv_heads, head_dim};
+  auto& state = plan.states.emplace_back();
+  state.name = "kv.0", state.dtype = DType::f32, state.shape = {2, kv_heads, head_dim};
   add_entry(plan, "decode", 1);
   add_entry(plan, "decode", 2);
   add_entry(plan, "prefill", 4);
@@ -343,8 +343,8 @@ PlanT tiny_plan() {
   return plan;
 }
 
-PlanT tiny_plan_with_prompt() {
-  PlanT plan = tiny_plan();
+Plan tiny_plan_with_prompt() {
+  Plan plan = tiny_plan();
   add_prompt(plan, 4);
   return plan;
 }

@@ -60,7 +60,7 @@ using Work = std::function<Result<void>(std::span<runtime::Session>)>;
 Result<Row> measure(std::span<runtime::Session> sessions, std::string name, std::int64_t depth, std::int64_t tokens, bool generates,
                     int repetitions, const Work& work) {
   Row row{std::move(name), depth, generates ? std::int64_t(sessions.size()) : 0, {}};
-  const auto context = random_tokens(depth, sessions[0].plan().model->vocabulary);
+  const auto context = random_tokens(depth, sessions[0].plan().model.vocabulary);
   for (runtime::Session& session : sessions) {
     session.rewind(0);
     if (depth > 0) {
@@ -136,8 +136,8 @@ Launches launches_of(runtime::Session& session) {
   Launches out;
   const auto* cuda = dynamic_cast<const runtime::CudaDevice*>(&session.device());
   for (std::size_t e = 0; e < session.plan().entries.size(); ++e) {
-    const plan::EntryPointT& entry = *session.plan().entries[e];
-    if (entry.kind != "decode" || entry.rows != 1) continue;
+    const plan::EntryPoint& entry = session.plan().entries[e];
+    if (entry.kind != EntryKind::decode || entry.rows != 1) continue;
     out.plan = entry.nodes.size() + entry.sampling.size();
     if (cuda) out.graph = cuda->kernel_nodes(e, !entry.sampling.empty());
   }
@@ -156,7 +156,7 @@ Result<void> run(const Options& options) {
   const std::size_t most = options.sequences.empty() ? 1 : *std::ranges::max_element(options.sequences);
   HEDDLE_ASSIGN(auto sessions, open_sessions(compiled.plan, most, std::max<std::int64_t>(context, 1), options.device));
   runtime::Session& session = sessions.front();
-  const std::uint32_t vocabulary = session.plan().model->vocabulary;
+  const std::uint32_t vocabulary = session.plan().model.vocabulary;
   catch_interrupt();
   std::vector<Row> rows;
   for (std::int64_t depth : options.depth) {
@@ -176,7 +176,7 @@ Result<void> run(const Options& options) {
           rows.push_back(std::move(row));
         }
   }
-  const auto& model = *session.plan().model;
+  const auto& model = session.plan().model;
   const Launches launches = launches_of(session);
   const std::string floor_cache = kernel_cache_dir(options.compile);
   if (options.format == "json") {

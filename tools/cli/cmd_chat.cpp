@@ -60,8 +60,8 @@ Result<void> run(const Options& options) {
     HEDDLE_ASSIGN(compiled, plan_for(options.model, compile));
   }
   if (compiled.built) fmt::print(stderr, "compiled: {}\n", compiled.why);
-  const plan::PlanT& plan = *compiled.plan;
-  HEDDLE_ASSIGN(const auto tokenizer, text::Tokenizer::create(*plan.vocabulary));
+  const plan::Plan& plan = *compiled.plan;
+  HEDDLE_ASSIGN(const auto tokenizer, text::Tokenizer::create(plan.vocabulary));
   HEDDLE_ASSIGN(const auto chat_template, template_for(plan, options.chat_template));
   const std::int64_t context = context_for(plan, options.context, 0);
   HEDDLE_ASSIGN(auto session, open_session(compiled.plan, context, options.device));
@@ -70,7 +70,7 @@ Result<void> run(const Options& options) {
 
   LineEditor lines("> ");
   if (lines.terminal())
-    fmt::print("{}; {}\nCtrl-C stops an answer; /clear begins a new conversation, /exit or Ctrl-D ends this one\n\n", plan.model->name,
+    fmt::print("{}; {}\nCtrl-C stops an answer; /clear begins a new conversation, /exit or Ctrl-D ends this one\n\n", plan.model.name,
                session.device().description());
   for (;;) {
     if (lines.terminal()) catch_interrupts();

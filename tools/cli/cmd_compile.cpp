@@ -77,10 +77,10 @@ int run(Options& options) {
     if (auto tuned = tune_here(options); !tuned.ok()) return fail(tuned.error());
   auto compiled = compile_model(options.model, options.compile);
   if (!compiled.ok()) return fail(compiled.error());
-  const plan::PlanT& plan = *compiled->plan;
+  const plan::Plan& plan = *compiled->plan;
   if (auto prepared = prepare_weights(plan); !prepared.ok()) return fail(prepared.error());
-  fmt::print("{}: {} {}, {} layers, {:.1f} M parameters, weights {}\n", options.model, plan.model->architecture, plan.model->name,
-             plan.model->layers, double(plan.model->parameters) / 1e6, human_bytes(plan.model->weight_bytes));
+  fmt::print("{}: {} {}, {} layers, {:.1f} M parameters, weights {}\n", options.model, plan.model.architecture, plan.model.name,
+             plan.model.layers, double(plan.model.parameters) / 1e6, human_bytes(plan.model.weight_bytes));
   if (!compiled->built) {
     fmt::print("up to date: {}\n", compiled->path);
     if (options.explain)
@@ -90,7 +90,7 @@ int run(Options& options) {
   fmt::print("target {}, built because: {}\n", plan.target, compiled->why);
   print_fusions(compiled->report, options.explain);
   for (const auto& entry : plan.entries)
-    fmt::print("entry {:<12} {:>4} kernels a step, arena {}\n", entry->name, entry->nodes.size(), human_bytes(entry->arena_bytes));
+    fmt::print("entry {:<12} {:>4} kernels a step, arena {}\n", entry.name, entry.nodes.size(), human_bytes(entry.arena_bytes));
   double total = 0;
   for (const auto& stage : compiled->stages) {
     fmt::print("{:<14} {:>8.1f} ms\n", stage.name, stage.milliseconds);

@@ -60,7 +60,7 @@ nlohmann::json json_of(const KernelInfo& kernel, const Options& options) {
 }
 
 /// "132 per SM x 256": blocks and threads of a launch.
-std::string shape_of(const plan::CudaCodeT& code) {
+std::string shape_of(const plan::CudaCode& code) {
   const auto product = [](const std::vector<std::uint32_t>& sizes) {
     std::uint64_t out = 1;
     for (const std::uint32_t size : sizes) out *= size;
@@ -70,7 +70,7 @@ std::string shape_of(const plan::CudaCodeT& code) {
   return fmt::format("{} x {}", product(code.grid), product(code.block));
 }
 
-Result<void> print_kernels(const plan::PlanT& plan, const Options& options, nlohmann::json* json) {
+Result<void> print_kernels(const plan::Plan& plan, const Options& options, nlohmann::json* json) {
   const std::vector<KernelInfo> kernels = kernels_of(plan, options.name);
   if (!options.out.empty()) HEDDLE_TRY(write_kernels(plan, kernels, options.out));
   const bool cuda = plan.target.starts_with("cuda:");
@@ -97,7 +97,7 @@ Result<void> print_kernels(const plan::PlanT& plan, const Options& options, nloh
   return {};
 }
 
-void print_memory(const plan::PlanT& plan, std::int64_t asked, nlohmann::json* json) {
+void print_memory(const plan::Plan& plan, std::int64_t asked, nlohmann::json* json) {
   const runtime::Capacity capacity{1, context_for(plan, asked, 0)};
   const bool cuda = plan.target.starts_with("cuda:");
   const auto use = cuda ? runtime::cuda_memory_use(plan, capacity) : runtime::memory_use(plan, capacity);
@@ -112,12 +112,12 @@ void print_memory(const plan::PlanT& plan, std::int64_t asked, nlohmann::json* j
   fmt::print("total    {:>14} bytes\n", use.total());
 }
 
-void print_weights(const plan::PlanT& plan, nlohmann::json* json) {
+void print_weights(const plan::Plan& plan, nlohmann::json* json) {
   for (const auto& weight : plan.weights) {
     std::uint64_t bytes = 0;
-    for (const auto& source : weight->sources) bytes += source->bytes;
-    if (json) (*json).push_back({{"name", weight->name}, {"dtype", weight->dtype}, {"shape", weight->shape}, {"layout", weight->layout}, {"bytes", bytes}});
-    else fmt::print("{:<32} {:<6} [{}] layout {}, {} bytes\n", weight->name, weight->dtype, fmt::join(weight->shape, ", "), weight->layout, bytes);
+    for (const auto& source : weight.sources) bytes += source.bytes;
+    if (json) (*json).push_back({{"name", weight.name}, {"dtype", weight.dtype}, {"shape", weight.shape}, {"layout", weight.layout}, {"bytes", bytes}});
+    else fmt::print("{:<32} {:<6} [{}] layout {}, {} bytes\n", weight.name, weight.dtype, fmt::join(weight.shape, ", "), weight.layout, bytes);
   }
 }
 
@@ -134,7 +134,7 @@ Result<void> run(const Options& options) {
     return {};
   }
   HEDDLE_ASSIGN(auto compiled, plan_for(options.model, options.compile));
-  const plan::PlanT& plan = *compiled.plan;
+  const plan::Plan& plan = *compiled.plan;
   nlohmann::json json;
   nlohmann::json* out = options.json ? &json : nullptr;
   if (options.dot) {
@@ -150,23 +150,23 @@ Result<void> run(const Options& options) {
   }
   const bool all = !options.kernels && !options.memory && !options.weights && !options.remarks;
   if (all) {
-    const auto& m = *plan.model;
+    const auto& m = plan.model;
     if (out)
       json["model"] = {{"name", m.name}, {"architecture", m.architecture}, {"layers", m.layers}, {"vocabulary", m.vocabulary},
                        {"trained_context", m.trained_context}, {"parameters", m.parameters}, {"weight_bytes", m.weight_bytes}};
     else
       fmt::print("{} {}: {} layers, {} tokens of vocabulary ({}), trained for {} positions, {:.1f} M parameters, weights {}\ntarget {}\n",
-                 m.architecture, m.name, m.layers, m.vocabulary, plan.vocabulary->kind, m.trained_context, double(m.parameters) / 1e6,
+                 m.architecture, m.name, m.layers, m.vocabulary, plan.vocabulary.kind, m.trained_context, double(m.parameters) / 1e6,
                  human_bytes(m.weight_bytes), plan.target);
     for (const auto& entry : plan.entries) {
-      if (out) json["entries"].push_back({{"name", entry->name}, {"rows", entry->rows}, {"nodes", entry->nodes.size()}, {"arena_bytes", entry->arena_bytes},
-                                          {"microseconds", entry->microseconds}, {"measured", entry->measured}, {"key_microseconds", entry->key_microseconds}});
-      else fmt::print("entry {:<12} {:>4} kernels a step, {:>10.1f} us ({})\n", entry->name, entry->nodes.size(), entry->microseconds,
-                      entry->measured ? "measured" : "estimated");
+      if (out) json["entries"].push_back({{"name", entry.name}, {"rows", entry.rows}, {"nodes", entry.nodes.size()}, {"arena_bytes", entry.arena_bytes},
+                                          {"microseconds", entry.microseconds}, {"measured", entry.measured}, {"key_microseconds", entry.key_microseconds}});
+      else fmt::print("entry {:<12} {:>4} kernels a step, {:>10.1f} us ({})\n", entry.name, entry.nodes.size(), entry.microseconds,
+                      entry.measured ? "measured" : "estimated");
     }
     for (const auto& field : plan.key) {
-      if (out) json["key"][field->name] = field->value;
-      else fmt::print("  {:<18} {}\n", field->name, field->value);
+      if (out) json["key"][field.name] = field.value;
+      else fmt::print("  {:<18} {}\n", field.name, field.value);
     }
   }
   if (options.memory || all) print_memory(plan, options.context, out ? &json["memory"] : nullptr);

@@ -34,7 +34,7 @@ Result<void> run(const Options& options) {
   HEDDLE_ASSIGN(const auto wanted, parse_ids(options.ids, INT32_MAX));
   compile.context = std::int64_t(wanted.size()) + options.greedy;
   HEDDLE_ASSIGN(auto compiled, plan_for(options.model, compile));
-  HEDDLE_ASSIGN(auto ids, parse_ids(options.ids, compiled.plan->model->vocabulary));
+  HEDDLE_ASSIGN(auto ids, parse_ids(options.ids, compiled.plan->model.vocabulary));
   if (ids.empty()) return error("--ids: at least one id is wanted");
   HEDDLE_ASSIGN(auto session, open_session(compiled.plan, compile.context, options.device));
   HEDDLE_ASSIGN(const auto last, session.feed(ids));

@@ -20,7 +20,7 @@ struct Options {
   bool json = false;
 };
 
-Result<std::vector<std::int32_t>> tokens_of(const Options& options, const plan::PlanT& plan) {
+Result<std::vector<std::int32_t>> tokens_of(const Options& options, const plan::Plan& plan) {
   std::vector<std::int32_t> tokens;
   if (!options.tokens.empty()) {
     HEDDLE_ASSIGN(auto file, MappedFile::open(options.tokens));
@@ -28,11 +28,11 @@ Result<std::vector<std::int32_t>> tokens_of(const Options& options, const plan::
     tokens.resize(file.bytes().size() / 4);
     std::memcpy(tokens.data(), file.bytes().data(), file.bytes().size());
     for (std::size_t i = 0; i < tokens.size(); ++i)
-      if (tokens[i] < 0 || tokens[i] >= std::int64_t(plan.model->vocabulary))
-        return error("{}: id {} at {} is outside the vocabulary of {} tokens", options.tokens, tokens[i], i, plan.model->vocabulary);
+      if (tokens[i] < 0 || tokens[i] >= std::int64_t(plan.model.vocabulary))
+        return error("{}: id {} at {} is outside the vocabulary of {} tokens", options.tokens, tokens[i], i, plan.model.vocabulary);
     return tokens;
   }
-  HEDDLE_ASSIGN(auto tokenizer, text::Tokenizer::create(*plan.vocabulary));
+  HEDDLE_ASSIGN(auto tokenizer, text::Tokenizer::create(plan.vocabulary));
   HEDDLE_ASSIGN(auto text, read_input(options.file.empty() ? "-" : options.file));
   return tokenizer->encode(text, {.bos = false, .special = true});  // a text for scoring holds its own end tokens
 }

@@ -95,14 +95,14 @@ nlohmann::json json_of(const Profile& profile) {
 
 Result<void> run(const Options& options) {
   HEDDLE_ASSIGN(auto compiled, plan_for(options.model, options.compile));
-  const plan::PlanT& plan = *compiled.plan;
-  const auto found = std::ranges::find_if(plan.entries, [&](const auto& entry) { return entry->name == options.entry; });
+  const plan::Plan& plan = *compiled.plan;
+  const auto found = std::ranges::find_if(plan.entries, [&](const auto& entry) { return entry.name == options.entry; });
   if (found == plan.entries.end()) return error("--entry: the plan has no entry point '{}'", options.entry);
   const auto entry = std::size_t(found - plan.entries.begin());
-  HEDDLE_ASSIGN(auto session, open_session(compiled.plan, options.depth + (*found)->rows, options.device));
+  HEDDLE_ASSIGN(auto session, open_session(compiled.plan, options.depth + (*found).rows, options.device));
   auto* device = dynamic_cast<runtime::NodeDevice*>(&session.device());
   if (!device) return error("{} keeps no time", session.device().description());
-  if (options.depth > 0) HEDDLE_TRY(session.feed(random_tokens(options.depth, plan.model->vocabulary)));
+  if (options.depth > 0) HEDDLE_TRY(session.feed(random_tokens(options.depth, plan.model.vocabulary)));
   HEDDLE_ASSIGN(Profile profile, profile_step(*device, plan, entry, options.depth, options.samples));
   // A plan runs where no compiler is; the kernel that measures needs one.
   if (const auto peak = matrix_peak(plan, kernel_cache_dir(options.compile)); !peak.ok()) profile.no_matrix_peak = peak.error().message();

@@ -27,10 +27,10 @@ struct Prompt {
   std::vector<std::int32_t> tokens;
 };
 
-Result<Prompt> prompt_of(const Options& options, const plan::PlanT& plan, const text::Tokenizer* tokenizer, const std::optional<Error>& why_not) {
+Result<Prompt> prompt_of(const Options& options, const plan::Plan& plan, const text::Tokenizer* tokenizer, const std::optional<Error>& why_not) {
   Prompt prompt;
   if (!options.ids.empty()) {
-    HEDDLE_ASSIGN(prompt.tokens, parse_ids(options.ids, plan.model->vocabulary));
+    HEDDLE_ASSIGN(prompt.tokens, parse_ids(options.ids, plan.model.vocabulary));
     if (tokenizer) prompt.text = tokenizer->decode(prompt.tokens);
   } else {
     if (!tokenizer) return error("-p: {}; use --ids", why_not->message());
@@ -60,10 +60,10 @@ Result<void> run(const Options& options) {
   HEDDLE_ASSIGN(auto compiled, plan_for(options.model, compile));
   const double plan_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (compiled.built) fmt::print(stderr, "compiled: {}\n", compiled.why);
-  const plan::PlanT& plan = *compiled.plan;
+  const plan::Plan& plan = *compiled.plan;
   std::unique_ptr<text::Tokenizer> tokenizer;
   std::optional<Error> why_not;
-  if (auto made = text::Tokenizer::create(*plan.vocabulary); made.ok()) tokenizer = std::move(*made);
+  if (auto made = text::Tokenizer::create(plan.vocabulary); made.ok()) tokenizer = std::move(*made);
   else why_not = made.take_error();
 
   HEDDLE_ASSIGN(auto prompt, prompt_of(options, plan, tokenizer.get(), why_not));
@@ -116,7 +116,7 @@ Result<void> run(const Options& options) {
   }
   fmt::print(stderr, "prompt {} tokens, {:.1f} tokens/s; generated {} tokens, {:.1f} tokens/s; stopped: {}; {}{}\n", result.prompt_tokens,
              prompt_tokens / std::max(result.prefill_seconds, 1e-9), result.tokens.size(), std::max(generated - 1, 0.0) / std::max(result.decode_seconds, 1e-9),
-             runtime::name(result.reason), session.device().description(), result.drawn_on_device || plan.target == "cpu" ? "" : ", sampled by the host");
+             runtime::name(result.reason), session.device().description(), result.drawn_on_device || plan.backend == BackendKind::cpu ? "" : ", sampled by the host");
   return {};
 }
 

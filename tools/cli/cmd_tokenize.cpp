@@ -32,10 +32,10 @@ Result<void> tokenize_lines(const Options& options, const text::Tokenizer& token
 }
 
 Result<void> run(const Options& options) {
-  plan::VocabularyT vocabulary;
+  plan::Vocabulary vocabulary;
   if (is_plan_file(options.model)) {
     HEDDLE_ASSIGN(auto plan, plan::read_plan(options.model));
-    vocabulary = *plan->vocabulary;
+    vocabulary = plan->vocabulary;
   } else {
     HEDDLE_ASSIGN(auto model, frontends::open_model(options.model));
     vocabulary = std::move(model.vocabulary);

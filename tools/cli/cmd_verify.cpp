@@ -21,14 +21,14 @@ struct Options {
   DeviceOptions device;
 };
 
-Result<std::vector<std::int32_t>> ids_of(const Options& options, const plan::PlanT& plan) {
+Result<std::vector<std::int32_t>> ids_of(const Options& options, const plan::Plan& plan) {
   if (!options.ids.empty()) {
-    HEDDLE_ASSIGN(auto ids, parse_ids(options.ids, plan.model->vocabulary));
+    HEDDLE_ASSIGN(auto ids, parse_ids(options.ids, plan.model.vocabulary));
     if (ids.empty()) return error("--ids: at least one id is wanted");
     return ids;
   }
   std::vector<std::int32_t> ids;
-  auto tokenizer = text::Tokenizer::create(*plan.vocabulary);
+  auto tokenizer = text::Tokenizer::create(plan.vocabulary);
   if (!options.prompt.empty()) {
     if (!tokenizer.ok()) return tokenizer.take_error().at("-p");
     ids = (*tokenizer)->encode(options.prompt, {.bos = true, .special = true});
@@ -36,11 +36,11 @@ Result<std::vector<std::int32_t>> ids_of(const Options& options, const plan::Pla
   } else if (tokenizer.ok()) {
     ids = (*tokenizer)->encode("Once upon a time there was a", {.bos = true});
   }
-  for (std::uint32_t i = 1; ids.size() < 8; ++i) ids.push_back(std::int32_t(i * 40503u % plan.model->vocabulary));  // any will do
+  for (std::uint32_t i = 1; ids.size() < 8; ++i) ids.push_back(std::int32_t(i * 40503u % plan.model.vocabulary));  // any will do
   return ids;
 }
 
-Result<std::unique_ptr<runtime::NodeDevice>> make_node_device(const plan::PlanT& plan, DeviceOptions options) {
+Result<std::unique_ptr<runtime::NodeDevice>> make_node_device(const plan::Plan& plan, DeviceOptions options) {
   options.no_graph = true;
   HEDDLE_ASSIGN(auto device, make_device(plan, options));
   auto* nodes = dynamic_cast<runtime::NodeDevice*>(device.get());
@@ -106,9 +106,9 @@ constexpr const char* outcome_names[] = {"mends", "no help", "cannot be left out
 /// Whether all is well.
 Result<bool> run(const Options& options) {
   HEDDLE_ASSIGN(auto compiled, plan_for(options.model, options.compile));
-  const plan::PlanT& plan = *compiled.plan;
+  const plan::Plan& plan = *compiled.plan;
   VerifyRequest request{
-      options.model, options.compile, {}, options.entries, [&](const plan::PlanT& any) { return make_node_device(any, options.device); }};
+      options.model, options.compile, {}, options.entries, [&](const plan::Plan& any) { return make_node_device(any, options.device); }};
   HEDDLE_ASSIGN(request.ids, ids_of(options, plan));
   HEDDLE_ASSIGN(const Verified verified, verify_model(request, compiled));
   nlohmann::json json;

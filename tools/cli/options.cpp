@@ -54,7 +54,7 @@ void add_template_option(CLI::App& app, std::string& file) {
   app.add_option("--template", file, "a Jinja chat template instead of the model's own")->type_name("FILE");
 }
 
-Result<chat::Template> template_for(const plan::PlanT& plan, const std::string& file) {
+Result<chat::Template> template_for(const plan::Plan& plan, const std::string& file) {
   std::string source = plan.chat_template;
   if (!file.empty()) {
     HEDDLE_ASSIGN(source, read_text_file(file));

@@ -21,7 +21,7 @@ void add_sampling_options(CLI::App& app, runtime::GenerateOptions& options);  //
 void add_template_option(CLI::App& app, std::string& file);         // --template
 
 /// The model's chat template, or the one in `file` if it is not empty. "the model has no chat template: give one with --template FILE".
-Result<chat::Template> template_for(const plan::PlanT& plan, const std::string& file);
+Result<chat::Template> template_for(const plan::Plan& plan, const std::string& file);
 
 /// "1,2,3" or "1 2 3" -> ids; each must be in [0, vocabulary).
 Result<std::vector<std::int32_t>> parse_ids(const std::string& text, std::int64_t vocabulary);

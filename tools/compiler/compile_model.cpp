@@ -51,18 +51,18 @@ bool is_cuda(const ir::Target& target) { return target.name.starts_with("cuda:")
 /// A prompt for every number of rows that a prefill has: the chunk that ends a prompt gives its logits. A single row does as a decode.
 void add_prompts(std::vector<frontends::EntryRequest>& entries) {
   for (const auto& entry : std::vector(entries))
-    if (entry.kind == "prefill" && entry.rows > 1) entries.push_back({"prompt", entry.rows});
+    if (entry.kind == EntryKind::prefill && entry.rows > 1) entries.push_back({EntryKind::prompt, entry.rows});
 }
 
 /// The entry points a target gets. Many rows of logits serve perplexity; prompts go through steps without a head. A GPU's matrix units want
 /// many rows; their kernels are the same for all numbers of rows from 128 on. With activations in f32 they are not used. On the
 /// CPU wide ones too: weights are read and unpacked once a step.
 std::vector<frontends::EntryRequest> default_entries(const ir::Target& target) {
-  if (!is_cuda(target)) return {{"decode", 1}, {"decode", 8}, {"prefill", 32}, {"prefill", 128}};
-  if (target.activations == "f32") return {{"decode", 1}, {"decode", 8}, {"prefill", 8}};
+  if (!is_cuda(target)) return {{EntryKind::decode, 1}, {EntryKind::decode, 8}, {EntryKind::prefill, 32}, {EntryKind::prefill, 128}};
+  if (target.activations == DType::f32) return {{EntryKind::decode, 1}, {EntryKind::decode, 8}, {EntryKind::prefill, 8}};
   std::vector<frontends::EntryRequest> out;
-  for (const int rows : {1, 8, 16, 32, 64}) out.push_back({"decode", rows});
-  for (const int rows : {8, 16, 32, 64, 128, 256, 512, 1024, 2048}) out.push_back({"prefill", rows});
+  for (const int rows : {1, 8, 16, 32, 64}) out.push_back({EntryKind::decode, rows});
+  for (const int rows : {8, 16, 32, 64, 128, 256, 512, 1024, 2048}) out.push_back({EntryKind::prefill, rows});
   return out;
 }
 
@@ -72,11 +72,11 @@ Result<std::vector<frontends::EntryRequest>> entries_for(const ir::Target& targe
     add_prompts(entries);
     return entries;
   }
-  std::erase_if(entries, [](const auto& entry) { return entry.kind == "prefill"; });
+  std::erase_if(entries, [](const auto& entry) { return entry.kind == EntryKind::prefill; });
   for (const int rows : options.prefill) {
     if (rows < 0 || rows > 8192) return error("--prefill: found {}, wanted 1 to 8192 rows, or 0 for none", rows);
     if (std::ranges::count(options.prefill, rows) > 1) return error("--prefill: found {} twice", rows);
-    if (rows > 0) entries.push_back({"prefill", rows});
+    if (rows > 0) entries.push_back({EntryKind::prefill, rows});
   }
   add_prompts(entries);
   return entries;
@@ -111,7 +111,7 @@ Result<Plugins> load_plugins(const CompileOptions& options) {
 /// The cache's type by name: what is asked for, or what the target is best with. A cache in f16 halves what attention reads at depth.
 std::string kv_name(const CompileOptions& options, const ir::Target& target) {
   if (options.kv != "auto") return options.kv;
-  return is_cuda(target) && target.activations != "f32" ? "f16" : "f32";
+  return is_cuda(target) && target.activations != DType::f32 ? "f16" : "f32";
 }
 
 plan::Key key_for(const frontends::Model& model, const ir::Target& target, const CompileOptions& options, const std::string& plugins,
@@ -119,7 +119,7 @@ plan::Key key_for(const frontends::Model& model, const ir::Target& target, const
   return {
       {"model fingerprint", model.fingerprint},
       {"target", target.name},
-      {"activations", target.activations},
+      {"activations", std::string(name(target.activations))},
       {"kv", kv_name(options, target)},
       {"rope", model.config.original_context == 0                          ? ""
                : frontends::wants_long_rope(model.config, options.context) ? "long"
@@ -136,9 +136,8 @@ plan::Key key_for(const frontends::Model& model, const ir::Target& target, const
   };
 }
 
-void fill_model(const frontends::Model& model, plan::PlanT& plan) {
-  plan.model = std::make_unique<plan::ModelInfoT>();
-  auto& info = *plan.model;
+void fill_model(const frontends::Model& model, plan::Plan& plan) {
+  plan::ModelInfo& info = plan.model;
   info.name = model.config.name;
   info.architecture = model.config.architecture;
   info.vocabulary = std::uint32_t(model.config.vocabulary);
@@ -151,10 +150,10 @@ void fill_model(const frontends::Model& model, plan::PlanT& plan) {
     info.weight_bytes += tensor.bytes;
   }
   for (const auto& file : model.files) {
-    plan.files.push_back(std::make_unique<plan::ModelFileT>(file));
-    plan.files.back()->path = absolute(file.path);
+    plan.files.push_back(file);
+    plan.files.back().path = absolute(file.path);
   }
-  plan.vocabulary = std::make_unique<plan::VocabularyT>(model.vocabulary);
+  plan.vocabulary = model.vocabulary;
   plan.chat_template = model.chat_template;
 }
 
@@ -177,7 +176,7 @@ Result<std::vector<passes::Step>> steps_for(const ir::Target& target, const Comp
   return passes::parse_pipeline(options.pipeline, passes::Registry::global());
 }
 
-std::string model_name(const plan::ModelInfoT& model) {
+std::string model_name(const plan::ModelInfo& model) {
   return fmt::format("{}, {} layers, {} parameters, vocabulary {}, {} bytes", model.architecture, model.layers, model.parameters, model.vocabulary,
                      model.weight_bytes);
 }
@@ -211,17 +210,17 @@ Result<ir::Target> target_named(const std::string& name, const std::string& acti
   if (activations != "q8" && activations != "f32") return error("activations '{}' are not known (known: q8, f32)", activations);
   if (name == "cuda:auto") {
     HEDDLE_ASSIGN(const std::string here, runtime::cuda_target_here());
-    return codegen::cuda::target_named(here, activations == "q8" ? "q8_16" : "f32");
+    return codegen::cuda::target_named(here, activations == "q8" ? DType::q8_16 : DType::f32);
   }
-  if (std::ranges::find(known, name) != known.end()) return codegen::cuda::target_named(name, activations == "q8" ? "q8_16" : "f32");
+  if (std::ranges::find(known, name) != known.end()) return codegen::cuda::target_named(name, activations == "q8" ? DType::q8_16 : DType::f32);
   if (name == "auto") {  // the GPU, where there is one and kernels can be compiled for it
     if (const auto here = runtime::cuda_target_here(); here.ok() && codegen::cuda::Nvrtc::open().ok())
-      return codegen::cuda::target_named(*here, activations == "q8" ? "q8_16" : "f32");
+      return codegen::cuda::target_named(*here, activations == "q8" ? DType::q8_16 : DType::f32);
   } else if (name != "cpu") {
     return error("target '{}' is not known (known: auto, cpu, cuda:auto, {})", name, fmt::join(known, ", "));
   }
   target.name = "cpu";
-  target.activations = activations == "q8" ? "q8_1" : "f32";
+  target.activations = activations == "q8" ? DType::q8_1 : DType::f32;
   // Round numbers for a small server: an operator boundary is a barrier among a few threads.
   target.workers = 4;
   target.launch_us = 2;
@@ -264,13 +263,13 @@ struct Inputs {
 };
 
 /// How long steps take: measured where that is known of all that read prompts, since an estimate beside a measurement decides wrongly.
-void set_times(plan::PlanT& plan, const ir::Module& module, const codegen::Questions* questions, const codegen::cuda::Tuning& tuning) {
-  const std::string model = model_name(*plan.model);
+void set_times(plan::Plan& plan, const ir::Module& module, const codegen::Questions* questions, const codegen::cuda::Tuning& tuning) {
+  const std::string model = model_name(plan.model);
   const bool measured = std::ranges::all_of(plan.entries, [&](const auto& entry) {
-    return (entry->kind == "decode" && entry->rows > 1) || tuning.entry_us(model, entry->name) > 0;
+    return (entry.kind == EntryKind::decode && entry.rows > 1) || tuning.entry_us(model, entry.name) > 0;
   });
   for (std::size_t i = 0; i < plan.entries.size(); ++i) {
-    plan::EntryPointT& entry = *plan.entries[i];
+    plan::EntryPoint& entry = plan.entries[i];
     const double us = measured ? tuning.entry_us(model, entry.name) : 0;
     entry.measured = us > 0;
     entry.microseconds = float(us > 0 ? us : passes::step_us(*module.functions()[i], questions, module.target));
@@ -353,10 +352,10 @@ Result<Compiled> compile_model(const std::string& path, const CompileOptions& op
   const auto questions = questions_for(target);
   passes::RunOptions run;
   run.disabled = options.disabled;
-  auto plan = std::make_shared<plan::PlanT>();
+  auto plan = std::make_shared<plan::Plan>();
   fill_model(model, *plan);
   for (const auto& slower : tuning.passes) {
-    if (slower.model != model_name(*plan->model)) continue;
+    if (slower.model != model_name(plan->model)) continue;
     run.disabled.push_back(slower.pass);
     plan->remarks.push_back(fmt::format("{}: declined by measurement: a step takes {:.1f} us with it, {:.1f} us without", slower.pass, slower.with_us, slower.without_us));
   }
@@ -367,11 +366,7 @@ Result<Compiled> compile_model(const std::string& path, const CompileOptions& op
   HEDDLE_TRY(passes::check_required(out.report, options.required));
   watch.lap("passes");
 
-  for (auto& [name, value] : key) {
-    auto field = std::make_unique<plan::KeyFieldT>();
-    field->name = name, field->value = value;
-    plan->key.push_back(std::move(field));
-  }
+  for (const auto& [name, value] : key) plan->key.push_back({name, value});
   for (const auto& remark : out.report.remarks) plan->remarks.push_back(remark.str());
   auto places = [&](const std::string& name) -> std::optional<codegen::TensorPlace> {
     const auto* tensor = model.tensor(name);
@@ -412,29 +407,29 @@ bool is_plan_file(const std::string& path) {
   return std::string_view(magic) == "heddle-plan";
 }
 
-Result<std::shared_ptr<const plan::PlanT>> load_plan(const std::string& path) {
+Result<std::shared_ptr<const plan::Plan>> load_plan(const std::string& path) {
   HEDDLE_ASSIGN(auto plan, plan::read_plan(path));
-  const auto is_quantized = [](const auto& field) { return field->name == "quantize" && !field->value.empty(); };
+  const auto is_quantized = [](const auto& field) { return field.name == "quantize" && !field.value.empty(); };
   const bool quantized = std::ranges::any_of(plan->key, is_quantized);
   for (const auto& file : plan->files) {
-    if (quantized && file == plan->files.back()) continue;  // prepare_weights sees to it
+    if (quantized && &file == &plan->files.back()) continue;  // prepare_weights sees to it
     struct stat info = {};
-    if (stat(file->path.c_str(), &info) != 0) return error("{}: its model file {} is not there", path, file->path);
-    if (std::uint64_t(info.st_size) != file->bytes)
-      return error("{}: its model file {} has {} bytes, the plan was made for {}", path, file->path, info.st_size, file->bytes);
+    if (stat(file.path.c_str(), &info) != 0) return error("{}: its model file {} is not there", path, file.path);
+    if (std::uint64_t(info.st_size) != file.bytes)
+      return error("{}: its model file {} has {} bytes, the plan was made for {}", path, file.path, info.st_size, file.bytes);
   }
   if (!plan->files.empty()) {
-    HEDDLE_ASSIGN(auto model, frontends::open_model(plan->files.front()->path));
+    HEDDLE_ASSIGN(auto model, frontends::open_model(plan->files.front().path));
     for (const auto& field : plan->key)
-      if (field->name == "model fingerprint" && field->value != model.fingerprint)
-        return error("{}: the header of its model file {} has changed: fingerprint {}, the plan was made for {}", path, plan->files.front()->path,
-                     model.fingerprint, field->value);
+      if (field.name == "model fingerprint" && field.value != model.fingerprint)
+        return error("{}: the header of its model file {} has changed: fingerprint {}, the plan was made for {}", path, plan->files.front().path,
+                     model.fingerprint, field.value);
   }
-  return std::shared_ptr<const plan::PlanT>(std::move(plan));
+  return std::shared_ptr<const plan::Plan>(std::move(plan));
 }
 
-bool depends_on_context(const plan::PlanT& plan) {
-  return std::ranges::any_of(plan.key, [](const auto& field) { return field->name == "rope" && !field->value.empty(); });
+bool depends_on_context(const plan::Plan& plan) {
+  return std::ranges::any_of(plan.key, [](const auto& field) { return field.name == "rope" && !field.value.empty(); });
 }
 
 Result<Compiled> plan_for(const std::string& model_or_plan, const CompileOptions& options) {

@@ -41,7 +41,7 @@ struct Stage {
 };
 
 struct Compiled {
-  std::shared_ptr<const plan::PlanT> plan;
+  std::shared_ptr<const plan::Plan> plan;
   std::string path;             // where the plan is; empty when it was not stored
   bool built = false;           // false: it came from the cache
   std::string why;              // why it was built
@@ -53,7 +53,7 @@ struct Compiled {
 Result<ir::Target> target_named(const std::string& name, const std::string& activations);
 
 /// "llama, 16 layers, 1235814400 parameters, vocabulary 128256, 799862784 bytes": what measured choices about passes are kept under.
-std::string model_name(const plan::ModelInfoT& model);
+std::string model_name(const plan::ModelInfo& model);
 
 /// Where compiled kernels are kept: the options' cache, "" for none.
 std::string kernel_cache_dir(const CompileOptions& options);
@@ -85,10 +85,10 @@ Result<std::string> explain_cached(const std::string& path, const CompileOptions
 /// A plan file by its magic.
 bool is_plan_file(const std::string& path);
 /// Reads a plan and checks that its model files are there and are the ones it was made from.
-Result<std::shared_ptr<const plan::PlanT>> load_plan(const std::string& path);
+Result<std::shared_ptr<const plan::Plan>> load_plan(const std::string& path);
 
 /// Whether CompileOptions::context decides on a part of the plan.
-bool depends_on_context(const plan::PlanT& plan);
+bool depends_on_context(const plan::Plan& plan);
 
 /// A plan file is loaded as it is; a model is compiled or found in the cache.
 Result<Compiled> plan_for(const std::string& model_or_plan, const CompileOptions& options);

@@ -9,19 +9,19 @@
 
 namespace heddle::tools {
 
-static std::string key_field(const plan::PlanT& plan, std::string_view name) {
-  const auto field = std::ranges::find_if(plan.key, [&](const auto& entry) { return entry->name == name; });
-  return field == plan.key.end() ? std::string() : (*field)->value;
+static std::string key_field(const plan::Plan& plan, std::string_view name) {
+  const auto field = std::ranges::find_if(plan.key, [&](const auto& entry) { return entry.name == name; });
+  return field == plan.key.end() ? std::string() : (*field).value;
 }
 
-Result<void> prepare_weights(const plan::PlanT& plan) {
+Result<void> prepare_weights(const plan::Plan& plan) {
   const std::string format = key_field(plan, "quantize"), fingerprint = key_field(plan, "model fingerprint");
   if (format.empty()) return {};
   HEDDLE_ASSIGN(const DType type, frontends::quantization_named(format));
   if (plan.files.size() < 2) return error("a plan with quantised weights names {} files", plan.files.size());
-  std::vector<plan::ModelFileT> sources;
-  for (std::size_t i = 0; i + 1 < plan.files.size(); ++i) sources.push_back(*plan.files[i]);
-  const std::string& path = plan.files.back()->path;
+  std::vector<plan::ModelFile> sources;
+  for (std::size_t i = 0; i + 1 < plan.files.size(); ++i) sources.push_back(plan.files[i]);
+  const std::string& path = plan.files.back().path;
   HEDDLE_ASSIGN(const auto from, frontends::quantized_from(sources, fingerprint, type));
   std::string why = "not there yet";
   if (std::filesystem::exists(path)) {

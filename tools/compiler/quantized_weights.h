@@ -1,5 +1,5 @@
 #pragma once
-#include "runtime/plan/plan_generated.h"
+#include "runtime/plan/plan.h"
 
 #include "ir/base/error.h"
 
@@ -7,6 +7,6 @@ namespace heddle::tools {
 
 /// Sees to the file of quantised weights that a plan names last if it was made with --quantize: where the file is not there, was made from
 /// other weights or fails its checksum, it is made (again), which is said on stderr.
-Result<void> prepare_weights(const plan::PlanT& plan);
+Result<void> prepare_weights(const plan::Plan& plan);
 
 }  // namespace heddle::tools

@@ -14,16 +14,16 @@ namespace {
 using Operators = std::vector<runtime::Streams::Operator>;
 constexpr int repeats = 20;
 
-std::uint64_t bytes_of(const plan::WeightT& weight) {
+std::uint64_t bytes_of(const plan::Weight& weight) {
   return std::accumulate(weight.sources.begin(), weight.sources.end(), std::uint64_t(0),
-                         [](std::uint64_t sum, const auto& source) { return sum + source->bytes; });
+                         [](std::uint64_t sum, const auto& source) { return sum + source.bytes; });
 }
 
 /// Keys and values of one layer at `positions` positions.
-std::uint64_t cache_bytes(const plan::PlanT& plan, std::uint32_t state, std::int64_t positions) {
-  const plan::StateT& found = *plan.states[state];
+std::uint64_t cache_bytes(const plan::Plan& plan, std::uint32_t state, std::int64_t positions) {
+  const plan::State& found = plan.states[state];
   const std::int64_t elements = std::accumulate(found.shape.begin(), found.shape.end(), std::int64_t(1), std::multiplies<>());
-  return std::uint64_t(heddle::bytes_of(*dtype_named(found.dtype), elements) * positions);
+  return std::uint64_t(heddle::bytes_of(found.dtype, elements) * positions);
 }
 
 /// "blk.7.attn_q.weight": layer 7 and "attn_q.weight".
@@ -50,13 +50,13 @@ Operators chained(const std::vector<std::uint64_t>& bytes) {
   return out;
 }
 
-Operators fixed_operators(const plan::PlanT& plan, std::int64_t positions) {
+Operators fixed_operators(const plan::Plan& plan, std::int64_t positions) {
   std::map<int, std::array<std::uint64_t, 5>> layers;
   std::uint64_t table = 0, head = 0;
   for (const auto& weight : plan.weights) {
-    if (const auto place = layer_of(weight->name)) layers[place->first][operator_of(place->second)] += bytes_of(*weight);
-    else if (weight->name.starts_with("token_embd")) table = bytes_of(*weight);
-    else if (weight->name.starts_with("output.")) head = bytes_of(*weight);
+    if (const auto place = layer_of(weight.name)) layers[place->first][operator_of(place->second)] += bytes_of(weight);
+    else if (weight.name.starts_with("token_embd")) table = bytes_of(weight);
+    else if (weight.name.starts_with("output.")) head = bytes_of(weight);
   }
   std::vector<std::uint64_t> bytes;
   std::uint32_t state = 0;
@@ -68,18 +68,18 @@ Operators fixed_operators(const plan::PlanT& plan, std::int64_t positions) {
   return chained(bytes);
 }
 
-Operators plan_operators(const plan::PlanT& plan, std::int64_t positions) {
+Operators plan_operators(const plan::Plan& plan, std::int64_t positions) {
   Operators out;
   for (const auto& entry : plan.entries) {
-    if (entry->kind != "decode" || entry->rows != 1) continue;
-    for (const auto& node : entry->nodes) {
-      const plan::KernelSpecT& spec = *plan.kernels[node->kernel]->spec;
+    if (entry.kind != EntryKind::decode || entry.rows != 1) continue;
+    for (const auto& node : entry.nodes) {
+      const plan::KernelSpec& spec = plan.kernels[node.kernel].spec;
       std::uint64_t bytes = 0;
-      for (const auto& ref : node->args) {
-        if (ref->where == plan::Where::weight && spec.loop != plan::LoopKind::embed) bytes += bytes_of(*plan.weights[ref->index]);
-        if (ref->where == plan::Where::state && spec.loop == plan::LoopKind::attention) bytes += cache_bytes(plan, ref->index, positions);
+      for (const auto& ref : node.args) {
+        if (ref.where == plan::Where::weight && !spec.embed()) bytes += bytes_of(plan.weights[ref.index]);
+        if (ref.where == plan::Where::state && spec.attention()) bytes += cache_bytes(plan, ref.index, positions);
       }
-      out.push_back({bytes, node->after});
+      out.push_back({bytes, node.after});
     }
   }
   return out;
@@ -92,9 +92,9 @@ std::uint64_t total(const Operators& operators) {
 
 }  // namespace
 
-Result<FloorBench> FloorBench::open(const plan::PlanT& plan, std::int64_t depth, std::int64_t sequences, const std::string& cache_dir) {
+Result<FloorBench> FloorBench::open(const plan::Plan& plan, std::int64_t depth, std::int64_t sequences, const std::string& cache_dir) {
   if (!plan.target.starts_with("cuda:")) return error("--floor: the plan is for target {}, a floor is measured on cuda only", plan.target);
-  HEDDLE_ASSIGN(const auto target, codegen::cuda::target_named(plan.target, "f32"));
+  HEDDLE_ASSIGN(const auto target, codegen::cuda::target_named(plan.target, DType::f32));
   HEDDLE_ASSIGN(const auto kernels, codegen::cuda::stream_plan(target, cache_dir));
   const std::uint64_t most = std::max(total(fixed_operators(plan, depth * sequences)), total(plan_operators(plan, depth * sequences)));
   FloorBench out;

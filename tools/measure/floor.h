@@ -8,7 +8,7 @@ namespace heddle::tools {
 class FloorBench {
  public:
   /// Keeps a reference to `plan`. Streams up to what the plan reads behind `depth` tokens in `sequences` caches.
-  static Result<FloorBench> open(const plan::PlanT& plan, std::int64_t depth, std::int64_t sequences, const std::string& cache_dir);
+  static Result<FloorBench> open(const plan::Plan& plan, std::int64_t depth, std::int64_t sequences, const std::string& cache_dir);
 
   struct Floor {
     double fixed = 0;  // ms: five operators a layer (QKV; attention with the cache's bytes; output; gate and up; down) and the head
@@ -17,7 +17,7 @@ class FloorBench {
   Result<Floor> at(std::int64_t depth, std::int64_t sequences) const;
 
  private:
-  const plan::PlanT* plan_ = nullptr;
+  const plan::Plan* plan_ = nullptr;
   std::unique_ptr<runtime::Streams> streams_;
 };
 

@@ -23,7 +23,7 @@ std::int64_t elements_of(const std::vector<std::int64_t>& shape) {
 }
 
 /// Positions of slot 0 that the rows attend to; rows share what they read.
-std::int64_t positions_seen(const plan::AttentionLoopT& attention, std::span<const runtime::StepRow> rows) {
+std::int64_t positions_seen(const plan::Attention& attention, std::span<const runtime::StepRow> rows) {
   std::int64_t first = INT64_MAX, end = 0;
   for (const runtime::StepRow& row : rows) {
     if (row.slot < 0) continue;
@@ -35,36 +35,36 @@ std::int64_t positions_seen(const plan::AttentionLoopT& attention, std::span<con
 
 }  // namespace
 
-std::int64_t least_bytes(const plan::PlanT& plan, const plan::NodeT& node, std::span<const runtime::StepRow> rows) {
-  const plan::KernelT& kernel = *plan.kernels[node.kernel];
-  const plan::AttentionLoopT* attention = kernel.spec->attention.get();
+std::int64_t least_bytes(const plan::Plan& plan, const plan::Node& node, std::span<const runtime::StepRow> rows) {
+  const plan::Kernel& kernel = plan.kernels[node.kernel];
+  const plan::Attention* attention = kernel.spec.attention();
   if (!attention) return kernel.min_bytes;
-  const plan::ArgT& state = *kernel.spec->args[attention->kv];
-  return kernel.min_bytes + positions_seen(*attention, rows) * bytes_of(*dtype_named(state.dtype), elements_of(state.shape));
+  const plan::Arg& state = kernel.spec.args[attention->kv];
+  return kernel.min_bytes + positions_seen(*attention, rows) * bytes_of(state.dtype, elements_of(state.shape));
 }
 
-std::int64_t operations(const plan::PlanT& plan, const plan::NodeT& node, std::span<const runtime::StepRow> rows) {
-  const plan::KernelSpecT& spec = *plan.kernels[node.kernel]->spec;
+std::int64_t operations(const plan::Plan& plan, const plan::Node& node, std::span<const runtime::StepRow> rows) {
+  const plan::KernelSpec& spec = plan.kernels[node.kernel].spec;
   std::int64_t products = 0;
   for (const runtime::StepRow& row : rows) {
     if (row.slot < 0) continue;
-    if (spec.attention) products += 2 * spec.attention->heads * spec.attention->head_dim * positions_seen(*spec.attention, {&row, 1});
-    if (!spec.gemm) continue;
-    const std::int64_t slices = spec.gemm->gates >= 0 ? spec.gemm->chosen : 1;
-    for (const auto& part : spec.parts) products += part->n * std::int64_t(part->segments.size()) * spec.gemm->k * slices;
+    if (spec.attention()) products += 2 * spec.attention()->heads * spec.attention()->head_dim * positions_seen(*spec.attention(), {&row, 1});
+    if (!spec.gemm()) continue;
+    const std::int64_t slices = spec.gemm()->gates >= 0 ? spec.gemm()->chosen : 1;
+    for (const auto& part : spec.parts) products += part.n * std::int64_t(part.segments.size()) * spec.gemm()->k * slices;
   }
   return 2 * products;
 }
 
-Result<Profile> profile_step(runtime::NodeDevice& device, const plan::PlanT& plan, std::size_t entry, std::int64_t depth, int samples) {
-  const plan::EntryPointT& point = *plan.entries[entry];
+Result<Profile> profile_step(runtime::NodeDevice& device, const plan::Plan& plan, std::size_t entry, std::int64_t depth, int samples) {
+  const plan::EntryPoint& point = plan.entries[entry];
   std::vector<runtime::StepRow> rows(point.rows);
   // Behind the select of a prompt kernels have one row: the last.
-  const auto rows_of = [&](const plan::NodeT& node) {
-    return std::span<const runtime::StepRow>(rows).last(std::size_t(plan.kernels[node.kernel]->spec->rows));
+  const auto rows_of = [&](const plan::Node& node) {
+    return std::span<const runtime::StepRow>(rows).last(std::size_t(plan.kernels[node.kernel].spec.rows));
   };
   for (std::size_t i = 0; i < rows.size(); ++i)
-    rows[i] = {std::int32_t((i + 1) * 40503 % plan.model->vocabulary), 0, std::int32_t(depth + std::int64_t(i))};
+    rows[i] = {std::int32_t((i + 1) * 40503 % plan.model.vocabulary), 0, std::int32_t(depth + std::int64_t(i))};
 
   Profile out;
   out.device = device.description(), out.entry = point.name, out.depth = depth, out.how = device.how_kernels_are_timed().text;
@@ -81,17 +81,17 @@ Result<Profile> profile_step(runtime::NodeDevice& device, const plan::PlanT& pla
   std::vector<KernelProfile> kernels(plan.kernels.size());
   std::vector<std::set<std::uint32_t>> weights(plan.kernels.size());
   for (std::size_t i = 0; i < point.nodes.size(); ++i) {
-    const plan::NodeT& node = *point.nodes[i];
+    const plan::Node& node = point.nodes[i];
     KernelProfile& kernel = kernels[node.kernel];
-    kernel.kernel = plan.kernels[node.kernel]->spec->name, kernel.group = function->body()[i].str("label");
+    kernel.kernel = plan.kernels[node.kernel].spec.name, kernel.group = function->body()[i].str("label");
     ++kernel.calls;
     kernel.seconds = median(times[node.kernel]);
     kernel.bytes = least_bytes(plan, node, rows_of(node));
     kernel.operations = operations(plan, node, rows_of(node));
-    if (plan.kernels[node.kernel]->spec->attention) kernel.rotated += std::uint64_t(kernel.bytes);
+    if (plan.kernels[node.kernel].spec.attention()) kernel.rotated += std::uint64_t(kernel.bytes);
     for (const auto& ref : node.args)
-      if (ref->where == plan::Where::weight && weights[node.kernel].insert(ref->index).second)
-        kernel.rotated += runtime::cuda::stored_bytes_of(*plan.weights[ref->index]);
+      if (ref.where == plan::Where::weight && weights[node.kernel].insert(ref.index).second)
+        kernel.rotated += runtime::cuda::stored_bytes_of(plan.weights[ref.index]);
     out.bytes += kernel.bytes;
     out.operations += kernel.operations;
     out.kernel_sum += kernel.seconds;

@@ -11,11 +11,11 @@ namespace heddle::tools {
 
 /// Least bytes that a node moves: weights, inputs, outputs, what it adds to a state, and of a state that it attends to all positions that
 /// the rows of the step see.
-std::int64_t least_bytes(const plan::PlanT& plan, const plan::NodeT& node, std::span<const runtime::StepRow> rows);
+std::int64_t least_bytes(const plan::Plan& plan, const plan::Node& node, std::span<const runtime::StepRow> rows);
 
 /// Multiplications and additions of a node's products, for the rows of the step that are not idle: of weights and activations, and in
 /// attention of each row's queries with the keys and of its weights with the values of the positions it sees.
-std::int64_t operations(const plan::PlanT& plan, const plan::NodeT& node, std::span<const runtime::StepRow> rows);
+std::int64_t operations(const plan::Plan& plan, const plan::Node& node, std::span<const runtime::StepRow> rows);
 
 struct KernelProfile {
   std::string kernel;         // the spec's name
@@ -52,7 +52,7 @@ struct Profile {
 
 /// Profiles steps of entry point `entry` whose rows stand at the positions from `depth` on of slot 0. `device` has loaded the plan and
 /// holds the positions before. The matrix units are not measured.
-Result<Profile> profile_step(runtime::NodeDevice& device, const plan::PlanT& plan, std::size_t entry, std::int64_t depth, int samples);
+Result<Profile> profile_step(runtime::NodeDevice& device, const plan::Plan& plan, std::size_t entry, std::int64_t depth, int samples);
 
 /// The trace as Chrome's and Perfetto's JSON: a complete event for each node, microseconds.
 std::string trace_json(const Profile& profile);

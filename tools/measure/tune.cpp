@@ -24,64 +24,64 @@ double median(std::vector<double> values) {
   return *middle;
 }
 
-const plan::EntryPointT& decode_of_one_row(const plan::PlanT& plan) {
+const plan::EntryPoint& decode_of_one_row(const plan::Plan& plan) {
   for (const auto& entry : plan.entries)
-    if (entry->kind == "decode" && entry->rows == 1) return *entry;
+    if (entry.kind == EntryKind::decode && entry.rows == 1) return entry;
   HEDDLE_CHECK(false, "no decode entry point of one row");
 }
 
 /// Only the decode step of one row, without its draw.
-std::shared_ptr<plan::PlanT> decode_only(const plan::PlanT& plan) {
-  auto out = std::make_shared<plan::PlanT>(plan);
-  std::erase_if(out->entries, [&](const auto& entry) { return entry->kind != "decode" || entry->rows != 1; });
-  for (const auto& entry : out->entries) entry->sampling.clear();
+std::shared_ptr<plan::Plan> decode_only(const plan::Plan& plan) {
+  auto out = std::make_shared<plan::Plan>(plan);
+  std::erase_if(out->entries, [&](const auto& entry) { return entry.kind != EntryKind::decode || entry.rows != 1; });
+  for (plan::EntryPoint& entry : out->entries) entry.sampling.clear();
   return out;
 }
 
 /// The entry point that reads prompts, of at most `prompt_rows` rows; null if there is none.
-const plan::EntryPointT* prompt_of(const plan::PlanT& plan) {
-  const plan::EntryPointT* best = nullptr;
+const plan::EntryPoint* prompt_of(const plan::Plan& plan) {
+  const plan::EntryPoint* best = nullptr;
   for (const auto& entry : plan.entries)
-    if (entry->kind == "prefill" && entry->rows <= prompt_rows && (!best || entry->rows > best->rows)) best = entry.get();
+    if (entry.kind == EntryKind::prefill && entry.rows <= prompt_rows && (!best || entry.rows > best->rows)) best = &entry;
   return best;
 }
 
 /// Adds another plan's decode step, which reads the same weights, with kernels of its own; and how it reads prompts, if `prompts`.
-void add_entries(plan::PlanT& plan, const plan::PlanT& other, bool prompts) {
+void add_entries(plan::Plan& plan, const plan::Plan& other, bool prompts) {
   const std::uint32_t first = std::uint32_t(plan.kernels.size());
-  for (const auto& kernel : other.kernels) plan.kernels.push_back(std::make_unique<plan::KernelT>(*kernel));
-  const auto add = [&](const plan::EntryPointT& added) {
-    auto& entry = *plan.entries.emplace_back(std::make_unique<plan::EntryPointT>(added));
-    for (const auto& node : entry.nodes) node->kernel += first;
+  for (const auto& kernel : other.kernels) plan.kernels.push_back(kernel);
+  const auto add = [&](const plan::EntryPoint& added) {
+    auto& entry = plan.entries.emplace_back(added);
+    for (plan::Node& node : entry.nodes) node.kernel += first;
     entry.sampling.clear();
   };
   add(decode_of_one_row(other));
-  if (const plan::EntryPointT* prompt = prompts ? prompt_of(other) : nullptr) add(*prompt);
+  if (const plan::EntryPoint* prompt = prompts ? prompt_of(other) : nullptr) add(*prompt);
 }
 
-bool same_weights(const plan::PlanT& a, const plan::PlanT& b) {
+bool same_weights(const plan::Plan& a, const plan::Plan& b) {
   return std::ranges::equal(a.weights, b.weights, [](const auto& x, const auto& y) {
-    return x->name == y->name && x->layout == y->layout && x->sources.size() == y->sources.size();
+    return x.name == y.name && x.layout == y.layout && x.sources.size() == y.sources.size();
   });
 }
 
 /// The entry point with one kernel's code exchanged.
-void add_variant(plan::PlanT& plan, const plan::PlanT& base, std::uint32_t kernel, const plan::KernelT& with) {
-  auto& entry = *plan.entries.emplace_back(std::make_unique<plan::EntryPointT>(*base.entries.front()));
-  for (const auto& node : entry.nodes)
-    if (node->kernel == kernel) node->kernel = std::uint32_t(plan.kernels.size());
-  plan.kernels.push_back(std::make_unique<plan::KernelT>(with));
+void add_variant(plan::Plan& plan, const plan::Plan& base, std::uint32_t kernel, const plan::Kernel& with) {
+  auto& entry = plan.entries.emplace_back(base.entries.front());
+  for (plan::Node& node : entry.nodes)
+    if (node.kernel == kernel) node.kernel = std::uint32_t(plan.kernels.size());
+  plan.kernels.push_back(with);
 }
 
 /// Microseconds of a step of each entry point in each round; every round runs all of them once, in turn. The first is a decode step.
-Result<std::vector<std::vector<double>>> time_entries(std::shared_ptr<const plan::PlanT> plan,
+Result<std::vector<std::vector<double>>> time_entries(std::shared_ptr<const plan::Plan> plan,
                                                       const std::function<void(double)>& progress) {
   HEDDLE_ASSIGN(auto device, runtime::make_cuda_device({.target = plan->target}));
   const std::size_t count = plan->entries.size();
   HEDDLE_TRY(device->load(plan, {1, context}, {}));
   std::vector<std::vector<double>> out(count);
   const auto finish = [&](std::size_t entry) -> Result<void> {  // a prompt has no logits to wait for: a decode step's, behind it
-    const bool prompt = plan->entries[entry]->outputs.empty();
+    const bool prompt = plan->entries[entry].outputs.empty();
     if (prompt) HEDDLE_TRY(device->run(0, std::vector<runtime::StepRow>{{1, 0, std::int32_t(position)}}));
     HEDDLE_TRY(device->logits(prompt ? 0 : entry, 0));
     return {};
@@ -89,7 +89,7 @@ Result<std::vector<std::vector<double>>> time_entries(std::shared_ptr<const plan
   for (int r = -1; r < rounds; ++r)
     for (std::size_t e = 0; e < count; ++e) {
       std::vector<runtime::StepRow> rows;
-      for (std::uint32_t i = 0; i < plan->entries[e]->rows; ++i) rows.push_back({1, 0, std::int32_t(position + i)});
+      for (std::uint32_t i = 0; i < plan->entries[e].rows; ++i) rows.push_back({1, 0, std::int32_t(position + i)});
       const int steps = rows.size() > 1 ? prompts_a_round : steps_a_round;
       HEDDLE_TRY(device->run(e, rows));  // not timed: the first step after another graph finds other weights in the cache
       HEDDLE_TRY(finish(e));
@@ -104,21 +104,21 @@ Result<std::vector<std::vector<double>>> time_entries(std::shared_ptr<const plan
 }
 
 /// Microseconds of a step of every entry point that reads prompts, and of the decode step of one row, all rows in use.
-Result<std::vector<Tuning::Entry>> time_prompts(std::shared_ptr<const plan::PlanT> plan, const std::function<void(double)>& progress) {
+Result<std::vector<Tuning::Entry>> time_prompts(std::shared_ptr<const plan::Plan> plan, const std::function<void(double)>& progress) {
   constexpr int samples = 5;
   HEDDLE_ASSIGN(auto device, runtime::make_cuda_device({.target = plan->target}));
   std::uint32_t most = 1;
-  for (const auto& entry : plan->entries) most = std::max(most, entry->rows);
+  for (const auto& entry : plan->entries) most = std::max(most, entry.rows);
   HEDDLE_TRY(device->load(plan, {1, std::int64_t(most)}, {}));
   std::vector<Tuning::Entry> out;
   for (std::size_t e = 0; e < plan->entries.size(); ++e) {
-    const plan::EntryPointT& entry = *plan->entries[e];
+    const plan::EntryPoint& entry = plan->entries[e];
     if (progress) progress(double(e) / double(plan->entries.size()));
-    if (entry.kind == "decode" && entry.rows > 1) continue;
+    if (entry.kind == EntryKind::decode && entry.rows > 1) continue;
     std::vector<runtime::StepRow> rows;
     for (std::uint32_t i = 0; i < entry.rows; ++i) rows.push_back({1, 0, std::int32_t(i)});
     HEDDLE_ASSIGN(auto times, device->time_step(e, rows, samples));
-    out.push_back({model_name(*plan->model), entry.name, median(std::move(times)) * 1e6});
+    out.push_back({model_name(plan->model), entry.name, median(std::move(times)) * 1e6});
   }
   return out;
 }
@@ -134,9 +134,9 @@ Trial judged(std::string what, const std::vector<double>& standard, const std::v
   return trial;
 }
 
-std::string text_of(const std::vector<plan::KnobT>& knobs) {
+std::string text_of(const std::vector<plan::Knob>& knobs) {
   std::string out;
-  for (const plan::KnobT& knob : knobs) out += fmt::format("{}{} {}", out.empty() ? "" : ", ", knob.name, knob.value);
+  for (const plan::Knob& knob : knobs) out += fmt::format("{}{} {}", out.empty() ? "" : ", ", knob.name, knob.value);
   return out;
 }
 
@@ -159,42 +159,41 @@ struct Tuner {
   ir::Target target;
   TuneResult result;
 
-  Result<void> compile(plan::PlanT& plan) const {
-    for (const auto& kernel : plan.kernels) kernel->cuda.reset();
+  Result<void> compile(plan::Plan& plan) const {
+    for (plan::Kernel& kernel : plan.kernels) kernel.cuda.reset();
     HEDDLE_TRY(codegen::cuda::compile_kernels(plan, target, cache, usable_processors()));
     return {};
   }
 
   /// Stage one: each kernel's candidates, one at a time.
-  Result<void> kernels(const plan::PlanT& base, const std::function<void(double)>& progress) {
-    plan::PlanT variants;  // one kernel for each candidate
-    variants.target = base.target;
+  Result<void> kernels(const plan::Plan& base, const std::function<void(double)>& progress) {
+    plan::Plan variants;  // one kernel for each candidate
+    variants.target = base.target, variants.backend = base.backend;
     struct Candidate {
       std::uint32_t kernel;
-      std::vector<plan::KnobT> knobs;
+      std::vector<plan::Knob> knobs;
     };
     std::vector<Candidate> tried;
     std::vector<bool> used(base.kernels.size());
-    for (const auto& node : base.entries.front()->nodes) used[node->kernel] = true;
+    for (const auto& node : base.entries.front().nodes) used[node.kernel] = true;
     for (std::uint32_t k = 0; k < base.kernels.size(); ++k)
-      for (auto& knobs : used[k] ? codegen::cuda::candidates(*base.kernels[k]->spec) : std::vector<std::vector<plan::KnobT>>()) {
-        auto& kernel = *variants.kernels.emplace_back(std::make_unique<plan::KernelT>(*base.kernels[k]));
-        kernel.spec->knobs.clear();
-        for (const plan::KnobT& knob : knobs) kernel.spec->knobs.push_back(std::make_unique<plan::KnobT>(knob));
+      for (auto& knobs : used[k] ? codegen::cuda::candidates(base.kernels[k].spec) : std::vector<std::vector<plan::Knob>>()) {
+        auto& kernel = variants.kernels.emplace_back(base.kernels[k]);
+        kernel.spec.knobs = knobs;
         tried.push_back({k, std::move(knobs)});
       }
     HEDDLE_TRY(compile(variants));
-    auto all = std::make_shared<plan::PlanT>(base);
+    auto all = std::make_shared<plan::Plan>(base);
     std::vector<std::size_t> of_entry;  // candidate of each entry point after the first
     for (std::size_t i = 0; i < tried.size(); ++i) {
-      if (variants.kernels[i]->cuda->text == base.kernels[tried[i].kernel]->cuda->text) continue;  // what the emitter chose itself
-      add_variant(*all, base, tried[i].kernel, *variants.kernels[i]);
+      if (variants.kernels[i].cuda->text == base.kernels[tried[i].kernel].cuda->text) continue;  // what the emitter chose itself
+      add_variant(*all, base, tried[i].kernel, variants.kernels[i]);
       of_entry.push_back(i);
     }
     HEDDLE_ASSIGN(const auto times, time_entries(all, progress));
     for (std::size_t e = 0; e < of_entry.size(); ++e) {
       const Candidate& candidate = tried[of_entry[e]];
-      const std::string& spec = base.kernels[candidate.kernel]->spec->name;
+      const std::string& spec = base.kernels[candidate.kernel].spec.name;
       Trial trial = judged(fmt::format("{}: {}", spec, text_of(candidate.knobs)), times[0], times[e + 1]);
       if (trial.kept) {
         const Tuning::Kernel* best = result.tuning.kernel(spec);
@@ -211,8 +210,8 @@ struct Tuner {
 
   /// Stage two: the step without one of the passes each, all with the kernels of stage one. A pass is in every entry point, so it loses
   /// only where prompts are not slower without it.
-  Result<void> passes(const plan::PlanT& full, const std::vector<std::string>& optional, const std::function<void(double)>& progress) {
-    auto all = std::make_shared<plan::PlanT>(full);
+  Result<void> passes(const plan::Plan& full, const std::vector<std::string>& optional, const std::function<void(double)>& progress) {
+    auto all = std::make_shared<plan::Plan>(full);
     all->entries.clear();
     add_entries(*all, full, true);
     const bool prompts = all->entries.size() > 1;
@@ -223,7 +222,7 @@ struct Tuner {
       without.store = false;
       const auto compiled = compile_model(path, without);
       if (!compiled.ok()) continue;  // a pass that code generation cannot do without
-      plan::PlanT other = *compiled->plan;
+      plan::Plan other = *compiled->plan;
       codegen::cuda::apply(result.tuning, other);
       HEDDLE_TRY(compile(other));
       if (!same_weights(full, other)) continue;
@@ -239,7 +238,7 @@ struct Tuner {
         const Trial prompt = judged("", times[1], times[each * (i + 1) + 1]);
         if (prompt.us > prompt.default_us + prompt.spread_us) {
           trial.what +=
-              fmt::format(" (prompts of {} tokens: {:.1f} us, {:.1f} with it)", all->entries[1]->rows, prompt.us, prompt.default_us);
+              fmt::format(" (prompts of {} tokens: {:.1f} us, {:.1f} with it)", all->entries[1].rows, prompt.us, prompt.default_us);
           trial.kept = false;
         }
       }
@@ -254,7 +253,7 @@ struct Tuner {
     if (!best) return {};
     const std::size_t index = std::size_t(best - &result.trials[first]);
     result.trials[first + index].kept = true;
-    result.tuning.passes.push_back({model_name(*full.model), tried[index], best->default_us, best->us});
+    result.tuning.passes.push_back({model_name(full.model), tried[index], best->default_us, best->us});
     return {};
   }
 };
@@ -282,15 +281,15 @@ Result<TuneResult> tune(const std::string& path, const CompileOptions& asked, co
     };
   };
   HEDDLE_TRY(tuner.kernels(*base, part(0, 0.6)));
-  auto tuned = std::make_shared<plan::PlanT>(*base);
+  auto tuned = std::make_shared<plan::Plan>(*base);
   codegen::cuda::apply(tuner.result.tuning, *tuned);
   HEDDLE_TRY(tuner.compile(*tuned));
-  auto full = std::make_shared<plan::PlanT>(*compiled.plan);
+  auto full = std::make_shared<plan::Plan>(*compiled.plan);
   codegen::cuda::apply(tuner.result.tuning, *full);
   HEDDLE_TRY(tuner.compile(*full));
   HEDDLE_TRY(tuner.passes(*full, passes_that_fired(compiled.report), part(0.6, 0.3)));
 
-  auto both = std::make_shared<plan::PlanT>(*base);
+  auto both = std::make_shared<plan::Plan>(*base);
   add_entries(*both, *tuned, false);
   HEDDLE_ASSIGN(const auto times, time_entries(both, part(0.9, 0.05)));
   const Trial together = judged("all kernels together", times[0], times[1]);
@@ -300,7 +299,7 @@ Result<TuneResult> tune(const std::string& path, const CompileOptions& asked, co
   CompileOptions kept = tuner.options;
   for (const Tuning::Pass& slower : tuner.result.tuning.passes) kept.disabled.push_back(slower.pass);
   HEDDLE_ASSIGN(const Compiled chosen, compile_model(path, kept));
-  auto last = std::make_shared<plan::PlanT>(*chosen.plan);
+  auto last = std::make_shared<plan::Plan>(*chosen.plan);
   codegen::cuda::apply(tuner.result.tuning, *last);
   HEDDLE_TRY(tuner.compile(*last));
   HEDDLE_ASSIGN(tuner.result.tuning.entries, time_prompts(last, part(0.95, 0.05)));

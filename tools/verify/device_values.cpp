@@ -41,8 +41,8 @@ void for_each_head(const Cache& cache, Copy copy) {
 
 }  // namespace
 
-Result<plan::RefT> place_of(const ir::Value& value, const ir::Function& function, const plan::PlanT& plan) {
-  plan::RefT ref;
+Result<plan::Ref> place_of(const ir::Value& value, const ir::Function& function, const plan::Plan& plan) {
+  plan::Ref ref;
   switch (value.placement.kind) {
     case ir::Placement::none:
       return error("{}: %{} has no place in memory", function.name, value.name);
@@ -58,7 +58,7 @@ Result<plan::RefT> place_of(const ir::Value& value, const ir::Function& function
       break;
     case ir::Placement::state: {
       const std::string& name = function.arguments()[std::size_t(value.placement.offset)]->name;
-      const auto found = std::ranges::find_if(plan.states, [&](const auto& state) { return state->name == name; });
+      const auto found = std::ranges::find_if(plan.states, [&](const auto& state) { return state.name == name; });
       if (found == plan.states.end()) return error("{}: the plan has no state {}", function.name, name);
       ref.where = plan::Where::state, ref.index = unsigned(found - plan.states.begin());
       break;

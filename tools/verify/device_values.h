@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "ir/interp/interpreter.h"
-#include "runtime/plan/plan_generated.h"
+#include "runtime/plan/plan.h"
 
 /// The interpreter's values and the bytes in which a device holds them (runtime/device/inspectable_device.h).
 namespace heddle::tools {
@@ -11,7 +11,7 @@ namespace heddle::tools {
 using Bytes = std::vector<std::byte>;
 
 /// Where the plan puts a value of `function`, which is one of the plan's IR. Not for weights.
-Result<plan::RefT> place_of(const ir::Value& value, const ir::Function& function, const plan::PlanT& plan);
+Result<plan::Ref> place_of(const ir::Value& value, const ir::Function& function, const plan::Plan& plan);
 
 /// "%x: 12 bytes for f32[1, 4]".
 Result<ir::interp::Tensor> tensor_of(const ir::Value& value, const Bytes& bytes);

@@ -10,10 +10,10 @@
 
 namespace heddle::tools {
 
-Result<std::unique_ptr<runtime::Device>> make_device(const plan::PlanT& plan, const DeviceOptions& options) {
+Result<std::unique_ptr<runtime::Device>> make_device(const plan::Plan& plan, const DeviceOptions& options) {
   HEDDLE_TRY(prepare_weights(plan));
   if (options.reference) return std::unique_ptr<runtime::Device>(make_reference_device());
-  if (plan.target == "cpu") return runtime::make_cpu_device(options.threads);
+  if (plan.backend == BackendKind::cpu) return runtime::make_cpu_device(options.threads);
   if (plan.target.starts_with("cuda:")) {
     runtime::CudaOptions cuda;
     cuda.graph = !options.no_graph;
@@ -25,13 +25,13 @@ Result<std::unique_ptr<runtime::Device>> make_device(const plan::PlanT& plan, co
   return error("the plan is for target '{}', which this program cannot run (it runs: cpu, cuda:sm_NN)", plan.target);
 }
 
-std::int64_t context_for(const plan::PlanT& plan, std::int64_t asked, std::int64_t needed) {
+std::int64_t context_for(const plan::Plan& plan, std::int64_t asked, std::int64_t needed) {
   if (asked > 0) return asked;
-  const std::int64_t trained = plan.model && plan.model->trained_context > 0 ? plan.model->trained_context : 4096;
+  const std::int64_t trained = plan.model.trained_context > 0 ? plan.model.trained_context : 4096;
   return std::max<std::int64_t>(std::min<std::int64_t>(trained, 4096), needed);
 }
 
-Result<std::vector<runtime::Session>> open_sessions(std::shared_ptr<const plan::PlanT> plan, std::size_t count, std::int64_t context,
+Result<std::vector<runtime::Session>> open_sessions(std::shared_ptr<const plan::Plan> plan, std::size_t count, std::int64_t context,
                                                     const DeviceOptions& options) {
   HEDDLE_ASSIGN(auto device, make_device(*plan, options));
   const auto progress = progress_line("loading weights");
@@ -40,7 +40,7 @@ Result<std::vector<runtime::Session>> open_sessions(std::shared_ptr<const plan::
   return sessions;
 }
 
-Result<runtime::Session> open_session(std::shared_ptr<const plan::PlanT> plan, std::int64_t context, const DeviceOptions& options) {
+Result<runtime::Session> open_session(std::shared_ptr<const plan::Plan> plan, std::int64_t context, const DeviceOptions& options) {
   HEDDLE_ASSIGN(auto sessions, open_sessions(std::move(plan), 1, context, options));
   return std::move(sessions.front());
 }

@@ -12,14 +12,14 @@ struct DeviceOptions {
 };
 
 /// The device a plan was compiled for; sees to its weights if they are to be quantised (prepare_weights).
-Result<std::unique_ptr<runtime::Device>> make_device(const plan::PlanT& plan, const DeviceOptions& options);
+Result<std::unique_ptr<runtime::Device>> make_device(const plan::Plan& plan, const DeviceOptions& options);
 
 /// Positions to make room for: `asked` if positive, else the trained length or 4096, whichever is less, or `needed` if that is more.
-std::int64_t context_for(const plan::PlanT& plan, std::int64_t asked, std::int64_t needed);
+std::int64_t context_for(const plan::Plan& plan, std::int64_t asked, std::int64_t needed);
 
 /// Sessions that stop in the middle of a prompt when the program is `interrupted`.
-Result<std::vector<runtime::Session>> open_sessions(std::shared_ptr<const plan::PlanT> plan, std::size_t count, std::int64_t context,
+Result<std::vector<runtime::Session>> open_sessions(std::shared_ptr<const plan::Plan> plan, std::size_t count, std::int64_t context,
                                                     const DeviceOptions& options);
-Result<runtime::Session> open_session(std::shared_ptr<const plan::PlanT> plan, std::int64_t context, const DeviceOptions& options);
+Result<runtime::Session> open_session(std::shared_ptr<const plan::Plan> plan, std::int64_t context, const DeviceOptions& options);
 
 }  // namespace heddle::tools

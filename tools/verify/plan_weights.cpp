@@ -4,19 +4,19 @@
 
 namespace heddle::tools {
 
-Result<std::shared_ptr<const PlanWeights>> PlanWeights::open(const plan::PlanT& plan) {
+Result<std::shared_ptr<const PlanWeights>> PlanWeights::open(const plan::Plan& plan) {
   auto weights = std::make_shared<PlanWeights>();
   for (const auto& file : plan.files) {
-    HEDDLE_ASSIGN(auto mapped, MappedFile::open(file->path));
-    if (mapped.bytes().size() != file->bytes)
-      return error("{}: {} bytes, the plan was made for {}", file->path, mapped.bytes().size(), file->bytes);
+    HEDDLE_ASSIGN(auto mapped, MappedFile::open(file.path));
+    if (mapped.bytes().size() != file.bytes)
+      return error("{}: {} bytes, the plan was made for {}", file.path, mapped.bytes().size(), file.bytes);
     weights->files_.push_back(std::move(mapped));
   }
   for (const auto& weight : plan.weights)
-    for (const auto& source : weight->sources) {
-      if (!source->values.empty()) continue;
-      const std::int64_t row_bytes = bytes_of(*dtype_named(source->dtype.empty() ? weight->dtype : source->dtype), source->columns);
-      weights->tensors_[source->tensor] = {source->file, source->offset - std::uint64_t(source->row_begin * row_bytes)};
+    for (const auto& source : weight.sources) {
+      if (!source.values.empty()) continue;
+      const std::int64_t row_bytes = bytes_of(source.dtype.value_or(weight.dtype), source.columns);
+      weights->tensors_[source.tensor] = {source.file, source.offset - std::uint64_t(source.row_begin * row_bytes)};
     }
   return std::shared_ptr<const PlanWeights>(std::move(weights));
 }

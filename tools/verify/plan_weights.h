@@ -4,7 +4,7 @@
 
 #include "ir/base/mapped_file.h"
 #include "ir/graph.h"
-#include "runtime/plan/plan_generated.h"
+#include "runtime/plan/plan.h"
 
 namespace heddle::tools {
 
@@ -12,7 +12,7 @@ namespace heddle::tools {
 class PlanWeights {
  public:
   /// "a.gguf: 10 bytes, the plan was made for 20".
-  static Result<std::shared_ptr<const PlanWeights>> open(const plan::PlanT& plan);
+  static Result<std::shared_ptr<const PlanWeights>> open(const plan::Plan& plan);
   /// The dequantised elements of a weight symbol, row-major, by the tensors it is made of. Those must be tensors of the plan.
   Result<std::vector<float>> read(const ir::Value& weight) const;
 

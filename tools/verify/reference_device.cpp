@@ -17,15 +17,15 @@ class ReferenceDevice : public runtime::NodeDevice {
  public:
   std::string description() const override { return "reference interpreter"; }
 
-  Result<void> load(std::shared_ptr<const plan::PlanT> plan, const runtime::Capacity& capacity, const runtime::Progress&) override {
+  Result<void> load(std::shared_ptr<const plan::Plan> plan, const runtime::Capacity& capacity, const runtime::Progress&) override {
     plan_ = std::move(plan);
     HEDDLE_ASSIGN(module_, ir::parse(plan_->ir, "plan"));
     HEDDLE_ASSIGN(weights_, PlanWeights::open(*plan_));
     for (const auto& state : plan_->states) {
-      ir::Type type{*dtype_named(state->dtype), ir::Shape(state->shape.begin(), state->shape.end()), true};
-      caches_.emplace(state->name, Cache(type, capacity.slots, capacity.context));
+      ir::Type type{state.dtype, ir::Shape(state.shape.begin(), state.shape.end()), true};
+      caches_.emplace(state.name, Cache(type, capacity.slots, capacity.context));
     }
-    for (const auto& entry : plan_->entries) arena_.resize(std::max(arena_.size(), std::size_t(entry->arena_bytes)));
+    for (const auto& entry : plan_->entries) arena_.resize(std::max(arena_.size(), std::size_t(entry.arena_bytes)));
     interpreter_ = std::make_unique<ir::interp::Interpreter>([this](const ir::Value& weight) { return weights_->read(weight); });
     return {};
   }
@@ -51,8 +51,8 @@ class ReferenceDevice : public runtime::NodeDevice {
     interpreter_->live_rows = live_rows_of(rows);
     inputs_.clear();
     const auto arguments = arguments_of(rows);
-    for (const auto& port : plan_->entries[entry]->inputs) inputs_.push_back(bytes_of(arguments.at(port->name)));
-    outputs_.assign(plan_->entries[entry]->outputs.size(), {});
+    for (const auto& port : plan_->entries[entry].inputs) inputs_.push_back(bytes_of(arguments.at(port.name)));
+    outputs_.assign(plan_->entries[entry].outputs.size(), {});
     for (std::size_t i = 0; i + 1 < function->body().size(); ++i) {
       HEDDLE_TRY(run_group(entry, *function, function->body()[i]));
       HEDDLE_TRY(after(i));
@@ -60,7 +60,7 @@ class ReferenceDevice : public runtime::NodeDevice {
     return {};
   }
 
-  Result<std::vector<std::byte>> read(std::size_t, const plan::RefT& ref) override {
+  Result<std::vector<std::byte>> read(std::size_t, const plan::Ref& ref) override {
     switch (ref.where) {
       case plan::Where::arena:
         return Bytes(arena_.begin() + std::ptrdiff_t(ref.offset), arena_.begin() + std::ptrdiff_t(ref.offset + ref.bytes));
@@ -69,7 +69,7 @@ class ReferenceDevice : public runtime::NodeDevice {
       case plan::Where::output:
         return bytes_of(outputs_[ref.index]);
       case plan::Where::state:
-        return bytes_of(caches_.at(plan_->states[ref.index]->name));
+        return bytes_of(caches_.at(plan_->states[ref.index].name));
       case plan::Where::weight:
         break;
     }
@@ -86,8 +86,8 @@ class ReferenceDevice : public runtime::NodeDevice {
   static Error no_time() { return error("the reference interpreter keeps no time"); }
 
   Result<const ir::Function*> function_of(std::size_t entry) const {
-    const ir::Function* function = module_->function(plan_->entries[entry]->name);
-    if (!function) return error("the plan's IR has no function {}", plan_->entries[entry]->name);
+    const ir::Function* function = module_->function(plan_->entries[entry].name);
+    if (!function) return error("the plan's IR has no function {}", plan_->entries[entry].name);
     return function;
   }
 
@@ -121,7 +121,7 @@ class ReferenceDevice : public runtime::NodeDevice {
         known.caches[value] = &cache_behind(*value, function);
         continue;
       }
-      HEDDLE_ASSIGN(const plan::RefT ref, place_of(*value, function, *plan_));
+      HEDDLE_ASSIGN(const plan::Ref ref, place_of(*value, function, *plan_));
       HEDDLE_ASSIGN(const Bytes bytes, read(entry, ref));
       HEDDLE_ASSIGN(inputs[value], tensor_of(*value, bytes));
       known.tensors[value] = &inputs[value];
@@ -134,14 +134,14 @@ class ReferenceDevice : public runtime::NodeDevice {
         continue;
       }
       const Tensor& tensor = evaluated.tensors.at(value);
-      HEDDLE_ASSIGN(const plan::RefT ref, place_of(*value, function, *plan_));
+      HEDDLE_ASSIGN(const plan::Ref ref, place_of(*value, function, *plan_));
       if (ref.where == plan::Where::output) outputs_[ref.index] = tensor;
       else std::ranges::copy(bytes_of(tensor), arena_.begin() + std::ptrdiff_t(ref.offset));
     }
     return {};
   }
 
-  std::shared_ptr<const plan::PlanT> plan_;
+  std::shared_ptr<const plan::Plan> plan_;
   std::unique_ptr<ir::Module> module_;
   std::shared_ptr<const PlanWeights> weights_;
   std::map<std::string, Cache> caches_;  // by state

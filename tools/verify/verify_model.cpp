@@ -40,9 +40,9 @@ Result<Verified> verify_model(const VerifyRequest& request, const Compiled& comp
 Result<std::vector<Suspect>> bisect(const VerifyRequest& request, const Compiled& compiled,
                                     const std::function<void(const Suspect&)>& report) {
   if (is_plan_file(request.model)) return error("--bisect: a plan cannot be made anew; give the model");
-  const auto field = std::ranges::find_if(compiled.plan->key, [](const auto& entry) { return entry->name == "pipeline"; });
+  const auto field = std::ranges::find_if(compiled.plan->key, [](const auto& entry) { return entry.name == "pipeline"; });
   if (field == compiled.plan->key.end()) return error("--bisect: the plan does not say which passes made it");
-  HEDDLE_ASSIGN(const auto steps, passes::parse_pipeline((*field)->value, passes::Registry::global()));
+  HEDDLE_ASSIGN(const auto steps, passes::parse_pipeline((*field).value, passes::Registry::global()));
 
   std::vector<Suspect> suspects;
   for (const passes::Step& step : steps) {

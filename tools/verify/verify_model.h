@@ -11,7 +11,7 @@ struct VerifyRequest {
   CompileOptions compile;
   std::vector<std::int32_t> ids;
   std::vector<std::string> entries;                                                      // empty: all
-  std::function<Result<std::unique_ptr<runtime::NodeDevice>>(const plan::PlanT&)> make;  // the device, nothing loaded yet
+  std::function<Result<std::unique_ptr<runtime::NodeDevice>>(const plan::Plan&)> make;  // the device, nothing loaded yet
 };
 
 struct Verified {

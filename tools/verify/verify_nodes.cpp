@@ -53,7 +53,7 @@ std::int64_t most_different_in_a_row(const Tensor& a, const Tensor& b) {
 /// Checks one entry point.
 class EntryVerifier {
  public:
-  EntryVerifier(runtime::NodeDevice& device, const plan::PlanT& plan, std::size_t entry, const ir::Function& function,
+  EntryVerifier(runtime::NodeDevice& device, const plan::Plan& plan, std::size_t entry, const ir::Function& function,
                 const ir::Function* reference, Interpreter& interpreter, Interpreter& reference_interpreter, std::int64_t context)
       : device_(device),
         plan_(plan),
@@ -68,7 +68,7 @@ class EntryVerifier {
     for (std::size_t i = 0; i + 1 < body.size(); ++i) {
       NodeCheck& node = report_.nodes.emplace_back();
       node.node = i;
-      const plan::KernelSpecT& spec = *plan.kernels[plan.entries[entry]->nodes[i]->kernel]->spec;
+      const plan::KernelSpec& spec = plan.kernels[plan.entries[entry].nodes[i].kernel].spec;
       const bool halves = multiplies_halves(spec, plan.target);
       node.kernel = spec.name;
       node.label = body[i].str("label");
@@ -85,7 +85,7 @@ class EntryVerifier {
   }
 
   Result<EntryCheck> run(std::span<const std::int32_t> ids) {
-    const std::size_t rows = plan_.entries[entry_]->rows;
+    const std::size_t rows = plan_.entries[entry_].rows;
     for (std::size_t begin = 0; begin < ids.size(); begin += rows, ++report_.steps) {
       std::vector<runtime::StepRow> step(rows);
       for (std::size_t i = 0; i < std::min(rows, ids.size() - begin); ++i) step[i] = {ids[begin + i], 0, std::int32_t(begin + i)};
@@ -143,7 +143,7 @@ class EntryVerifier {
   /// Reads a value from where the plan puts it.
   Result<Held> take_from_device(const Value& value) const {
     Held held;
-    HEDDLE_ASSIGN(const plan::RefT ref, place_of(value, function_, plan_));
+    HEDDLE_ASSIGN(const plan::Ref ref, place_of(value, function_, plan_));
     HEDDLE_ASSIGN(held.bytes, device_.read(entry_, ref));
     if (value.type.state) {
       HEDDLE_ASSIGN(held.cache, cache_of(value, 1, context_, held.bytes));
@@ -327,7 +327,7 @@ class EntryVerifier {
   }
 
   runtime::NodeDevice& device_;
-  const plan::PlanT& plan_;
+  const plan::Plan& plan_;
   const std::size_t entry_;
   const ir::Function& function_;
   const ir::Function* reference_;
@@ -347,7 +347,7 @@ class EntryVerifier {
 
 }  // namespace
 
-Result<std::vector<EntryCheck>> verify_nodes(runtime::NodeDevice& device, const plan::PlanT& plan, std::span<const std::int32_t> ids,
+Result<std::vector<EntryCheck>> verify_nodes(runtime::NodeDevice& device, const plan::Plan& plan, std::span<const std::int32_t> ids,
                                              std::int64_t context, const VerifyOptions& options) {
   HEDDLE_ASSIGN(const auto module, ir::parse(plan.ir, "plan"));
   HEDDLE_ASSIGN(const auto weights, PlanWeights::open(plan));
@@ -357,10 +357,10 @@ Result<std::vector<EntryCheck>> verify_nodes(runtime::NodeDevice& device, const 
   for (const std::string& name : options.entries)
     if (!module->function(name)) return error("the plan has no entry point '{}'", name);
   for (std::size_t entry = 0; entry < plan.entries.size(); ++entry) {
-    const std::string& name = plan.entries[entry]->name;
+    const std::string& name = plan.entries[entry].name;
     if (!options.entries.empty() && !llvm::is_contained(options.entries, name)) continue;
     const ir::Function* function = module->function(name);
-    if (!function || function->body().size() != plan.entries[entry]->nodes.size() + 1)
+    if (!function || function->body().size() != plan.entries[entry].nodes.size() + 1)
       return error("the plan's IR and its entry point {} are not the same", name);
     const ir::Function* original = options.reference ? options.reference->function(name) : nullptr;
     EntryVerifier verifier(device, plan, entry, *function, original, interpreter, reference, context);

@@ -54,7 +54,7 @@ struct VerifyOptions {
 
 /// Feeds `ids` through every entry point from position 0 on, in steps of as many rows as it has, spare ones idle. `device` has loaded the
 /// plan with room for that many positions in one slot. An error where the check cannot be done, not where it finds something.
-Result<std::vector<EntryCheck>> verify_nodes(runtime::NodeDevice& device, const plan::PlanT& plan, std::span<const std::int32_t> ids,
+Result<std::vector<EntryCheck>> verify_nodes(runtime::NodeDevice& device, const plan::Plan& plan, std::span<const std::int32_t> ids,
                                              std::int64_t context, const VerifyOptions& options);
 
 /// The first entry point in which something is wrong, or null.

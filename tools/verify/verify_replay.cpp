@@ -34,9 +34,9 @@ runtime::SamplingOptions greedy() {
 }
 
 /// The entry point of one row that gives logits.
-Result<std::size_t> decode_entry(const plan::PlanT& plan) {
+Result<std::size_t> decode_entry(const plan::Plan& plan) {
   for (std::size_t i = 0; i < plan.entries.size(); ++i)
-    if (plan.entries[i]->kind == "decode" && plan.entries[i]->rows == 1) return i;
+    if (plan.entries[i].kind == EntryKind::decode && plan.entries[i].rows == 1) return i;
   return error("the plan has no decode entry point of one row");
 }
 
@@ -57,7 +57,7 @@ Result<Trace> device_draws(runtime::Session& session, std::span<const std::int32
   HEDDLE_ASSIGN(const std::size_t entry, decode_entry(session.plan()));
   runtime::Device& device = session.device();
   if (!device.can_generate(entry, greedy()))
-    return error("{} cannot draw tokens of {}", device.description(), session.plan().entries[entry]->name);
+    return error("{} cannot draw tokens of {}", device.description(), session.plan().entries[entry].name);
   // The first token is drawn from the prompt's own logits, as everywhere: all behind it then went through the same entry points.
   HEDDLE_ASSIGN(const std::span<const float> logits, session.feed(ids));
   HEDDLE_ASSIGN(const std::int32_t id, runtime::sample(logits, greedy(), trace.tokens, std::uint64_t(session.position())));
@@ -88,7 +88,7 @@ std::optional<std::string> first_difference(const Trace& first, const Trace& oth
 
 }  // namespace
 
-Result<std::vector<ReplayCheck>> verify_replay(std::shared_ptr<const plan::PlanT> plan, std::span<const std::int32_t> ids,
+Result<std::vector<ReplayCheck>> verify_replay(std::shared_ptr<const plan::Plan> plan, std::span<const std::int32_t> ids,
                                                std::int64_t tokens, std::span<const ReplayWay> ways) {
   HEDDLE_CHECK(!ids.empty() && tokens > 0 && !ways.empty(), "{} ids, {} tokens, {} ways", ids.size(), tokens, ways.size());
   std::vector<ReplayCheck> checks;
@@ -109,13 +109,13 @@ Result<std::vector<ReplayCheck>> verify_replay(std::shared_ptr<const plan::PlanT
   return checks;
 }
 
-std::vector<ReplayWay> cuda_ways(const plan::PlanT& plan) {
+std::vector<ReplayWay> cuda_ways(const plan::Plan& plan) {
   const auto way = [&](std::string name, DeviceOptions options, bool draws = false) {
     return ReplayWay{std::move(name), [&plan, options] { return make_device(plan, options); }, draws};
   };
   std::vector<ReplayWay> ways = {way("eager", {.no_graph = true}), way("graph", {}), way("graph with plain edges", {.plain_edges = true})};
   if (std::ranges::any_of(plan.entries,
-                          [](const auto& entry) { return entry->kind == "decode" && entry->rows == 1 && !entry->sampling.empty(); }))
+                          [](const auto& entry) { return entry.kind == EntryKind::decode && entry.rows == 1 && !entry.sampling.empty(); }))
     ways.push_back(way("graph that draws its tokens", {}, true));
   return ways;
 }

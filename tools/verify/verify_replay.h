@@ -25,10 +25,10 @@ struct ReplayCheck {
 /// Feeds `ids` and then the likeliest token again and again, `tokens` in all, on a new device for every way; compares all but the first
 /// with the first: the tokens, and every bit of the logits that they are drawn from. A device that cannot draw is an error only where it is
 /// asked to.
-Result<std::vector<ReplayCheck>> verify_replay(std::shared_ptr<const plan::PlanT> plan, std::span<const std::int32_t> ids,
+Result<std::vector<ReplayCheck>> verify_replay(std::shared_ptr<const plan::Plan> plan, std::span<const std::int32_t> ids,
                                                std::int64_t tokens, std::span<const ReplayWay> ways);
 
 /// The ways of a CUDA plan: kernel by kernel, as one graph, as one graph with plain edges, and the graph that draws its tokens.
-std::vector<ReplayWay> cuda_ways(const plan::PlanT& plan);
+std::vector<ReplayWay> cuda_ways(const plan::Plan& plan);
 
 }  // namespace heddle::tools

@@ -35,10 +35,10 @@ double ratio(double difference, double scale) {
 
 std::span<const Tolerance> tolerances() { return table; }
 
-bool multiplies_halves(const plan::KernelSpecT& spec, const std::string& target) {
+bool multiplies_halves(const plan::KernelSpec& spec, const std::string& target) {
   if (!target.starts_with("cuda:")) return false;
-  if (spec.gemm) return spec.gemm->activations == "f16_128";
-  return spec.attention && (spec.args[spec.attention->kv]->dtype == "f16" || codegen::cuda::flash_wanted(spec));
+  if (spec.gemm()) return spec.gemm()->activations == DType::f16_128;
+  return spec.attention() && (spec.args[spec.attention()->kv].dtype == DType::f16 || codegen::cuda::flash_wanted(spec));
 }
 
 double tolerance_of(DType type, bool halves) {

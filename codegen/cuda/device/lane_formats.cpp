@@ -331,10 +331,10 @@ std::string Format::planes_of(const std::string& base) const {
 
 std::string Format::dot() const { return integers ? fmt::format("dot<{}, {}>", halves, offset) : "dot"; }
 
-Result<Format> format_of(DType type, const std::string& layout, std::int64_t rows, std::int64_t columns) {
+Result<Format> format_of(DType type, Layout layout, std::int64_t rows, std::int64_t columns) {
   const bool in_planes = !plan::planes_of(type).empty();
-  if (layout != (in_planes ? "planes" : "rows"))
-    return error("weights in {} are stored as {}, the GPU reads {}", name(type), layout, in_planes ? "planes" : "rows");
+  if (const Layout wanted = in_planes ? Layout::planes : Layout::rows; layout != wanted)
+    return error("weights in {} are stored as {}, the GPU reads {}", name(type), layout, wanted);
   if (type == DType::f32 || type == DType::f16 || type == DType::bf16) return floats(type, columns);
   if (!in_planes) return error("weights in {} cannot be read by the GPU", name(type));
 

@@ -5,6 +5,7 @@
 
 #include "ir/base/dtype.h"
 #include "ir/base/error.h"
+#include "ir/base/layout.h"
 
 namespace heddle::codegen::cuda {
 
@@ -36,7 +37,7 @@ struct Format {
 };
 
 /// For a weight [rows, columns] stored as `layout`; an error says why the GPU cannot read it.
-Result<Format> format_of(DType type, const std::string& layout, std::int64_t rows, std::int64_t columns);
+Result<Format> format_of(DType type, Layout layout, std::int64_t rows, std::int64_t columns);
 
 /// Text that all formats need: Block, Floats, activations and their products. `k`: columns; `x_piece`: elements of the pieces that float
 /// activations are laid out for, see x_index in formats.cpp.

@@ -113,19 +113,18 @@ Result<MultiplyKernel> multiply_kernel(const ir::Target& target, const std::stri
   const std::string architecture = architecture_of(target) + (text.architecture_only ? "a" : "");
   HEDDLE_ASSIGN(Compiled compiled, compile_cached(text.entry, text.text, architecture, cache_dir));
   if (text.architecture_only) compiled.ptx.clear();  // no newer GPU takes it
-  auto plan = std::make_shared<plan::PlanT>();
-  plan->target = target.name;
-  auto& kernel = *plan->kernels.emplace_back(std::make_unique<plan::KernelT>());
-  kernel.spec = std::make_unique<plan::KernelSpecT>();
-  kernel.spec->name = text.entry;
-  kernel.cuda = std::make_unique<plan::CudaCodeT>();
+  auto plan = std::make_shared<plan::Plan>();
+  plan->target = target.name, plan->backend = BackendKind::cuda;
+  auto& kernel = plan->kernels.emplace_back();
+  kernel.spec.name = text.entry;
+  kernel.cuda.emplace();
   kernel.cuda->entry = text.entry;
   kernel.cuda->ptx = compiled.ptx, kernel.cuda->cubin = compiled.cubin;
   kernel.cuda->grid = {1, 1, 1}, kernel.cuda->block = {text.block[0], 1, 1};
   kernel.cuda->grid_per_sm = text.grid_per_sm;
   kernel.cuda->dynamic_shared_bytes = text.dynamic_shared_bytes;
-  auto& entry = *plan->entries.emplace_back(std::make_unique<plan::EntryPointT>());
-  entry.nodes.emplace_back(std::make_unique<plan::NodeT>());
+  auto& entry = plan->entries.emplace_back();
+  entry.nodes.emplace_back();
   return MultiplyKernel{std::move(plan), operations};
 }
 

@@ -8,7 +8,7 @@ namespace heddle::codegen::cuda {
 /// A kernel that multiplies halves on the matrix units and does nothing else, for measuring how fast they are at their best
 /// (runtime/cuda/measure/matrix_rate.h): multiply(address of 256 floats that it writes to, u64 rounds).
 struct MultiplyKernel {
-  std::shared_ptr<const plan::PlanT> plan;  // of one entry point with this one kernel, which cannot be run as a step
+  std::shared_ptr<const plan::Plan> plan;  // of one entry point with this one kernel, which cannot be run as a step
   double operations = 0;  // multiplications and additions of one block in one round
 };
 

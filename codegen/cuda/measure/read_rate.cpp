@@ -55,27 +55,26 @@ extern "C" __global__ void __launch_bounds__(512) fill(Word* to, u64 words) {
 
 }  // namespace
 
-Result<std::shared_ptr<const plan::PlanT>> stream_plan(const ir::Target& target, const std::string& cache_dir) {
+Result<std::shared_ptr<const plan::Plan>> stream_plan(const ir::Target& target, const std::string& cache_dir) {
   const std::string text = prelude(target, load) + std::string(body.substr(1));
   HEDDLE_ASSIGN(const Compiled compiled, compile_cached("stream", text, architecture_of(target), cache_dir));
-  auto plan = std::make_shared<plan::PlanT>();
-  plan->target = target.name;
-  auto& entry = *plan->entries.emplace_back(std::make_unique<plan::EntryPointT>());
+  auto plan = std::make_shared<plan::Plan>();
+  plan->target = target.name, plan->backend = BackendKind::cuda;
+  auto& entry = plan->entries.emplace_back();
   for (const std::uint32_t per_sm : {8u, 1u, 2u, 4u}) {
-    auto& kernel = *plan->kernels.emplace_back(std::make_unique<plan::KernelT>());
+    auto& kernel = plan->kernels.emplace_back();
     const bool fills = plan->kernels.size() == 1;
-    kernel.spec = std::make_unique<plan::KernelSpecT>();
-    kernel.spec->name = fills ? "fill" : "stream";
-    kernel.cuda = std::make_unique<plan::CudaCodeT>();
-    kernel.cuda->entry = kernel.spec->name;
+    kernel.spec.name = fills ? "fill" : "stream";
+    kernel.cuda.emplace();
+    kernel.cuda->entry = kernel.spec.name;
     kernel.cuda->ptx = compiled.ptx, kernel.cuda->cubin = compiled.cubin;
     kernel.cuda->grid = {1, 1, 1}, kernel.cuda->block = {512, 1, 1};
     kernel.cuda->grid_per_sm = per_sm;
     kernel.cuda->programmatic = !fills && target.has("programmatic_launch");
-    auto& node = *entry.nodes.emplace_back(std::make_unique<plan::NodeT>());
+    auto& node = entry.nodes.emplace_back();
     node.kernel = std::uint32_t(plan->kernels.size() - 1);
   }
-  return std::shared_ptr<const plan::PlanT>(std::move(plan));
+  return std::shared_ptr<const plan::Plan>(std::move(plan));
 }
 
 }  // namespace heddle::codegen::cuda

@@ -15,7 +15,7 @@ namespace {
 class Attention : public Kernel {
  public:
   explicit Attention(const Binding& binding)
-      : loop_(*binding.spec.attention),
+      : loop_(*binding.spec.attention()),
         group_(loop_.heads / loop_.kv_heads),
         rows_(binding.spec.rows),
         queries_(reinterpret_cast<const float*>(binding.args[loop_.q].data)),
@@ -26,7 +26,7 @@ class Attention : public Kernel {
         values_(keys_ + binding.plane_bytes(binding.args[loop_.kv])),
         capacity_(binding.capacity),
         passes_((binding.capacity + attention_pass - 1) / attention_pass),
-        epilogue_(*binding.spec.parts[0]->epilogue, binding.spec.parts[0]->n, loop_.head_dim, binding) {
+        epilogue_(binding.spec.parts[0].epilogue, binding.spec.parts[0].n, loop_.head_dim, binding) {
     // A pass's working memory, sums of two passes, the program.
     sums_ = round_up(std::size_t(attention_scratch_floats(group_)) * sizeof(float));
     program_ = sums_ + 2 * round_up(std::size_t(group_ * sum_floats()) * sizeof(float));
@@ -190,7 +190,7 @@ class Attention : public Kernel {
     }
   }
 
-  plan::AttentionLoopT loop_;
+  plan::Attention loop_;
   std::int64_t group_;  // query heads that read one key head
   std::int64_t rows_;   // of a full step
   const float* queries_;

@@ -10,10 +10,10 @@ namespace {
 class Embed : public Kernel {
  public:
   explicit Embed(const Binding& binding)
-      : table_(binding.args[binding.spec.embed->table]),
-        tokens_(reinterpret_cast<const std::int32_t*>(binding.args[binding.spec.embed->tokens].data)),
-        n_(binding.spec.parts[0]->n),
-        program_(*binding.spec.parts[0]->epilogue, n_, n_, binding),
+      : table_(binding.args[binding.spec.embed()->table]),
+        tokens_(reinterpret_cast<const std::int32_t*>(binding.args[binding.spec.embed()->tokens].data)),
+        n_(binding.spec.parts[0].n),
+        program_(binding.spec.parts[0].epilogue, n_, n_, binding),
         blocks_(round_up(std::size_t(n_) * sizeof(float))),
         program_scratch_(blocks_ + round_up(std::size_t(bytes_of(table_.dtype, n_)))) {
     scratch_bytes = program_scratch_ + program_.scratch_bytes();

@@ -9,11 +9,11 @@ namespace {
 class Select : public Kernel {
  public:
   explicit Select(const Binding& binding)
-      : index_(reinterpret_cast<const std::int32_t*>(binding.args[binding.spec.select->index].data)) {
-    for (const auto& pair : binding.spec.select->pairs) {
-      const Argument& to = binding.args[pair->to];
+      : index_(reinterpret_cast<const std::int32_t*>(binding.args[binding.spec.gather_rows()->index].data)) {
+    for (const auto& pair : binding.spec.gather_rows()->pairs) {
+      const Argument& to = binding.args[pair.to];
       const std::int64_t columns = to.shape.size() == 1 ? 1 : to.shape[1];
-      copies_.push_back({binding.args[pair->from].data, to.data, std::size_t(bytes_of(to.dtype, columns))});
+      copies_.push_back({binding.args[pair.from].data, to.data, std::size_t(bytes_of(to.dtype, columns))});
     }
   }
 
@@ -39,6 +39,6 @@ class Select : public Kernel {
 
 }  // namespace
 
-std::unique_ptr<Kernel> make_select(const Binding& binding) { return std::make_unique<Select>(binding); }
+std::unique_ptr<Kernel> make_gather_rows(const Binding& binding) { return std::make_unique<Select>(binding); }
 
 }  // namespace heddle::runtime::cpu

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 
 #include "ir/base/check.h"
 
@@ -14,7 +15,7 @@ void splat(float value, std::byte* to) { std::fill_n(reinterpret_cast<float*>(to
 
 }  // namespace
 
-Program::Program(const plan::ProgramT& spec, std::int64_t n, std::int64_t columns, const Binding& binding, std::span<const unsigned> kept,
+Program::Program(const plan::Program& spec, std::int64_t n, std::int64_t columns, const Binding& binding, std::span<const unsigned> kept,
                  std::span<const unsigned> row_scalars)
     : capacity_(binding.capacity), has_stores_(!spec.stores.empty()) {
   const auto row_input = [&](int arg) {
@@ -22,13 +23,13 @@ Program::Program(const plan::ProgramT& spec, std::int64_t n, std::int64_t column
   };
   slots_ = row_input(binding.spec.slots_arg);
   positions_ = row_input(binding.spec.positions_arg);
-  for (const auto& input : spec.inputs) add_input(*input, n, binding, row_scalars);
-  for (const auto& instr : spec.instrs) add_step(*instr, n, binding);
-  for (const auto& store : spec.stores) add_store(*store, n, binding);
+  for (const auto& input : spec.inputs) add_input(input, n, binding, row_scalars);
+  for (const auto& instr : spec.instrs) add_step(instr, n, binding);
+  for (const auto& store : spec.stores) add_store(store, n, binding);
   place_values(columns, kept);
 }
 
-void Program::add_input(const plan::InputT& input, std::int64_t n, const Binding& binding, std::span<const unsigned> row_scalars) {
+void Program::add_input(const plan::Input& input, std::int64_t n, const Binding& binding, std::span<const unsigned> row_scalars) {
   Value value;
   value.index = input.index;
   const auto constant = [&](float number) {
@@ -78,7 +79,7 @@ void Program::add_input(const plan::InputT& input, std::int64_t n, const Binding
   values_.push_back(value);
 }
 
-void Program::add_step(const plan::InstrT& instr, std::int64_t n, const Binding& binding) {
+void Program::add_step(const plan::Instr& instr, std::int64_t n, const Binding& binding) {
   Step step;
   step.result = unsigned(values_.size());
   step.operand_count = unsigned(instr.operands.size());
@@ -87,37 +88,52 @@ void Program::add_step(const plan::InstrT& instr, std::int64_t n, const Binding&
     step.scalar_operand[i] = values_[instr.operands[i]].scalar;
   }
   Value value;
-  if (const auto op = scalar_op_named(instr.op)) {
-    step.kind = Step::scalar_op;
-    step.op = *op;
-    step.scalar = std::all_of(step.scalar_operand, step.scalar_operand + instr.operands.size(), [](bool scalar) { return scalar; });
-    value.scalar = step.scalar;
-  } else if (instr.op == "rms_norm") {
-    step.kind = Step::rms_norm;
-    step.eps = float(instr.f0);
-    step.period = values_[instr.operands[1]].row_bytes / std::int64_t(sizeof(float));
-  } else if (instr.op == "rms_scale") {
-    step.kind = Step::rms_scale;
-    step.eps = float(instr.f0);
-    step.period = n;
-    step.scalar = value.scalar = true;
-  } else if (instr.op == "quantize") {
-    step.kind = Step::quantize;
-    step.format = value.dtype = *dtype_named(instr.text);
-  } else {
-    HEDDLE_CHECK(instr.op == "rope", "{}", instr.op);
-    step.kind = Step::rope;
-    step.period = instr.i0;
-    step.adjacent = instr.text == "adjacent";
-    std::span<const float> factors;
-    if (instr.operands.size() == 2) factors = {reinterpret_cast<const float*>(values_[instr.operands[1]].base), std::size_t(instr.i1 / 2)};
-    step.table = binding.ropes->get(instr.f0, instr.i1, factors);
-  }
+  const auto vector = [&]() -> std::span<const float> {  // the last operand, a weight vector
+    const Value& last = values_[instr.operands.back()];
+    return {reinterpret_cast<const float*>(last.base), std::size_t(last.row_bytes) / sizeof(float)};
+  };
+  const struct {  // one function an op: a new one does not compile until it is here
+    Program::Value& value;
+    Step& step;
+    std::int64_t n;
+    const Binding& binding;
+    const plan::Instr& instr;
+    const std::function<std::span<const float>()> vector;
+
+    void operator()(const Elementwise& op) const {
+      step.kind = Step::scalar_op;
+      step.op = op.op;
+      step.scalar = std::all_of(step.scalar_operand, step.scalar_operand + instr.operands.size(), [](bool scalar) { return scalar; });
+      value.scalar = step.scalar;
+    }
+    void operator()(const RmsNorm& op) const {
+      step.kind = Step::rms_norm;
+      step.eps = float(op.eps);
+      step.period = std::int64_t(vector().size());
+    }
+    void operator()(const RmsScale& op) const {
+      step.kind = Step::rms_scale;
+      step.eps = float(op.eps);
+      step.period = n;
+      step.scalar = value.scalar = true;
+    }
+    void operator()(const Quantize& op) const {
+      step.kind = Step::quantize;
+      step.format = value.dtype = op.format;
+    }
+    void operator()(const Rope& op) const {
+      step.kind = Step::rope;
+      step.period = op.head_dim;
+      step.adjacent = op.pairing == Pairing::adjacent;
+      step.table = binding.ropes->get(op.theta, op.dims, instr.operands.size() == 2 ? vector() : std::span<const float>());
+    }
+  } prepare{value, step, n, binding, instr, vector};
+  std::visit(prepare, instr.op);
   values_.push_back(value);
   steps_.push_back(step);
 }
 
-void Program::add_store(const plan::StoreT& store, std::int64_t n, const Binding& binding) {
+void Program::add_store(const plan::Store& store, std::int64_t n, const Binding& binding) {
   const Argument& arg = binding.args[store.index];
   Store out{store.value, store.kind, arg.dtype, arg.data, 0, 0, 0};
   if (store.kind == plan::StoreKind::buffer) {

@@ -35,7 +35,7 @@ class Program {
  public:
   /// A program over rows of `n` columns that is run on at most `columns` of them at a time. Values in `kept` (by number) stay readable
   /// after `run`. `prologue` resolves inputs of kind row_scalar to indices into Slice::row_scalars.
-  Program(const plan::ProgramT& spec, std::int64_t n, std::int64_t columns, const Binding& binding, std::span<const unsigned> kept = {},
+  Program(const plan::Program& spec, std::int64_t n, std::int64_t columns, const Binding& binding, std::span<const unsigned> kept = {},
           std::span<const unsigned> row_scalars = {});
 
   /// What one run works on.
@@ -76,9 +76,9 @@ class Program {
     std::int64_t row_bytes;           // buffer
     std::int64_t kv_heads, head_dim;  // caches
   };
-  void add_input(const plan::InputT& input, std::int64_t n, const Binding& binding, std::span<const unsigned> row_scalars);
-  void add_step(const plan::InstrT& instr, std::int64_t n, const Binding& binding);
-  void add_store(const plan::StoreT& store, std::int64_t n, const Binding& binding);
+  void add_input(const plan::Input& input, std::int64_t n, const Binding& binding, std::span<const unsigned> row_scalars);
+  void add_step(const plan::Instr& instr, std::int64_t n, const Binding& binding);
+  void add_store(const plan::Store& store, std::int64_t n, const Binding& binding);
   void place_values(std::int64_t columns, std::span<const unsigned> kept);
   void store_to_cache(const Store& store, const Slice& slice, const float* values) const;
 

@@ -10,7 +10,7 @@ class Rowwise : public Kernel {
  public:
   explicit Rowwise(const Binding& binding) {
     for (const auto& part : binding.spec.parts) {
-      parts_.push_back({part->n, Program(*part->epilogue, part->n, part->n, binding)});
+      parts_.push_back({part.n, Program(part.epilogue, part.n, part.n, binding)});
       scratch_bytes = std::max(scratch_bytes, parts_.back().program.scratch_bytes());
     }
   }

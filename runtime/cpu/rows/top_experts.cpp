@@ -12,12 +12,12 @@ namespace {
 class Route : public Kernel {
  public:
   explicit Route(const Binding& binding)
-      : columns_(binding.args[binding.spec.route->logits].shape[1]),
-        chosen_(binding.args[binding.spec.route->experts].shape[1]),
-        normalized_(binding.spec.route->normalized),
-        logits_(reinterpret_cast<const float*>(binding.args[binding.spec.route->logits].data)),
-        experts_(reinterpret_cast<std::int32_t*>(binding.args[binding.spec.route->experts].data)),
-        gates_(reinterpret_cast<float*>(binding.args[binding.spec.route->gates].data)) {
+      : columns_(binding.args[binding.spec.top_experts()->logits].shape[1]),
+        chosen_(binding.args[binding.spec.top_experts()->experts].shape[1]),
+        normalized_(binding.spec.top_experts()->normalized),
+        logits_(reinterpret_cast<const float*>(binding.args[binding.spec.top_experts()->logits].data)),
+        experts_(reinterpret_cast<std::int32_t*>(binding.args[binding.spec.top_experts()->experts].data)),
+        gates_(reinterpret_cast<float*>(binding.args[binding.spec.top_experts()->gates].data)) {
     scratch_bytes = round_up(std::size_t(columns_) * sizeof(std::int32_t));
   }
 
@@ -48,6 +48,6 @@ class Route : public Kernel {
 
 }  // namespace
 
-std::unique_ptr<Kernel> make_route(const Binding& binding) { return std::make_unique<Route>(binding); }
+std::unique_ptr<Kernel> make_top_experts(const Binding& binding) { return std::make_unique<Route>(binding); }
 
 }  // namespace heddle::runtime::cpu

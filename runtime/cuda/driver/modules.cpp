@@ -30,7 +30,7 @@ struct Loader {
   bool cubin_fits() const { return architecture / 10 == gpu.compute_capability / 10 && architecture <= gpu.compute_capability; }
   std::string compile_hint() const { return fmt::format("compile it with --target cuda:sm_{}", gpu.compute_capability); }
 
-  Result<OwnedModule> load(const plan::CudaCodeT& code) const {
+  Result<OwnedModule> load(const plan::CudaCode& code) const {
     const Driver& driver = gpu.driver();
     Module module = nullptr;
     Status from_cubin = Status::success;
@@ -51,7 +51,7 @@ struct Loader {
     return failure(driver, from_ptx, "cuModuleLoadData of its PTX");
   }
 
-  Result<LoadedKernel> kernel(const plan::CudaCodeT& code, Module module) const {
+  Result<LoadedKernel> kernel(const plan::CudaCode& code, Module module) const {
     const Driver& driver = gpu.driver();
     LoadedKernel kernel;
     HEDDLE_TRY(check(driver, driver.module_function(&kernel.function, module, code.entry.c_str()), "cuModuleGetFunction"));
@@ -73,26 +73,26 @@ struct Loader {
 
 }  // namespace
 
-Result<Modules> Modules::load(const Gpu& gpu, const plan::PlanT& plan) {
+Result<Modules> Modules::load(const Gpu& gpu, const plan::Plan& plan) {
   HEDDLE_ASSIGN(const int architecture, architecture_of(plan.target));
   const Loader loader{gpu, architecture};
   if (architecture > gpu.compute_capability)
     return error("the plan is for sm_{}, {} is sm_{}: {}", architecture, gpu.text(), gpu.compute_capability, loader.compile_hint());
   std::vector<bool> used(plan.kernels.size());
   for (const auto& entry : plan.entries)
-    for (const auto* list : {&entry->nodes, &entry->sampling})
-      for (const auto& node : *list) used[node->kernel] = true;
+    for (const auto* list : {&entry.nodes, &entry.sampling})
+      for (const auto& node : *list) used[node.kernel] = true;
   Modules modules;
   modules.kernels_.resize(plan.kernels.size());
   for (std::size_t i = 0; i < used.size(); ++i) {
     if (!used[i]) continue;
-    const plan::KernelT& kernel = *plan.kernels[i];
-    const std::string place = fmt::format("kernel '{}'", kernel.spec->name);
+    const plan::Kernel& kernel = plan.kernels[i];
+    const std::string place = fmt::format("kernel '{}'", kernel.spec.name);
     auto module = loader.load(*kernel.cuda);
     if (!module.ok()) return module.take_error().at(place);
     auto loaded = loader.kernel(*kernel.cuda, module->get());
     if (!loaded.ok()) return loaded.take_error().at(place);
-    loaded->name = kernel.spec->name;
+    loaded->name = kernel.spec.name;
     modules.modules_.push_back(std::move(*module));
     modules.kernels_[i] = std::move(*loaded);
   }

@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "runtime/cuda/driver/driver.h"
-#include "runtime/plan/plan_generated.h"
+#include "runtime/plan/plan.h"
 
 namespace heddle::runtime::cuda {
 
@@ -24,7 +24,7 @@ class Modules {
   /// "the plan is for sm_90, GPU 0 (NVIDIA A100) is sm_80: compile it with --target cuda:sm_80"
   /// "the driver (CUDA 12.3) is too old for the plan's PTX 9.0: update it or compile with --target cuda:sm_100"
   /// "kernel 'head': needs 200000 bytes of shared memory, GPU 0 (NVIDIA A100) has 166912"
-  static Result<Modules> load(const Gpu& gpu, const plan::PlanT& plan);
+  static Result<Modules> load(const Gpu& gpu, const plan::Plan& plan);
   const LoadedKernel& operator[](std::size_t kernel) const { return kernels_[kernel]; }
 
  private:

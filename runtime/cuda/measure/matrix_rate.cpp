@@ -17,7 +17,7 @@ constexpr int samples = 25;
 
 }  // namespace
 
-Result<double> matrix_rate(int device, const plan::PlanT& kernel, double operations, const Driver* driver) {
+Result<double> matrix_rate(int device, const plan::Plan& kernel, double operations, const Driver* driver) {
   if (!driver) {
     HEDDLE_ASSIGN(driver, system_driver(kernel.target));
   }

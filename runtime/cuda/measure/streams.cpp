@@ -14,7 +14,7 @@ constexpr int warm_ups = 3;
 
 class StreamsImpl final : public Streams {
  public:
-  StreamsImpl(std::unique_ptr<Gpu> gpu, std::shared_ptr<const plan::PlanT> kernels, std::uint64_t bytes)
+  StreamsImpl(std::unique_ptr<Gpu> gpu, std::shared_ptr<const plan::Plan> kernels, std::uint64_t bytes)
       : gpu_(std::move(gpu)), plan_(std::move(kernels)), bytes_((bytes + word - 1) / word * word) {}
 
   Result<void> prepare() {
@@ -72,7 +72,7 @@ class StreamsImpl final : public Streams {
   }
 
   std::unique_ptr<Gpu> gpu_;
-  std::shared_ptr<const plan::PlanT> plan_;
+  std::shared_ptr<const plan::Plan> plan_;
   std::uint64_t bytes_;
   std::optional<Modules> modules_;
   OwnedStream stream_;
@@ -85,7 +85,7 @@ class StreamsImpl final : public Streams {
 
 namespace heddle::runtime {
 
-Result<std::unique_ptr<Streams>> Streams::open(int device, std::shared_ptr<const plan::PlanT> kernels, std::uint64_t bytes) {
+Result<std::unique_ptr<Streams>> Streams::open(int device, std::shared_ptr<const plan::Plan> kernels, std::uint64_t bytes) {
   HEDDLE_ASSIGN(const cuda::Driver* driver, cuda::system_driver(kernels->target));
   HEDDLE_ASSIGN(auto gpu, cuda::Gpu::open(*driver, device, kernels->target));
   auto streams = std::make_unique<cuda::StreamsImpl>(std::move(gpu), std::move(kernels), bytes);

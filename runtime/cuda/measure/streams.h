@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "ir/base/error.h"
-#include "runtime/plan/plan_generated.h"
+#include "runtime/plan/plan.h"
 
 namespace heddle::runtime {
 
@@ -12,7 +12,7 @@ namespace heddle::runtime {
 class Streams {
  public:
   /// `kernels`: codegen/cuda/measure/read_rate.h's. `bytes`: the most that one chain reads. Errors as make_cuda_device's and Device::load's.
-  static Result<std::unique_ptr<Streams>> open(int device, std::shared_ptr<const plan::PlanT> kernels, std::uint64_t bytes);
+  static Result<std::unique_ptr<Streams>> open(int device, std::shared_ptr<const plan::Plan> kernels, std::uint64_t bytes);
   virtual ~Streams() = default;
 
   struct Operator {

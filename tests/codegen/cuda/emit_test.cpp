@@ -27,7 +27,7 @@ std::vector<CudaText> texts_for(const std::string& target, bool all) {
     EXPECT_TRUE(prepared.ok()) << (prepared.ok() ? "" : prepared.error().message());
     if (!prepared.ok()) continue;
     for (const auto& kernel : prepared->plan.kernels) {
-      auto text = emit(*kernel->spec, prepared->module->target);
+      auto text = emit(kernel.spec, prepared->module->target);
       EXPECT_TRUE(text.ok()) << (text.ok() ? "" : text.error().message());
       if (text.ok() && seen.insert(text->text).second) out.push_back(std::move(*text));
     }
@@ -110,7 +110,7 @@ TEST(Emit, TheHeaderRepeatsTheSpec) {
   const auto test = std::ranges::find(cases, "layer_deferred", &KernelCase::name);
   auto prepared = prepare(*test, "cuda:sm_90");
   ASSERT_TRUE(prepared.ok()) << prepared.error().message();
-  auto text = emit(*prepared->plan.kernels[1]->spec, prepared->module->target);
+  auto text = emit(prepared->plan.kernels[1].spec, prepared->module->target);
   ASSERT_TRUE(text.ok()) << text.error().message();
   const std::string wanted = R"(// rms_scale_mul_quantize__gemv_q4_K_256x256_q4_K_128x256_q6_K_128x256__mul_rope__mul_rope_store__mul_store
 // gemm of 1 row, at least 85768 bytes
@@ -149,7 +149,7 @@ TEST(Emit, EqualSpecsGiveEqualTextAndOtherTargetsOtherText) {
   auto one = prepare(*test, "cuda:sm_90"), two = prepare(*test, "cuda:sm_90");
   ASSERT_TRUE(one.ok() && two.ok());
   for (std::size_t i = 0; i < one->plan.kernels.size(); ++i) {
-    const auto &a = *one->plan.kernels[i]->spec, &b = *two->plan.kernels[i]->spec;
+    const auto &a = one->plan.kernels[i].spec, &b = two->plan.kernels[i].spec;
     EXPECT_EQ(emit(a, one->module->target)->text, emit(b, two->module->target)->text);
     EXPECT_NE(emit(a, one->module->target)->text, emit(a, *target_named("cuda:sm_89"))->text);
   }
@@ -160,7 +160,7 @@ TEST(Emit, TheScratchOfAttentionHoldsACounterForEachHeadAndRow) {
   const auto test = std::ranges::find(cases, "layer_8rows", &KernelCase::name);
   auto prepared = prepare(*test, "cuda:sm_90");
   ASSERT_TRUE(prepared.ok());
-  auto text = emit(*prepared->plan.kernels[2]->spec, prepared->module->target);
+  auto text = emit(prepared->plan.kernels[2].spec, prepared->module->target);
   ASSERT_TRUE(text.ok());
   // 8 rows, 2 key/value heads, 132 / 16 splits of 2 query heads of 64, maximum and sum
   EXPECT_EQ(text->grid, (std::array<std::uint32_t, 3>{8, 2, 8}));
@@ -172,7 +172,7 @@ TEST(Emit, AFewRowsMoreThanSharedMemoryHoldsAreTakenInChunks) {
   const auto test = std::ranges::find(cases, "product_f32_20x9216_8rows_f32", &KernelCase::name);
   auto prepared = prepare(*test, "cuda:sm_90");
   ASSERT_TRUE(prepared.ok());
-  const plan::KernelSpecT& spec = *prepared->plan.kernels[1]->spec;
+  const plan::KernelSpec& spec = prepared->plan.kernels[1].spec;
   EXPECT_NE(emit(spec, prepared->module->target)->text.find("first_row += 4)"), std::string::npos);
   EXPECT_NE(emit(spec, *target_named("cuda:sm_86"))->text.find("first_row += 2)"), std::string::npos);
 }
@@ -191,7 +191,7 @@ TEST(Emit, NumbersOfRowsMadeOfTheSameTilesHaveOneText) {
     test.text = text;
     auto prepared = prepare(test, "cuda:sm_90");
     EXPECT_TRUE(prepared.ok()) << (prepared.ok() ? "" : prepared.error().message());
-    auto out = emit(*prepared->plan.kernels[kernel]->spec, prepared->module->target);
+    auto out = emit(prepared->plan.kernels[kernel].spec, prepared->module->target);
     EXPECT_TRUE(out.ok()) << (out.ok() ? "" : out.error().message());
     return *out;
   };
@@ -214,7 +214,7 @@ TEST(Emit, FewTilesOfManyColumnsAreSharedByClustersWhereThereAreAny) {
       ASSERT_TRUE(prepared.ok()) << prepared.error().message();
       int clusters = 0;
       for (const auto& kernel : prepared->plan.kernels) {
-        auto text = emit(*kernel->spec, prepared->module->target);
+        auto text = emit(kernel.spec, prepared->module->target);
         ASSERT_TRUE(text.ok()) << text.error().message();
         const std::string dims = fmt::format("__cluster_dims__(1, 1, {})", text->grid[2]);
         EXPECT_EQ(text->text.find(dims) != std::string::npos, text->grid[2] > 1) << text->entry;
@@ -225,18 +225,18 @@ TEST(Emit, FewTilesOfManyColumnsAreSharedByClustersWhereThereAreAny) {
   }
 }
 
-plan::KernelSpecT attention_spec(const std::string& name) {
+plan::KernelSpec attention_spec(const std::string& name) {
   const auto cases = kernel_cases();
   auto prepared = prepare(*std::ranges::find(cases, name, &KernelCase::name), "cuda:sm_90");
   HEDDLE_CHECK(prepared.ok(), "{}", prepared.error().message());
   for (const auto& kernel : prepared->plan.kernels)
-    if (kernel->spec->attention) return *kernel->spec;
+    if (kernel.spec.attention) return kernel.spec;
   return {};
 }
 
 /// Blocks of 64 rows by heads, while heads are whole steps of 16 up to 256; stages of 32 keys where there is no room for 64.
 TEST(Emit, AttentionOfManyRowsGoesInTiles) {
-  plan::KernelSpecT spec = attention_spec("layer_flash_head256");
+  plan::KernelSpec spec = attention_spec("layer_flash_head256");
   const auto text_for = [&](const char* target) { return *emit(spec, *target_named(target)); };
   for (const char* target : {"cuda:sm_80", "cuda:sm_86", "cuda:sm_90", "cuda:sm_100", "cuda:sm_120"}) {
     const CudaText text = text_for(target);
@@ -245,14 +245,14 @@ TEST(Emit, AttentionOfManyRowsGoesInTiles) {
     const bool small = limits_of(*target_named(target)).shared_bytes < 100 * 1024;
     EXPECT_NE(text.text.find(small ? " KEYS = 32;" : " KEYS = 64;"), std::string::npos) << target;
   }
-  spec.attention->heads = 1, spec.attention->head_dim = 272;
+  spec.attention()->heads = 1, spec.attention()->head_dim = 272;
   EXPECT_EQ(text_for("cuda:sm_90").grid[2], 128u) << "a block for each row";
   EXPECT_EQ(emit(attention_spec("layer_flash_prompt_f16"), *target_named("cuda:sm_90"))->block[0], 128u) << "heads of 128";
 }
 
 TEST(Emit, AttentionInTilesStoresWholePiecesOfHalves) {
-  plan::KernelSpecT spec = attention_spec("layer_flash_prompt_f16");
-  spec.attention->heads = 16, spec.attention->head_dim = 16;
+  plan::KernelSpec spec = attention_spec("layer_flash_prompt_f16");
+  spec.attention()->heads = 16, spec.attention()->head_dim = 16;
   const auto refused = cannot_emit(spec, *target_named("cuda:sm_90"));
   ASSERT_TRUE(refused);
   EXPECT_EQ(refused->op, "quantize");
@@ -265,7 +265,7 @@ TEST(Emit, OnlyHopperHasProductsOfWarpgroups) {
   for (const std::string& target : target_names()) {
     auto prepared = prepare(*test, target);
     ASSERT_TRUE(prepared.ok()) << prepared.error().message();
-    auto text = emit(*prepared->plan.kernels[2]->spec, prepared->module->target);
+    auto text = emit(prepared->plan.kernels[2].spec, prepared->module->target);
     ASSERT_TRUE(text.ok()) << text.error().message();
     EXPECT_EQ(text->architecture_only, target == "cuda:sm_90") << target;
     EXPECT_EQ(text->text.find("wgmma") != std::string::npos, target == "cuda:sm_90") << target;

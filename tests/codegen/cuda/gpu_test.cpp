@@ -34,12 +34,12 @@ const std::string& kernel_folder() {
 struct GpuCase {
   TempDir folder;
   PreparedCase prepared;
-  std::shared_ptr<plan::PlanT> plan;
+  std::shared_ptr<plan::Plan> plan;
 };
 
 Result<void> make_ready(const KernelCase& test, const std::string& target, bool sampling, GpuCase& out) {
   HEDDLE_ASSIGN(out.prepared, prepare(test, target));
-  out.plan = std::make_shared<plan::PlanT>(out.prepared.plan);
+  out.plan = std::make_shared<plan::Plan>(out.prepared.plan);
   if (sampling) codegen::cuda::add_sampling(*out.plan);
   HEDDLE_ASSIGN(const auto device_target, codegen::cuda::target_named(target));
   HEDDLE_ASSIGN([[maybe_unused]] auto report,
@@ -49,15 +49,15 @@ Result<void> make_ready(const KernelCase& test, const std::string& target, bool 
     file.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     file.resize((file.size() + 255) / 256 * 256);
   }
-  auto& model = *out.plan->files.emplace_back(std::make_unique<plan::ModelFileT>());
+  auto& model = out.plan->files.emplace_back();
   model.path = out.folder.file("weights");
   model.bytes = file.size();
   std::ofstream(model.path, std::ios::binary).write(file.data(), std::streamsize(file.size()));
-  out.plan->model = std::make_unique<plan::ModelInfoT>();
+  out.plan->model = std::make_unique<plan::ModelInfo>();
   // The device refuses tokens outside the vocabulary; a case's outputs are no logits, so its tokens say how large it must be.
-  out.plan->model->vocabulary = std::uint32_t(out.plan->entries.front()->outputs.front()->shape.back());
+  out.plan->model.vocabulary = std::uint32_t(out.plan->entries.front().outputs.front().shape.back());
   for (const auto& step : test.steps)
-    for (const CaseRow& row : step) out.plan->model->vocabulary = std::max(out.plan->model->vocabulary, std::uint32_t(row.token) + 1);
+    for (const CaseRow& row : step) out.plan->model.vocabulary = std::max(out.plan->model.vocabulary, std::uint32_t(row.token) + 1);
   return {};
 }
 
@@ -73,7 +73,7 @@ Result<std::vector<std::vector<float>>> run(const KernelCase& test, const GpuCas
     for (const CaseRow& row : step) rows.push_back({row.token, row.slot, row.position});
     HEDDLE_TRY(device->run(0, rows));
     auto& all = out.emplace_back();
-    for (std::size_t r = 0; r < std::size_t(ready.plan->entries[0]->outputs[0]->shape[0]); ++r) {
+    for (std::size_t r = 0; r < std::size_t(ready.plan->entries[0].outputs[0].shape[0]); ++r) {
       HEDDLE_ASSIGN(const auto logits, device->logits(0, r));
       all.insert(all.end(), logits.begin(), logits.end());
     }

@@ -90,7 +90,7 @@ class CompileKernels : public ::testing::Test {
 
 TEST_F(CompileKernels, FillsThePlanOnceAndThenFromTheCache) {
   const testing::TempDir dir;
-  plan::PlanT first = prepared_.plan, second = prepared_.plan;
+  plan::Plan first = prepared_.plan, second = prepared_.plan;
   auto cold = compile_kernels(first, target_, dir.path(), 2);
   ASSERT_TRUE(cold.ok()) << cold.error().message();
   EXPECT_EQ(cold->kernels, 6);
@@ -100,8 +100,8 @@ TEST_F(CompileKernels, FillsThePlanOnceAndThenFromTheCache) {
   ASSERT_TRUE(warm.ok()) << warm.error().message();
   EXPECT_EQ(warm->compiled, 0);
   for (std::size_t i = 0; i < first.kernels.size(); ++i) {
-    const plan::CudaCodeT &a = *first.kernels[i]->cuda, &b = *second.kernels[i]->cuda;
-    EXPECT_EQ(a.entry, first.kernels[i]->spec->name);
+    const plan::CudaCode &a = *first.kernels[i].cuda, &b = *second.kernels[i].cuda;
+    EXPECT_EQ(a.entry, first.kernels[i].spec.name);
     EXPECT_FALSE(a.cubin.empty());
     EXPECT_NE(a.ptx.find(a.entry), std::string::npos);
     EXPECT_EQ(a.text, b.text);
@@ -116,21 +116,21 @@ TEST_F(CompileKernels, FillsThePlanOnceAndThenFromTheCache) {
     if (files++ == 2) put(file.path(), "heddle-kernel 1\nrubbish");
   }
   EXPECT_EQ(files, 6u);
-  plan::PlanT third = prepared_.plan, fourth = prepared_.plan;
+  plan::Plan third = prepared_.plan, fourth = prepared_.plan;
   EXPECT_EQ(compile_kernels(third, target_, dir.path(), 1)->compiled, 1);
   EXPECT_EQ(compile_kernels(fourth, target_, dir.path(), 1)->compiled, 0);
 }
 
 TEST_F(CompileKernels, KernelsOfOneTextAreCompiledOnce) {
-  plan::PlanT plan = prepared_.plan;
+  plan::Plan plan = prepared_.plan;
   plan.kernels.resize(2);
-  plan.kernels.push_back(std::make_unique<plan::KernelT>(*plan.kernels[0]));
+  plan.kernels.push_back(std::make_unique<plan::Kernel>(plan.kernels[0]));
   auto report = compile_kernels(plan, target_, "", 2);
   ASSERT_TRUE(report.ok()) << report.error().message();
   EXPECT_EQ(report->kernels, 3);
   EXPECT_EQ(report->compiled, 2);
-  EXPECT_EQ(plan.kernels[0]->cuda->cubin, plan.kernels[2]->cuda->cubin);
-  EXPECT_NE(plan.kernels[0]->cuda->cubin, plan.kernels[1]->cuda->cubin);
+  EXPECT_EQ(plan.kernels[0].cuda->cubin, plan.kernels[2].cuda->cubin);
+  EXPECT_NE(plan.kernels[0].cuda->cubin, plan.kernels[1].cuda->cubin);
 }
 
 TEST_F(CompileKernels, WhatOnlyOneArchitectureHasComesWithoutPtx) {
@@ -140,7 +140,7 @@ TEST_F(CompileKernels, WhatOnlyOneArchitectureHasComesWithoutPtx) {
   ASSERT_TRUE(prepared.ok()) << prepared.error().message();
   auto report = compile_kernels(prepared->plan, target_, "", 2);
   ASSERT_TRUE(report.ok()) << report.error().message();
-  const plan::CudaCodeT& code = *prepared->plan.kernels.back()->cuda;
+  const plan::CudaCode& code = *prepared->plan.kernels.back().cuda;
   EXPECT_FALSE(code.cubin.empty());
   EXPECT_TRUE(code.ptx.empty());
 }
@@ -148,7 +148,7 @@ TEST_F(CompileKernels, WhatOnlyOneArchitectureHasComesWithoutPtx) {
 TEST_F(CompileKernels, ACacheThatCannotBeWrittenIsARemark) {
   const testing::TempDir dir;
   put(dir.file("taken"), "a file where the folder should be");
-  plan::PlanT plan = prepared_.plan;
+  plan::Plan plan = prepared_.plan;
   plan.kernels.resize(1);
   auto report = compile_kernels(plan, target_, dir.file("taken"), 1);
   ASSERT_TRUE(report.ok()) << report.error().message();
@@ -157,8 +157,8 @@ TEST_F(CompileKernels, ACacheThatCannotBeWrittenIsARemark) {
 }
 
 TEST_F(CompileKernels, WhatCannotBeEmittedIsTheKernelsError) {
-  plan::PlanT plan = prepared_.plan;
-  plan.kernels[2]->spec->gemm ? plan.kernels[2]->spec->gemm->activations = "q8_1" : plan.kernels[1]->spec->gemm->activations = "q8_1";
+  plan::Plan plan = prepared_.plan;
+  plan.kernels[2].spec.gemm ? plan.kernels[2].spec.gemm()->activations = DType::q8_1 : plan.kernels[1].spec.gemm()->activations = DType::q8_1;
   auto report = compile_kernels(plan, target_, "", 2);
   ASSERT_FALSE(report.ok());
   EXPECT_NE(report.error().message().find("matmul: activations in q8_1 are not of this target"), std::string::npos)

@@ -51,7 +51,7 @@ TEST(MultiplyPlan, LoadsAsOneKernelForEveryMultiprocessor) {
   const auto made = multiply_kernel(*target_named("cuda:sm_90"), "");
   ASSERT_TRUE(made.ok()) << made.error().message();
   ASSERT_EQ(made->plan->kernels.size(), 1u);
-  const plan::CudaCodeT& code = *made->plan->kernels[0]->cuda;
+  const plan::CudaCode& code = *made->plan->kernels[0].cuda;
   EXPECT_EQ(code.grid_per_sm, 1u);
   EXPECT_EQ(code.block, (std::vector<std::uint32_t>{256, 1, 1}));
   EXPECT_FALSE(code.cubin.empty());

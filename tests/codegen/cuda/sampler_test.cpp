@@ -69,7 +69,7 @@ class Sampler {
 
  private:
   int rows_, vocabulary_;
-  plan::KernelSpecT spec_;
+  plan::KernelSpec spec_;
   std::unique_ptr<EmulatedKernels> kernels_;
   std::vector<double> scratch_;
 };

@@ -12,8 +12,8 @@ namespace {
 using codegen::cuda::parse_tuning;
 using codegen::cuda::Tuning;
 
-plan::KnobT knob(const std::string& name, int value) {
-  plan::KnobT out;
+plan::Knob knob(const std::string& name, int value) {
+  plan::Knob out;
   out.name = name, out.value = value;
   return out;
 }
@@ -94,7 +94,7 @@ TEST(Tuning, AppliesToTheKernelOfThatName) {
     const auto texts = [&] {
       std::vector<std::string> out;
       for (const auto& kernel : prepared->plan.kernels) {
-        auto text = codegen::cuda::emit(*kernel->spec, target);
+        auto text = codegen::cuda::emit(kernel.spec, target);
         out.push_back(text.ok() ? text->text : text.error().message());
       }
       return out;
@@ -102,14 +102,14 @@ TEST(Tuning, AppliesToTheKernelOfThatName) {
     const auto before = texts();
     std::size_t tuned = prepared->plan.kernels.size();
     for (std::size_t i = 0; i < prepared->plan.kernels.size(); ++i)
-      if (prepared->plan.kernels[i]->spec->loop == plan::LoopKind::gemm) tuned = i;
+      if (prepared->plan.kernels[i].spec.gemm()) tuned = i;
     ASSERT_LT(tuned, before.size());
-    EXPECT_FALSE(codegen::cuda::candidates(*prepared->plan.kernels[tuned]->spec).empty());
+    EXPECT_FALSE(codegen::cuda::candidates(prepared->plan.kernels[tuned].spec).empty());
     Tuning tuning;
-    tuning.kernels = {{prepared->plan.kernels[tuned]->spec->name, {knob("warps", 8)}, 2, 1}};
+    tuning.kernels = {{prepared->plan.kernels[tuned].spec.name, {knob("warps", 8)}, 2, 1}};
     apply(tuning, prepared->plan);
     const auto after = texts();
-    for (std::size_t i = 0; i < before.size(); ++i) EXPECT_EQ(before[i] == after[i], i != tuned) << prepared->plan.kernels[i]->spec->name;
+    for (std::size_t i = 0; i < before.size(); ++i) EXPECT_EQ(before[i] == after[i], i != tuned) << prepared->plan.kernels[i].spec.name;
     return;
   }
   FAIL() << "no such case";

@@ -19,8 +19,8 @@ KernelCase attention(const Shape& shape, std::vector<std::int32_t> slots, std::v
   KernelCase kernel(LoopKind::attention, std::int64_t(slots.size()));
   kernel.slot_count = shape.slots;
   kernel.capacity = shape.capacity;
-  kernel.spec.attention = std::make_unique<plan::AttentionLoopT>();
-  auto& loop = *kernel.spec.attention;
+  kernel.spec.attention = std::make_unique<plan::Attention>();
+  auto& loop = *kernel.spec.attention();
   const std::int64_t n = shape.heads * shape.head_dim;
   loop.q = kernel.buffer(DType::f32, n);
   loop.kv = kernel.state(shape.cache, shape.kv_heads, shape.head_dim);
@@ -119,7 +119,7 @@ TEST(attention, idle_rows_give_zeros) {
 
 TEST(attention, not_a_number_in_the_query_comes_out) {
   KernelCase kernel = attention({}, {0}, {20});
-  reinterpret_cast<float*>(kernel.memory[kernel.spec.attention->q].data())[0] = NAN;
+  reinterpret_cast<float*>(kernel.memory[kernel.spec.attention()->q].data())[0] = NAN;
   const auto found = kernel.run(1);
   EXPECT_TRUE(std::isnan(kernel.floats(found.begin()->first, found.begin()->second)[0]));
 }

@@ -24,20 +24,20 @@ using testing::KernelCase;
 /// Memory of a plan and what a step makes of it.
 class PlanReference {
  public:
-  PlanReference(const plan::PlanT& plan, const std::vector<std::byte>& file, Capacity capacity) : plan_(plan), capacity_(capacity) {
+  PlanReference(const plan::Plan& plan, const std::vector<std::byte>& file, Capacity capacity) : plan_(plan), capacity_(capacity) {
     for (const auto& weight : plan.weights) {
       auto& bytes = weights_.emplace_back();
-      for (const auto& source : weight->sources)
-        bytes.insert(bytes.end(), file.begin() + std::ptrdiff_t(source->offset),
-                     file.begin() + std::ptrdiff_t(source->offset + source->bytes));
+      for (const auto& source : weight.sources)
+        bytes.insert(bytes.end(), file.begin() + std::ptrdiff_t(source.offset),
+                     file.begin() + std::ptrdiff_t(source.offset + source.bytes));
     }
     for (const auto& state : plan.states)
-      states_.emplace_back(std::size_t(product(state->shape) * capacity.slots * capacity.context * info(*dtype_named(state->dtype)).bytes));
+      states_.emplace_back(std::size_t(product(state.shape) * capacity.slots * capacity.context * info(state.dtype).bytes));
   }
 
   /// Output 0, or nothing.
   std::vector<float> run(std::size_t index, const std::vector<StepRow>& rows) {
-    const plan::EntryPointT& entry = *plan_.entries[index];
+    const plan::EntryPoint& entry = plan_.entries[index];
     std::vector<std::byte> arena(entry.arena_bytes), inputs[3];
     for (const StepRow& row : rows) {
       const std::int32_t values[3] = {row.slot < 0 ? 0 : row.token, row.slot, row.slot < 0 ? 0 : row.position};
@@ -47,14 +47,14 @@ class PlanReference {
       }
     }
     std::vector<std::vector<std::byte>> outputs;
-    for (const auto& output : entry.outputs) outputs.emplace_back(std::size_t(product(output->shape)) * 4);
+    for (const auto& output : entry.outputs) outputs.emplace_back(std::size_t(product(output.shape)) * 4);
     for (const auto& node : entry.nodes) {
-      KernelCase kernel(plan_.kernels[node->kernel]->spec->loop, entry.rows);
-      kernel.spec = *plan_.kernels[node->kernel]->spec;
+      KernelCase kernel(plan_.kernels[node.kernel].spec.loop, entry.rows);
+      kernel.spec = plan_.kernels[node.kernel].spec;
       kernel.slot_count = capacity_.slots, kernel.capacity = capacity_.context;
       std::vector<std::byte*> places;
-      for (std::size_t i = 0; i < node->args.size(); ++i) {
-        const plan::RefT& ref = *node->args[i];
+      for (std::size_t i = 0; i < node.args.size(); ++i) {
+        const plan::Ref& ref = node.args[i];
         std::byte* place = nullptr;
         std::size_t size = ref.bytes;
         const auto whole = [&](std::vector<std::byte>& bytes) { place = bytes.data(), size = bytes.size(); };
@@ -95,27 +95,27 @@ class PlanReference {
     for (const std::int64_t size : shape) out *= size;
     return out;
   }
-  const plan::PlanT& plan_;
+  const plan::Plan& plan_;
   Capacity capacity_;
   std::vector<std::vector<std::byte>> weights_, states_;
 };
 
 class CpuDevice : public ::testing::Test {
  protected:
-  CpuDevice() : plan(std::make_shared<plan::PlanT>(testing::tiny_plan())) {
-    plan->files[0]->path = dir.file("tiny.bin");
+  CpuDevice() : plan(std::make_shared<plan::Plan>(testing::tiny_plan())) {
+    plan->files[0].path = dir.file("tiny.bin");
     std::mt19937 random(5);
-    file.resize(plan->files[0]->bytes);
+    file.resize(plan->files[0].bytes);
     for (const auto& weight : plan->weights) {
-      for (const auto& source : weight->sources) {
-        const auto bytes = testing::random_elements(*dtype_named(weight->dtype), source->rows * source->columns, random);
-        std::copy(bytes.begin(), bytes.end(), file.begin() + std::ptrdiff_t(source->offset));
+      for (const auto& source : weight.sources) {
+        const auto bytes = testing::random_elements(weight.dtype, source.rows * source.columns, random);
+        std::copy(bytes.begin(), bytes.end(), file.begin() + std::ptrdiff_t(source.offset));
       }
     }
     write();
   }
   void write() {
-    std::ofstream out(plan->files[0]->path, std::ios::binary);
+    std::ofstream out(plan->files[0].path, std::ios::binary);
     out.write(reinterpret_cast<const char*>(file.data()), std::streamsize(file.size()));
   }
   void expect_reference_on_every_thread_count();
@@ -125,7 +125,7 @@ class CpuDevice : public ::testing::Test {
   }
 
   testing::TempDir dir;
-  std::shared_ptr<plan::PlanT> plan;
+  std::shared_ptr<plan::Plan> plan;
   std::vector<std::byte> file;
 };
 
@@ -172,22 +172,22 @@ TEST_F(CpuDevice, AgreesWithTheReferenceOnEveryThreadCount) { expect_reference_o
 TEST_F(CpuDevice, AgreesWithTheReferenceWithWeightsInPanels) {
   std::vector<bool> panels;
   for (const auto& weight : plan->weights) {
-    panels.push_back(weight->shape.size() == 2 && plan::has_panels(*dtype_named(weight->dtype)));
-    if (panels.back()) weight->layout = "panels";
+    panels.push_back(weight.shape.size() == 2 && plan::has_panels(weight.dtype));
+    if (panels.back()) weight.layout = Layout::panels;
   }
   EXPECT_GE(std::ranges::count(panels, true), 4);
   for (const auto& entry : plan->entries)
-    for (const auto& node : entry->nodes)
-      for (std::size_t i = 0; i < node->args.size(); ++i)
-        if (node->args[i]->where == plan::Where::weight && panels[node->args[i]->index])
-          plan->kernels[node->kernel]->spec->args[i]->layout = "panels";
+    for (const auto& node : entry.nodes)
+      for (std::size_t i = 0; i < node.args.size(); ++i)
+        if (node.args[i].where == plan::Where::weight && panels[node.args[i].index])
+          plan->kernels[node.kernel].spec.args[i].layout = Layout::panels;
   expect_reference_on_every_thread_count();
 }
 
 TEST_F(CpuDevice, APromptGivesTheLogitsOfItsLastRow) {
-  const std::string path = plan->files[0]->path;
+  const std::string path = plan->files[0].path;
   *plan = testing::tiny_plan_with_prompt();
-  plan->files[0]->path = path;
+  plan->files[0].path = path;
   ASSERT_TRUE(plan::check(*plan).ok()) << plan::check(*plan).error().message();
   const std::vector<StepRow> first = {{7, 1, 0}, {8, 1, 1}, {9, 1, 2}, {10, 1, 3}}, rest = {{20, 1, 4}, {21, 1, 5}, {22, 1, 6}, {}};
   const std::vector<StepRow> before = {{20, 1, 4}, {21, 1, 5}, {}, {}}, last = {{22, 1, 6}};
@@ -217,7 +217,7 @@ TEST_F(CpuDevice, MissingEdgesDoNotLetNodesOverlap) {
   // What a node reads and writes orders it, whether or not the plan has an edge.
   auto ordered = make_cpu_device(1), free = make_cpu_device(4);
   ASSERT_EQ(load_error(*ordered), "");
-  for (const auto& node : plan->entries[0]->nodes) node->after.clear();
+  for (const auto& node : plan->entries[0].nodes) node.after.clear();
   ASSERT_EQ(load_error(*free), "");
   for (std::int32_t position = 0; position < 16; ++position) {
     const std::vector<StepRow> row{{position + 3, 0, position}};
@@ -231,8 +231,8 @@ TEST_F(CpuDevice, NodeByNodeIsTheSameStepAndCanBeReadInBetween) {
   ASSERT_TRUE(whole->load(plan, {2, 8}, {}).ok() && apart->load(plan, {2, 8}, {}).ok());
   const std::vector<StepRow> rows = {{7, 1, 0}, {9, 0, 0}};
   ASSERT_TRUE(whole->run(1, rows).ok());
-  const plan::EntryPointT& entry = *plan->entries[1];
-  const plan::RefT& embedded = *entry.nodes[0]->args[2];
+  const plan::EntryPoint& entry = plan->entries[1];
+  const plan::Ref& embedded = entry.nodes[0].args[2];
   std::vector<std::byte> first;
   std::size_t next = 0;
   const auto ran = apart->run_nodes(1, rows, [&](std::size_t node) -> Result<void> {
@@ -245,16 +245,16 @@ TEST_F(CpuDevice, NodeByNodeIsTheSameStepAndCanBeReadInBetween) {
   });
   ASSERT_TRUE(ran.ok());
   EXPECT_EQ(next, entry.nodes.size());
-  plan::RefT ref;
+  plan::Ref ref;
   for (const auto where : {plan::Where::output, plan::Where::state, plan::Where::input}) {
     ref.where = where;
     EXPECT_EQ(*whole->read(1, ref), *apart->read(1, ref)) << int(where);
   }
   EXPECT_EQ(apart->read(1, ref)->size(), 2u * 4);
   ref.where = plan::Where::state;
-  EXPECT_EQ(apart->read(1, ref)->size(), 2u * 2 * 8 * 16 * info(*dtype_named(plan->states[0]->dtype)).bytes);
+  EXPECT_EQ(apart->read(1, ref)->size(), 2u * 2 * 8 * 16 * info(plan->states[0].dtype).bytes);
   ref.where = plan::Where::weight, ref.index = 2;
-  const auto& source = *plan->weights[2]->sources[0];
+  const auto& source = plan->weights[2].sources[0];
   EXPECT_TRUE(std::ranges::equal(*apart->read(1, ref), std::span(file).subspan(source.offset, source.bytes)));
   EXPECT_EQ(apart->run_nodes(1, rows, [](std::size_t node) -> Result<void> { return error("stop at {}", node); }).error().message(), "stop at 0");
 }
@@ -266,7 +266,7 @@ TEST_F(CpuDevice, TimesEveryKernelThatAStepUses) {
   const auto times = device->time_kernels(0, rows, 3);
   ASSERT_TRUE(times.ok());
   for (std::size_t kernel = 0; kernel < times->size(); ++kernel) {
-    const auto calls = std::ranges::count_if(plan->entries[0]->nodes, [&](const auto& node) { return node->kernel == kernel; });
+    const auto calls = std::ranges::count_if(plan->entries[0].nodes, [&](const auto& node) { return node.kernel == kernel; });
     EXPECT_EQ((*times)[kernel].size(), std::size_t(3 * calls)) << kernel;
     for (const double seconds : (*times)[kernel]) EXPECT_GT(seconds, 0);
   }
@@ -297,16 +297,16 @@ TEST_F(CpuDevice, RefusesAModelFileThatIsNotThePlans) {
   file.push_back(std::byte(0));
   write();
   EXPECT_EQ(load_error(*device),
-            fmt::format("{}: has {} bytes, the plan was made for {}", plan->files[0]->path, file.size(), file.size() - 1));
-  plan->files[0]->path = dir.file("other.bin");
-  EXPECT_EQ(load_error(*device), plan->files[0]->path + ": cannot open: No such file or directory");
+            fmt::format("{}: has {} bytes, the plan was made for {}", plan->files[0].path, file.size(), file.size() - 1));
+  plan->files[0].path = dir.file("other.bin");
+  EXPECT_EQ(load_error(*device), plan->files[0].path + ": cannot open: No such file or directory");
 }
 
 TEST_F(CpuDevice, RefusesPlansForOtherDevices) {
   auto device = make_cpu_device(1);
-  plan->weights[2]->layout = "planes";
+  plan->weights[2].layout = Layout::planes;
   EXPECT_EQ(load_error(*device), "weight 'blk.0.attn_q.weight': layout is 'planes', the cpu reads 'rows' and 'panels'");
-  plan->kernels[5]->spec->loop = plan::LoopKind::sample;
+  plan->kernels[5].spec.loop = plan::LoopKind::sample;
   EXPECT_EQ(load_error(*device), "entry 'decode_1': kernel 'head' draws tokens, which the cpu leaves to the host");
 }
 
@@ -345,28 +345,28 @@ TEST_F(CpuDevice, LeavesWeightsInTheFileWherePossible) {
   auto weights = cpu::Weights::open(*plan, pool, {});
   ASSERT_TRUE(weights.ok());
   for (std::size_t i = 0; i < plan->weights.size(); ++i) {
-    const plan::WeightT& weight = *plan->weights[i];
+    const plan::Weight& weight = plan->weights[i];
     std::size_t at = 0;
     for (const auto& source : weight.sources) {
-      EXPECT_EQ(std::memcmp(weights->data(i) + at, file.data() + source->offset, source->bytes), 0) << weight.name;
-      at += source->bytes;
+      EXPECT_EQ(std::memcmp(weights->data(i) + at, file.data() + source.offset, source.bytes), 0) << weight.name;
+      at += source.bytes;
     }
   }
   // The only weight of two sources, blk.0.attn_v.weight, is one piece of memory; its neighbours stay where the file has them.
   EXPECT_EQ(weights->data(3) - weights->data(2),
-            std::ptrdiff_t(plan->weights[3]->sources[0]->offset - plan->weights[2]->sources[0]->offset));
+            std::ptrdiff_t(plan->weights[3].sources[0].offset - plan->weights[2].sources[0].offset));
   // A matrix that does not start at a whole word is moved to one.
-  plan->weights[5]->sources[0]->offset += 2;
+  plan->weights[5].sources[0].offset += 2;
   auto moved = cpu::Weights::open(*plan, pool, {});
   ASSERT_TRUE(moved.ok());
   EXPECT_EQ(reinterpret_cast<std::uintptr_t>(moved->data(5)) % 64, 0u);
-  EXPECT_EQ(std::memcmp(moved->data(5), file.data() + plan->weights[5]->sources[0]->offset, plan->weights[5]->sources[0]->bytes), 0);
+  EXPECT_EQ(std::memcmp(moved->data(5), file.data() + plan->weights[5].sources[0].offset, plan->weights[5].sources[0].bytes), 0);
   // A vector that is not f32 becomes one.
-  plan->weights[1]->dtype = "f16", plan->weights[1]->sources[0]->bytes = 64;
+  plan->weights[1].dtype = DType::f16, plan->weights[1].sources[0].bytes = 64;
   auto converted = cpu::Weights::open(*plan, pool, {});
   ASSERT_TRUE(converted.ok());
   std::vector<float> wanted(32);
-  info(DType::f16).dequantize(file.data() + plan->weights[1]->sources[0]->offset, wanted.data(), 32);
+  info(DType::f16).dequantize(file.data() + plan->weights[1].sources[0].offset, wanted.data(), 32);
   EXPECT_EQ(std::memcmp(converted->data(1), wanted.data(), 128), 0);
 }
 

@@ -12,9 +12,9 @@ TEST(embed, rows_of_a_table_of_any_format) {
   for (const DType table : tables) {
     SCOPED_TRACE(name(table));
     KernelCase kernel(plan::LoopKind::embed, 5);
-    kernel.spec.embed = std::make_unique<plan::EmbedLoopT>();
-    kernel.spec.embed->table = kernel.weight(table, {11, 512});
-    kernel.spec.embed->tokens = kernel.tokens({10, 0, 3, 3, 7});
+    kernel.spec.embed = std::make_unique<plan::Embed>();
+    kernel.spec.embed()->table = kernel.weight(table, {11, 512});
+    kernel.spec.embed()->tokens = kernel.tokens({10, 0, 3, 3, 7});
     const unsigned gain = kernel.weight(DType::f32, {512}), plain = kernel.output(DType::f32, 512),
                    normed = kernel.output(DType::q8_1, 512);
     ProgramWriter epilogue;

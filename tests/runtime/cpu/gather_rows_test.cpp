@@ -7,10 +7,10 @@
 namespace heddle::testing {
 namespace {
 
-plan::ArgT& add_arg(KernelCase& kernel, plan::ArgRole role, DType dtype, std::vector<std::int64_t> shape, bool written,
+plan::Arg& add_arg(KernelCase& kernel, plan::ArgRole role, DType dtype, std::vector<std::int64_t> shape, bool written,
                     const std::vector<std::int32_t>& values) {
-  auto& arg = *kernel.spec.args.emplace_back(std::make_unique<plan::ArgT>());
-  arg.role = role, arg.dtype = std::string(name(dtype)), arg.shape = std::move(shape), arg.layout = "rows", arg.written = written;
+  auto& arg = kernel.spec.args.emplace_back();
+  arg.role = role, arg.dtype = std::string(name(dtype)), arg.shape = std::move(shape), arg.layout = Layout::rows, arg.written = written;
   kernel.memory.emplace_back(values.size() * sizeof(std::int32_t));
   std::memcpy(kernel.memory.back().data(), values.data(), kernel.memory.back().size());
   return arg;
@@ -21,8 +21,8 @@ TEST(select, rows_are_copied_bit_for_bit) {
   constexpr std::int64_t rows = 9;
   const std::vector<std::int32_t> index = {8, 0, 3};
   KernelCase kernel(plan::LoopKind::select, 3);
-  kernel.spec.select = std::make_unique<plan::SelectLoopT>();
-  kernel.spec.select->rows = rows;
+  kernel.spec.select = std::make_unique<plan::GatherRows>();
+  kernel.spec.gather_rows()->rows = rows;
   add_arg(kernel, plan::ArgRole::last, DType::i32, {3}, false, index);
   struct Pair {
     unsigned from, to;
@@ -37,7 +37,7 @@ TEST(select, rows_are_copied_bit_for_bit) {
     add_arg(kernel, role, dtype, buffer ? std::vector<std::int64_t>{3, columns} : std::vector<std::int64_t>{3}, true,
             std::vector<std::int32_t>(values.size() / 3));
     pairs.push_back({unsigned(kernel.spec.args.size()) - 2, unsigned(kernel.spec.args.size()) - 1, bytes_of(dtype, columns)});
-    auto& pair = *kernel.spec.select->pairs.emplace_back(std::make_unique<plan::SelectPairT>());
+    auto& pair = kernel.spec.gather_rows()->pairs.emplace_back();
     pair.from = pairs.back().from, pair.to = pairs.back().to;
   };
   add(plan::ArgRole::buffer, DType::f32, 37);

@@ -14,8 +14,8 @@ using plan::StoreKind;
 
 /// A gemm whose activation is value `activation` of the prologue.
 void set_prologue(KernelCase& kernel, std::int64_t k, const std::string& activations, unsigned activation, ProgramWriter&& program) {
-  kernel.spec.gemm = std::make_unique<plan::GemmLoopT>();
-  kernel.spec.gemm->k = k, kernel.spec.gemm->activations = activations, kernel.spec.gemm->activation = activation;
+  kernel.spec.gemm = std::make_unique<plan::Gemm>();
+  kernel.spec.gemm()->k = k, kernel.spec.gemm()->activations = activations, kernel.spec.gemm()->activation = activation;
   kernel.spec.prologue = program.take();
 }
 

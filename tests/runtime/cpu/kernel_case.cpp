@@ -30,17 +30,17 @@ std::vector<std::byte> bytes_of_integers(const std::vector<std::int32_t>& values
 
 unsigned ProgramWriter::input(plan::InputKind kind, unsigned index, double value) {
   HEDDLE_CHECK(program_.instrs.empty(), "inputs come first");
-  auto input = std::make_unique<plan::InputT>();
+  auto input = std::make_unique<plan::Input>();
   input->kind = kind, input->index = index, input->value = value;
   program_.inputs.push_back(std::move(input));
   return last();
 }
 
-plan::InstrT& ProgramWriter::instr(const std::string& name, std::vector<unsigned> operands) {
-  auto instr = std::make_unique<plan::InstrT>();
+plan::Instr& ProgramWriter::instr(const std::string& name, std::vector<unsigned> operands) {
+  auto instr = std::make_unique<plan::Instr>();
   instr->op = name, instr->operands = std::move(operands);
   program_.instrs.push_back(std::move(instr));
-  return *program_.instrs.back();
+  return program_.instrs.back();
 }
 
 unsigned ProgramWriter::op(const std::string& name, std::vector<unsigned> operands) { return instr(name, std::move(operands)), last(); }
@@ -49,12 +49,12 @@ unsigned ProgramWriter::rms_scale(unsigned x, double eps) { return instr("rms_sc
 unsigned ProgramWriter::quantize(unsigned x, const std::string& format) { return instr("quantize", {x}).text = format, last(); }
 unsigned ProgramWriter::rope(std::vector<unsigned> operands, std::int64_t head_dim, std::int64_t dims, double theta,
                              const std::string& pairing) {
-  plan::InstrT& rope = instr("rope", std::move(operands));
+  plan::Instr& rope = instr("rope", std::move(operands));
   rope.i0 = head_dim, rope.i1 = dims, rope.f0 = theta, rope.text = pairing;
   return last();
 }
 void ProgramWriter::store(unsigned value, unsigned arg, plan::StoreKind kind) {
-  auto store = std::make_unique<plan::StoreT>();
+  auto store = std::make_unique<plan::Store>();
   store->value = value, store->index = arg, store->kind = kind;
   program_.stores.push_back(std::move(store));
 }
@@ -65,8 +65,8 @@ KernelCase::KernelCase(plan::LoopKind loop, std::int64_t rows, unsigned seed) : 
 }
 
 unsigned KernelCase::add(plan::ArgRole role, DType dtype, std::vector<std::int64_t> shape, std::vector<std::byte> bytes, bool written) {
-  auto arg = std::make_unique<plan::ArgT>();
-  arg->role = role, arg->dtype = std::string(name(dtype)), arg->shape = std::move(shape), arg->written = written, arg->layout = "rows";
+  auto arg = std::make_unique<plan::Arg>();
+  arg->role = role, arg->dtype = std::string(name(dtype)), arg->shape = std::move(shape), arg->written = written, arg->layout = Layout::rows;
   spec.args.push_back(std::move(arg));
   memory.push_back(std::move(bytes));
   return unsigned(memory.size()) - 1;
@@ -93,16 +93,16 @@ unsigned KernelCase::tokens(std::vector<std::int32_t> values) {
   return add(plan::ArgRole::tokens, DType::i32, {spec.rows}, bytes_of_integers(values), false);
 }
 
-plan::PartT& KernelCase::part(std::int64_t n, std::int64_t granule, std::vector<unsigned> weights, ProgramWriter epilogue) {
-  auto part = std::make_unique<plan::PartT>();
+plan::Part& KernelCase::part(std::int64_t n, std::int64_t granule, std::vector<unsigned> weights, ProgramWriter epilogue) {
+  auto part = std::make_unique<plan::Part>();
   part->n = n, part->granule = granule;
   for (const unsigned weight : weights) {
-    part->segments.push_back(std::make_unique<plan::SegmentT>());
-    part->segments.back()->weight = weight;
+    part->segments.push_back(std::make_unique<plan::Segment>());
+    part->segments.back().weight = weight;
   }
   part->epilogue = epilogue.take();
   spec.parts.push_back(std::move(part));
-  return *spec.parts.back();
+  return spec.parts.back();
 }
 
 std::vector<float> KernelCase::floats(unsigned arg, const std::vector<std::byte>& bytes) const {
@@ -119,7 +119,7 @@ std::map<unsigned, std::vector<std::byte>> KernelCase::run(int threads, std::int
   std::vector<std::vector<float>> vectors;
   std::vector<runtime::cpu::Argument> args;
   for (unsigned i = 0; i < copy.size(); ++i) {
-    args.push_back({spec.args[i]->role, dtype(i), spec.args[i]->shape, copy[i].data()});
+    args.push_back({spec.args[i].role, dtype(i), spec.args[i].shape, copy[i].data()});
     if (args[i].role == plan::ArgRole::weight && args[i].shape.size() == 1) {
       vectors.push_back(floats(i));
       args[i].dtype = DType::f32, args[i].data = reinterpret_cast<std::byte*>(vectors.back().data());
@@ -142,7 +142,7 @@ std::map<unsigned, std::vector<std::byte>> KernelCase::run(int threads, std::int
   });
   std::map<unsigned, std::vector<std::byte>> out;
   for (unsigned i = 0; i < copy.size(); ++i)
-    if (spec.args[i]->written) out[i] = std::move(copy[i]);
+    if (spec.args[i].written) out[i] = std::move(copy[i]);
   return out;
 }
 

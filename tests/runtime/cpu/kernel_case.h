@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "ir/base/dtype.h"
-#include "runtime/plan/plan_generated.h"
+#include "runtime/plan/plan.h"
 
 namespace heddle::testing {
 
@@ -25,13 +25,13 @@ class ProgramWriter {
   unsigned rope(std::vector<unsigned> operands, std::int64_t head_dim, std::int64_t dims, double theta, const std::string& pairing);
   void store(unsigned value, unsigned arg, plan::StoreKind kind = plan::StoreKind::buffer);
 
-  std::unique_ptr<plan::ProgramT> take() { return std::make_unique<plan::ProgramT>(std::move(program_)); }
+  std::unique_ptr<plan::Program> take() { return std::make_unique<plan::Program>(std::move(program_)); }
 
  private:
   unsigned input(plan::InputKind kind, unsigned index, double value = 0);
-  plan::InstrT& instr(const std::string& name, std::vector<unsigned> operands);
+  plan::Instr& instr(const std::string& name, std::vector<unsigned> operands);
   unsigned last() const { return unsigned(program_.inputs.size() + program_.instrs.size()) - 1; }
-  plan::ProgramT program_;
+  plan::Program program_;
 };
 
 /// A kernel with memory for its arguments, filled with random numbers.
@@ -48,18 +48,18 @@ class KernelCase {
   unsigned slots(std::vector<std::int32_t> values);      // sets slots_arg
   unsigned positions(std::vector<std::int32_t> values);  // sets positions_arg
   unsigned tokens(std::vector<std::int32_t> values);
-  plan::PartT& part(std::int64_t n, std::int64_t granule, std::vector<unsigned> weights, ProgramWriter epilogue);
+  plan::Part& part(std::int64_t n, std::int64_t granule, std::vector<unsigned> weights, ProgramWriter epilogue);
 
   /// An argument's elements as floats: weights, buffers, both planes of a cache.
   std::vector<float> floats(unsigned arg, const std::vector<std::byte>& bytes) const;
   std::vector<float> floats(unsigned arg) const { return floats(arg, memory[arg]); }
   const std::int32_t* integers(int arg) const { return reinterpret_cast<const std::int32_t*>(memory[std::size_t(arg)].data()); }
-  DType dtype(unsigned arg) const { return *dtype_named(spec.args[arg]->dtype); }
+  DType dtype(unsigned arg) const { return spec.args[arg].dtype; }
 
   /// Runs the kernel on a copy of the memory and returns the written arguments' bytes.
   std::map<unsigned, std::vector<std::byte>> run(int threads, std::int64_t rows = -1) const;
 
-  plan::KernelSpecT spec;
+  plan::KernelSpec spec;
   std::int64_t slot_count = 1, capacity = 1;
   bool panels = false;
   std::vector<std::vector<std::byte>> memory;  // by argument

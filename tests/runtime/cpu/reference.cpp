@@ -14,7 +14,7 @@ class Reference {
  public:
   explicit Reference(const KernelCase& kernel) : kernel_(kernel), spec_(kernel.spec) {
     for (unsigned i = 0; i < spec_.args.size(); ++i) {
-      if (!spec_.args[i]->written) continue;
+      if (!spec_.args[i].written) continue;
       const auto values = kernel.floats(i);
       outputs[i].assign(values.begin(), values.end());
     }
@@ -23,18 +23,18 @@ class Reference {
   void row(std::int64_t r) {
     row_ = r;
     std::vector<Row> before;
-    if (spec_.loop == plan::LoopKind::gemm) before = program(*spec_.prologue, spec_.gemm->k, {}, {});
+    if (spec_.gemm()) before = program(*spec_.prologue, spec_.gemm()->k, {}, {});
     for (const auto& part : spec_.parts) {
       std::vector<Row> loops;
       switch (spec_.loop) {
         case plan::LoopKind::gemm:
-          for (const auto& segment : part->segments) loops.push_back(product(segment->weight, before[spec_.gemm->activation]));
+          for (const auto& segment : part.segments) loops.push_back(product(segment.weight, before[spec_.gemm()->activation]));
           break;
         case plan::LoopKind::attention:
           loops.push_back(attention());
           break;
         case plan::LoopKind::embed:
-          loops.push_back(slice(spec_.embed->table, kernel_.integers(int(spec_.embed->tokens))[r], part->n));
+          loops.push_back(slice(spec_.embed()->table, kernel_.integers(int(spec_.embed()->tokens))[r], part.n));
           break;
         case plan::LoopKind::rowwise:
         case plan::LoopKind::sample:
@@ -42,7 +42,7 @@ class Reference {
         case plan::LoopKind::select:
           break;
       }
-      program(*part->epilogue, part->n, loops, before);
+      program(part.epilogue, part.n, loops, before);
     }
   }
 
@@ -63,7 +63,7 @@ class Reference {
   }
 
   Row attention() const {
-    const plan::AttentionLoopT& loop = *spec_.attention;
+    const plan::Attention& loop = *spec_.attention();
     const std::int64_t slot = kernel_.integers(spec_.slots_arg)[row_], position = kernel_.integers(spec_.positions_arg)[row_];
     Row out(std::size_t(loop.heads * loop.head_dim));
     if (slot < 0) return out;
@@ -92,14 +92,14 @@ class Reference {
     return out;
   }
 
-  Row input(const plan::InputT& input, const std::vector<Row>& loops, const std::vector<Row>& before) const {
+  Row input(const plan::Input& input, const std::vector<Row>& loops, const std::vector<Row>& before) const {
     switch (input.kind) {
       case plan::InputKind::loop:
         return loops[input.index];
       case plan::InputKind::rows:
-        return slice(input.index, row_, spec_.args[input.index]->shape[1]);
+        return slice(input.index, row_, spec_.args[input.index].shape[1]);
       case plan::InputKind::vector:
-        return slice(input.index, 0, spec_.args[input.index]->shape[0]);
+        return slice(input.index, 0, spec_.args[input.index].shape[0]);
       case plan::InputKind::row_scalar:
         return before[input.index];
       case plan::InputKind::constant:
@@ -114,7 +114,7 @@ class Reference {
     return 1 / std::sqrt(sum / double(n) + eps);
   }
 
-  Row rope(const plan::InstrT& instr, Row x, const Row* factors) const {
+  Row rope(const plan::Instr& instr, Row x, const Row* factors) const {
     const double position = kernel_.integers(spec_.positions_arg)[row_];
     const std::size_t half = std::size_t(instr.i1 / 2);
     for (std::size_t head = 0; head < x.size(); head += std::size_t(instr.i0)) {
@@ -129,7 +129,7 @@ class Reference {
     return x;
   }
 
-  Row instr(const plan::InstrT& instr, const std::vector<Row>& values) const {
+  Row instr(const plan::Instr& instr, const std::vector<Row>& values) const {
     const auto operand = [&](std::size_t i) -> const Row& { return values[instr.operands[i]]; };
     const Row& x = operand(0);
     Row out(x.size());
@@ -157,22 +157,22 @@ class Reference {
     return out;
   }
 
-  std::vector<Row> program(const plan::ProgramT& program, std::int64_t n, const std::vector<Row>& loops, const std::vector<Row>& before) {
+  std::vector<Row> program(const plan::Program& program, std::int64_t n, const std::vector<Row>& loops, const std::vector<Row>& before) {
     std::vector<Row> values;
-    for (const auto& in : program.inputs) values.push_back(input(*in, loops, before));
-    for (const auto& step : program.instrs) values.push_back(instr(*step, values));
+    for (const auto& in : program.inputs) values.push_back(input(in, loops, before));
+    for (const auto& step : program.instrs) values.push_back(instr(step, values));
     for (const auto& store : program.stores) {
-      const Row& value = values[store->value];
-      std::vector<double>& out = outputs.at(store->index);
-      if (store->kind == plan::StoreKind::buffer) {
-        const std::int64_t width = spec_.args[store->index]->shape[1];
+      const Row& value = values[store.value];
+      std::vector<double>& out = outputs.at(store.index);
+      if (store.kind == plan::StoreKind::buffer) {
+        const std::int64_t width = spec_.args[store.index].shape[1];
         for (std::int64_t c = 0; c < width; ++c) out[std::size_t(row_ * width + c)] = value.size() == 1 ? value[0] : value[std::size_t(c)];
         continue;
       }
       const std::int64_t slot = kernel_.integers(spec_.slots_arg)[row_], position = kernel_.integers(spec_.positions_arg)[row_];
       if (slot < 0) continue;
-      const std::int64_t head_dim = spec_.args[store->index]->shape[2], heads = spec_.args[store->index]->shape[1];
-      const std::int64_t plane = store->kind == plan::StoreKind::cache_value ? kernel_.slot_count : 0;
+      const std::int64_t head_dim = spec_.args[store.index].shape[2], heads = spec_.args[store.index].shape[1];
+      const std::int64_t plane = store.kind == plan::StoreKind::cache_value ? kernel_.slot_count : 0;
       for (std::int64_t c = 0; c < n; ++c)
         out[std::size_t((((plane + slot) * heads + c / head_dim) * kernel_.capacity + position) * head_dim + c % head_dim)] =
             value[std::size_t(c)];
@@ -181,7 +181,7 @@ class Reference {
   }
 
   const KernelCase& kernel_;
-  const plan::KernelSpecT& spec_;
+  const plan::KernelSpec& spec_;
   std::int64_t row_ = 0;
 };
 

@@ -18,7 +18,7 @@ struct CudaPlan {
   void make_images(int architecture = 90);
 
   TempDir dir;
-  std::shared_ptr<plan::PlanT> plan;
+  std::shared_ptr<plan::Plan> plan;
   std::vector<std::byte> file;  // what the model file holds
 };
 

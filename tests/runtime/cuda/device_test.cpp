@@ -71,7 +71,7 @@ TEST_F(CudaDeviceTest, AStepIsOneGraphLaunchOverItsInputs) {
 }
 
 TEST_F(CudaDeviceTest, ParametersAreTheBytesThatThePlanMeans) {
-  p.plan->kernels[1]->cuda->scratch_bytes = 64;
+  p.plan->kernels[1].cuda->scratch_bytes = 64;
   p.make_images();
   ASSERT_EQ(load(), "");
   ASSERT_EQ(run(0, {{7, 0, 0}}), "");
@@ -79,12 +79,12 @@ TEST_F(CudaDeviceTest, ParametersAreTheBytesThatThePlanMeans) {
   const auto& project = fake.ran[1];
   EXPECT_EQ(embed.pointer(2), project.pointer(0));  // the same buffer of the arena
   for (std::size_t i = 1; i <= 4; ++i) {
-    const plan::WeightT& weight = *p.plan->weights[i];
-    const auto& source = *weight.sources[0];
+    const plan::Weight& weight = p.plan->weights[i];
+    const auto& source = weight.sources[0];
     const auto found = at<std::byte>(project.pointer(i), source.bytes);
     EXPECT_TRUE(std::ranges::equal(found, std::span(p.file).subspan(source.offset, source.bytes))) << weight.name;
   }
-  EXPECT_EQ(project.pointer(5) - project.pointer(0), p.plan->entries[0]->nodes[1]->args[5]->offset);
+  EXPECT_EQ(project.pointer(5) - project.pointer(0), p.plan->entries[0].nodes[1].args[5].offset);
   struct State {
     std::uint64_t keys, values, capacity;
   };
@@ -149,7 +149,7 @@ TEST(CudaDevicePrompt, ItsLastRowIsAnInputAndItsLogitsAreOneRow) {
     ASSERT_TRUE(logits.ok());
     EXPECT_EQ((*logits)[47], 47);
     EXPECT_EQ(message((*device)->logits(3, 1)), "cuda: prompt_4 has no logits of row 1");
-    plan::RefT last;
+    plan::Ref last;
     last.where = plan::Where::input, last.index = 3;
     const auto bytes = (*device)->read(3, last);
     ASSERT_TRUE(bytes.ok());
@@ -171,9 +171,9 @@ TEST_F(CudaDeviceTest, EagerLaunchesWhatTheGraphHolds) {
 }
 
 TEST_F(CudaDeviceTest, EdgesAreProgrammaticWhereThePlanSaysAndPlainOnDemand) {
-  for (const auto& kernel : p.plan->kernels) kernel->cuda->programmatic = true;
-  p.plan->kernels[2]->cuda->programmatic = false;
-  p.plan->entries[0]->nodes[5]->after = {4, 0};
+  for (const auto& kernel : p.plan->kernels) kernel.cuda->programmatic = true;
+  p.plan->kernels[2].cuda->programmatic = false;
+  p.plan->entries[0].nodes[5].after = {4, 0};
   const auto edges = [&](std::size_t node) {
     std::string text;
     for (const auto& [from, kind] : fake.graphs.front().nodes[node].edges) text += fmt::format("{}:{} ", from, kind.type);
@@ -225,7 +225,7 @@ TEST_F(CudaDeviceTest, NodesRunOneByOneForALook) {
   const auto ran = device->run_nodes(0, std::vector<StepRow>{{7, 0, 0}}, [&](std::size_t node) -> Result<void> {
     seen.push_back(node);
     EXPECT_EQ(fake.ran.size(), seen.size());
-    HEDDLE_ASSIGN(const auto bytes, device->read(0, *p.plan->entries[0]->nodes[3]->args[3]));
+    HEDDLE_ASSIGN(const auto bytes, device->read(0, p.plan->entries[0].nodes[3].args[3]));
     EXPECT_EQ(bytes.size(), 128u);
     std::memcpy(&found, bytes.data(), 4);
     EXPECT_EQ(found, node < 3 ? 0 : 2.5f);
@@ -239,23 +239,23 @@ const std::vector<StepRow> two_rows = {{7, 0, 3}, {9, -1, 0}};
 
 TEST_F(CudaDeviceTest, KernelsAreTimedByManyCallsInTurn) {
   // Two nodes share a kernel, as layers do: the second of the same output on another weight.
-  auto& nodes = p.plan->entries[1]->nodes;
-  nodes.push_back(std::make_unique<plan::NodeT>(*nodes[3]));
-  nodes.back()->after = {5};
-  nodes.back()->args[1]->index = 0;
-  const std::uint32_t shared = nodes[3]->kernel, alone = nodes[0]->kernel;
+  auto& nodes = p.plan->entries[1].nodes;
+  nodes.push_back(std::make_unique<plan::Node>(nodes[3]));
+  nodes.back().after = {5};
+  nodes.back().args[1].index = 0;
+  const std::uint32_t shared = nodes[3].kernel, alone = nodes[0].kernel;
   ASSERT_EQ(load(), "");
   const std::size_t graphs = fake.graphs.size();
   const auto times = device->time_kernels(1, two_rows, 3);
   ASSERT_TRUE(times.ok()) << message(times);
   for (std::size_t kernel = 0; kernel < times->size(); ++kernel) {
-    const bool used = std::ranges::any_of(nodes, [&](const auto& node) { return node->kernel == kernel; });
+    const bool used = std::ranges::any_of(nodes, [&](const auto& node) { return node.kernel == kernel; });
     EXPECT_EQ((*times)[kernel], used ? std::vector<double>(3, 1e-3 / 64) : std::vector<double>()) << kernel;  // a millisecond for all 64
   }
   ASSERT_EQ(fake.graphs.size(), graphs + 6);
   const auto& chains = fake.graphs;
   const auto chain_of = [&](std::uint32_t kernel) {
-    const std::string& entry = p.plan->kernels[kernel]->cuda->entry;
+    const std::string& entry = p.plan->kernels[kernel].cuda->entry;
     return std::ranges::find_if(chains.begin() + std::ptrdiff_t(graphs), chains.end(),
                                 [&](const auto& graph) { return graph.nodes[0].kernel.entry == entry; });
   };
@@ -307,7 +307,7 @@ TEST_F(CudaDeviceTest, ReadsEveryKindOfMemory) {
   ASSERT_EQ(load(), "");
   ASSERT_EQ(run(1, {{7, 1, 5}, {9, -1, 3}}), "");
   const auto read = [&](plan::Where where, unsigned index) {
-    plan::RefT ref;
+    plan::Ref ref;
     ref.where = where, ref.index = index;
     return *device->read(1, ref);
   };
@@ -317,13 +317,13 @@ TEST_F(CudaDeviceTest, ReadsEveryKindOfMemory) {
   EXPECT_EQ(std::memcmp(slots.data(), wanted, sizeof wanted), 0);
   EXPECT_EQ(read(plan::Where::output, 0).size(), 2u * 48 * 4);
   EXPECT_EQ(read(plan::Where::state, 0), std::vector<std::byte>(2 * 2 * 20 * 16 * 4));  // zero at load
-  const auto& source = *p.plan->weights[1]->sources[0];
+  const auto& source = p.plan->weights[1].sources[0];
   EXPECT_TRUE(std::ranges::equal(read(plan::Where::weight, 1), std::span(p.file).subspan(source.offset, source.bytes)));
 }
 
 TEST_F(CudaDeviceTest, RefusesWhatDoesNotFitBeforeAnythingIsRead) {
   fake.free_bytes = 6 << 20;
-  std::filesystem::remove(p.plan->files[0]->path);
+  std::filesystem::remove(p.plan->files[0].path);
   const std::string why = load();
   EXPECT_EQ(why,
             "out of memory: needs 8.4 MB (weights 13312 bytes, cache 5120 bytes, arena 2560 bytes, scratch 1536 bytes), 6.3 MB of GPU 0 "
@@ -366,7 +366,7 @@ Result<void> whole_life(const FakeDriver& fake, const CudaPlan& p, bool graph) {
   HEDDLE_TRY(device->run(1, std::vector<StepRow>{{7, 0, 0}, {8, 1, 0}}));
   HEDDLE_ASSIGN([[maybe_unused]] auto logits, device->logits(1, 1));
   return device->run_nodes(0, std::vector<StepRow>{{9, 0, 1}}, [&](std::size_t) -> Result<void> {
-    HEDDLE_ASSIGN([[maybe_unused]] auto bytes, device->read(0, *p.plan->entries[0]->nodes[0]->args[2]));
+    HEDDLE_ASSIGN([[maybe_unused]] auto bytes, device->read(0, p.plan->entries[0].nodes[0].args[2]));
     return {};
   });
 }
@@ -385,7 +385,7 @@ Result<void> whole_timing(const FakeDriver& fake, const CudaPlan& p, bool graph)
 
 TEST(CudaDeviceFailures, EveryCallOfATimingMayFailToo) {
   CudaPlan p;
-  for (const auto& kernel : p.plan->kernels) kernel->cuda->ptx.clear();
+  for (const auto& kernel : p.plan->kernels) kernel.cuda->ptx.clear();
   std::int64_t calls = 0;
   {
     FakeDriver fake;
@@ -407,9 +407,9 @@ TEST(CudaDeviceFailures, EveryCallOfATimingMayFailToo) {
 TEST(CudaDeviceFailures, EveryCallMayFailAndNothingIsLeftBehind) {
   CudaPlan p;
   p.add_sampling(0);
-  p.plan->kernels[1]->cuda->dynamic_shared_bytes = 1000;
-  p.plan->weights[0]->layout = "planes";
-  for (const auto& kernel : p.plan->kernels) kernel->cuda->ptx.clear();  // a cubin that fails has no second way
+  p.plan->kernels[1].cuda->dynamic_shared_bytes = 1000;
+  p.plan->weights[0].layout = Layout::planes;
+  for (const auto& kernel : p.plan->kernels) kernel.cuda->ptx.clear();  // a cubin that fails has no second way
   for (const bool graph : {true, false}) {
     std::int64_t calls = 0;
     {

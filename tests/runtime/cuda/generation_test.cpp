@@ -288,7 +288,7 @@ TEST_F(GenerationTest, TooManyEndTokensAreRefused) {
 }
 
 TEST_F(GenerationTest, TellsWhatItCanDraw) {
-  p.plan->kernels.back()->spec->sample->max_top_k = 64;  // of decode_2
+  p.plan->kernels.back().spec.sample()->max_top_k = 64;  // of decode_2
   ASSERT_EQ(load(), "");
   SamplingOptions greedy, all, wide;
   greedy.temperature = 0, greedy.top_k = 0;

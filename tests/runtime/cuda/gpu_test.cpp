@@ -115,25 +115,25 @@ class GpuTest : public ::testing::Test {
     return out;
   }
 
-  std::unique_ptr<plan::KernelT> kernel(const std::string& name, const char* text, std::vector<plan::ArgRole> roles) const {
-    auto out = std::make_unique<plan::KernelT>();
-    out->spec = std::make_unique<plan::KernelSpecT>();
-    out->spec->name = name, out->spec->rows = 1;
-    for (const plan::ArgRole role : roles) out->spec->args.emplace_back(std::make_unique<plan::ArgT>())->role = role;
+  std::unique_ptr<plan::Kernel> kernel(const std::string& name, const char* text, std::vector<plan::ArgRole> roles) const {
+    auto out = std::make_unique<plan::Kernel>();
+    out->spec = std::make_unique<plan::KernelSpec>();
+    out->spec.name = name, out->spec.rows = 1;
+    for (const plan::ArgRole role : roles) out->spec.args.emplace_back().role = role;
     std::string body = text;
     body.replace(body.find("WAIT"), 4, architecture >= 90 ? "griddepcontrol.launch_dependents; griddepcontrol.wait;" : "");
-    out->cuda = std::make_unique<plan::CudaCodeT>();
+    out->cuda = std::make_unique<plan::CudaCode>();
     out->cuda->entry = name, out->cuda->grid = {1, 1, 1}, out->cuda->block = {vocabulary, 1, 1},
     out->cuda->programmatic = architecture >= 90;
     out->cuda->ptx = fmt::format(".version 8.0\n.target sm_{}\n.address_size 64\n{}", architecture, body);
     return out;
   }
-  void add_node(std::vector<std::unique_ptr<plan::NodeT>>& list, unsigned kernel, std::vector<unsigned> after,
+  void add_node(std::vector<std::unique_ptr<plan::Node>>& list, unsigned kernel, std::vector<unsigned> after,
                 const std::vector<std::pair<plan::Where, unsigned>>& args) {
-    auto& node = *list.emplace_back(std::make_unique<plan::NodeT>());
+    auto& node = *list.emplace_back();
     node.kernel = kernel, node.after = std::move(after);
     for (const auto& [where, index] : args) {
-      auto& ref = *node.args.emplace_back(std::make_unique<plan::RefT>());
+      auto& ref = node.args.emplace_back();
       ref.where = where;
       if (where == plan::Where::arena) ref.offset = index * vocabulary * sizeof(float), ref.bytes = vocabulary * sizeof(float);
       else ref.index = index;
@@ -143,20 +143,20 @@ class GpuTest : public ::testing::Test {
   void make_plan() {
     using plan::ArgRole;
     using plan::Where;
-    plan = std::make_shared<plan::PlanT>();
+    plan = std::make_shared<plan::Plan>();
     plan->target = fmt::format("cuda:sm_{}", architecture);
-    plan->model = std::make_unique<plan::ModelInfoT>();
-    plan->model->vocabulary = vocabulary;
+    plan->model = std::make_unique<plan::ModelInfo>();
+    plan->model.vocabulary = vocabulary;
     plan->kernels.push_back(kernel("start", start_text, {ArgRole::tokens, ArgRole::buffer}));
     plan->kernels.push_back(kernel("step", step_text, {ArgRole::buffer, ArgRole::buffer}));
     plan->kernels.push_back(kernel("sample", sample_text, {ArgRole::buffer, ArgRole::tokens, ArgRole::slots, ArgRole::positions}));
-    plan->kernels[2]->spec->loop = plan::LoopKind::sample;
-    plan->kernels[2]->spec->sample = std::make_unique<plan::SampleLoopT>();
+    plan->kernels[2].spec.loop = plan::LoopKind::sample;
+    plan->kernels[2].spec.sample = std::make_unique<plan::Sample>();
     plan->kernels.push_back(kernel("fault", fault_text, {ArgRole::buffer, ArgRole::buffer}));
-    plan::EntryPointT& entry = *plan->entries.emplace_back(std::make_unique<plan::EntryPointT>());
-    entry.name = "decode_1", entry.kind = "decode", entry.rows = 1, entry.arena_bytes = 2 * vocabulary * sizeof(float);
+    plan::EntryPoint& entry = plan->entries.emplace_back();
+    entry.name = "decode_1", entry.kind = EntryKind::decode, entry.rows = 1, entry.arena_bytes = 2 * vocabulary * sizeof(float);
     const auto add_port = [](auto& list, const char* name, const char* dtype, std::vector<std::int64_t> shape) {
-      auto& port = *list.emplace_back(std::make_unique<plan::PortT>());
+      auto& port = list.emplace_back();
       port.name = name, port.dtype = dtype, port.shape = std::move(shape);
     };
     for (const char* name : {"tokens", "slot", "pos"}) add_port(entry.inputs, name, "i32", {1});
@@ -169,20 +169,20 @@ class GpuTest : public ::testing::Test {
       add_node(entry.nodes, 1, after, {{Where::arena, i % 2}, out});
     }
     add_node(entry.sampling, 2, {chain}, {{Where::output, 0}, {Where::input, 0}, {Where::input, 1}, {Where::input, 2}});
-    auto& state = *plan->states.emplace_back(std::make_unique<plan::StateT>());
-    state.name = "kv.0", state.dtype = "f16", state.shape = {2, 1, 64};
+    auto& state = plan->states.emplace_back();
+    state.name = "kv.0", state.dtype = DType::f16, state.shape = {2, 1, 64};
     add_weights();
   }
 
   void add_weights() {
     const std::int64_t rows = 4097, columns = 8192;  // more than a buffer holds
-    plan::ModelFileT& model = *plan->files.emplace_back(std::make_unique<plan::ModelFileT>());
+    plan::ModelFile& model = plan->files.emplace_back();
     model.path = dir.file("model.bin");
     for (const DType type : {DType::q4_K, DType::q6_K, DType::f16}) {
-      plan::WeightT& weight = *plan->weights.emplace_back(std::make_unique<plan::WeightT>());
+      plan::Weight& weight = plan->weights.emplace_back();
       weight.name = name(type), weight.dtype = name(type), weight.shape = {rows, columns};
       weight.layout = type == DType::f16 ? "rows" : "planes";
-      plan::WeightSourceT& source = *weight.sources.emplace_back(std::make_unique<plan::WeightSourceT>());
+      plan::WeightSource& source = weight.sources.emplace_back();
       source.rows = rows, source.columns = columns, source.offset = file.size(),
       source.bytes = std::uint64_t(bytes_of(type, rows * columns));
       file.resize(file.size() + source.bytes);
@@ -199,7 +199,7 @@ class GpuTest : public ::testing::Test {
   TempDir dir;
   int architecture = 0;
   std::vector<std::byte> file;
-  std::shared_ptr<plan::PlanT> plan;
+  std::shared_ptr<plan::Plan> plan;
   std::unique_ptr<CudaDevice> device;
 };
 
@@ -214,15 +214,15 @@ TEST_F(GpuTest, GraphEagerAndPlainEdgesAgree) {
 TEST_F(GpuTest, WeightsArriveInTheirLayouts) {
   ASSERT_EQ(load(), "");
   for (std::size_t i = 0; i < plan->weights.size(); ++i) {
-    const plan::WeightT& weight = *plan->weights[i];
-    plan::RefT ref;
+    const plan::Weight& weight = plan->weights[i];
+    plan::Ref ref;
     ref.where = plan::Where::weight, ref.index = std::uint32_t(i);
     const auto found = device->read(0, ref);
     ASSERT_EQ(message(found), "");
     std::vector<std::byte> planes = *found;  // what lies between planes is nobody's
-    const std::byte* rows = file.data() + weight.sources[0]->offset;
-    if (weight.layout == "rows") std::memcpy(planes.data(), rows, weight.sources[0]->bytes);
-    else plan::to_planes(*dtype_named(weight.dtype), rows, 0, weight.shape[0], weight.shape[1], weight.shape[0], planes.data());
+    const std::byte* rows = file.data() + weight.sources[0].offset;
+    if (weight.layout == Layout::rows) std::memcpy(planes.data(), rows, weight.sources[0].bytes);
+    else plan::to_planes(weight.dtype, rows, 0, weight.shape[0], weight.shape[1], weight.shape[0], planes.data());
     EXPECT_TRUE(*found == planes) << weight.name;
   }
   const auto seconds = device->load_seconds();
@@ -235,7 +235,7 @@ TEST_F(GpuTest, EachNodeCanBeLookedAt) {
   std::size_t nodes = 0;
   const auto ran = device->run_nodes(0, std::vector<StepRow>{{5, 0, 0}}, [&](std::size_t node) -> Result<void> {
     ++nodes;
-    HEDDLE_ASSIGN(const auto bytes, device->read(0, *plan->entries[0]->nodes[node]->args[1]));
+    HEDDLE_ASSIGN(const auto bytes, device->read(0, plan->entries[0].nodes[node].args[1]));
     float first = 0;
     std::memcpy(&first, bytes.data(), sizeof first);
     EXPECT_EQ(first, 5 + float(node));
@@ -277,7 +277,7 @@ TEST_F(GpuTest, RefusesWhatDoesNotFit) {
 
 // The last one: a process does not get over a fault.
 TEST_F(GpuTest, ZFaultIsReportedAndDoesNotHang) {
-  plan->entries[0]->nodes[50]->kernel = 3;
+  plan->entries[0].nodes[50].kernel = 3;
   ASSERT_EQ(load(), "");
   const std::string lost = "cuda: decode_1 failed: CUDA_ERROR_ILLEGAL_ADDRESS: an illegal memory access was encountered";
   EXPECT_EQ(message(device->run(0, std::vector<StepRow>{{5, 0, 0}})), "");

@@ -8,27 +8,27 @@ namespace heddle::testing {
 namespace {
 
 /// As codegen/cuda/measure/matrix_peak.h describes it.
-plan::PlanT multiply_plan(const std::string& target = "cuda:sm_90") {
-  plan::PlanT plan;
+plan::Plan multiply_plan(const std::string& target = "cuda:sm_90") {
+  plan::Plan plan;
   plan.target = target;
-  auto& kernel = *plan.kernels.emplace_back(std::make_unique<plan::KernelT>());
-  kernel.spec = std::make_unique<plan::KernelSpecT>();
-  kernel.spec->name = "multiply";
-  kernel.cuda = std::make_unique<plan::CudaCodeT>();
+  auto& kernel = plan.kernels.emplace_back();
+  kernel.spec = std::make_unique<plan::KernelSpec>();
+  kernel.spec.name = "multiply";
+  kernel.cuda = std::make_unique<plan::CudaCode>();
   kernel.cuda->entry = "multiply";
   const std::string_view image = "cubin 90 multiply:8,8";
   kernel.cuda->cubin.assign(image.begin(), image.end());
   kernel.cuda->cubin.push_back(0);
   kernel.cuda->grid = {1, 1, 1}, kernel.cuda->block = {256, 1, 1};
   kernel.cuda->grid_per_sm = 2, kernel.cuda->dynamic_shared_bytes = 4096;
-  plan.entries.emplace_back(std::make_unique<plan::EntryPointT>())->nodes.emplace_back(std::make_unique<plan::NodeT>());
+  plan.entries.emplace_back().nodes.emplace_back();
   return plan;
 }
 
 /// Every launch takes a millisecond by the fake's clock.
 TEST(MatrixRate, IsTheOperationsOfAllBlocksInTheTimeOfALaunch) {
   FakeDriver fake;
-  const plan::PlanT plan = multiply_plan();
+  const plan::Plan plan = multiply_plan();
   {
     const auto rate = runtime::matrix_rate(0, plan, 1000, &fake.api());
     ASSERT_TRUE(rate.ok()) << rate.error().message();
@@ -45,7 +45,7 @@ TEST(MatrixRate, IsTheOperationsOfAllBlocksInTheTimeOfALaunch) {
 
 TEST(MatrixRate, SaysWhatIsMissing) {
   FakeDriver fake;
-  const auto message = [&](const plan::PlanT& plan) {
+  const auto message = [&](const plan::Plan& plan) {
     const auto rate = runtime::matrix_rate(0, plan, 1000, &fake.api());
     return rate.ok() ? "" : rate.error().message();
   };

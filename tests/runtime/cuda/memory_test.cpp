@@ -15,26 +15,26 @@ using namespace runtime::cuda;
 
 TEST(LayOut, PutsEverythingApartAtMultiplesOf256) {
   CudaPlan p;
-  p.plan->kernels[2]->cuda->scratch_bytes = 100;
+  p.plan->kernels[2].cuda->scratch_bytes = 100;
   p.add_sampling(0);
   const MemoryLayout layout = lay_out(*p.plan, {2, 100});
   std::uint64_t end = 0;
   for (std::size_t i = 0; i < layout.weights.size(); ++i) {
     EXPECT_EQ(layout.weights[i] % 256, 0u);
     EXPECT_GE(layout.weights[i], end);
-    end = layout.weights[i] + stored_bytes_of(*p.plan->weights[i]);
+    end = layout.weights[i] + stored_bytes_of(p.plan->weights[i]);
   }
   EXPECT_EQ(layout.weight_bytes, end);
   const std::uint64_t plane = 2 * 100 * 1 * 16 * sizeof(float);  // slots, positions, heads, width
   EXPECT_EQ(layout.keys, (std::vector<std::uint64_t>{0}));
   EXPECT_EQ(layout.values, (std::vector<std::uint64_t>{plane}));
   EXPECT_EQ(layout.cache_bytes, 2 * plane);
-  EXPECT_EQ(layout.arena_bytes, p.plan->entries[2]->arena_bytes);
+  EXPECT_EQ(layout.arena_bytes, p.plan->entries[2].arena_bytes);
 
   std::vector<std::pair<std::uint64_t, std::uint64_t>> scratch;  // offset, bytes
   for (std::size_t e = 0; e < layout.entries.size(); ++e) {
     const EntryMemory& memory = layout.entries[e];
-    const std::uint64_t rows = p.plan->entries[e]->rows;
+    const std::uint64_t rows = p.plan->entries[e].rows;
     scratch.emplace_back(memory.inputs, 12 * rows);
     for (const std::uint64_t output : memory.outputs) scratch.emplace_back(output, rows * 48 * 4);
   }
@@ -54,9 +54,9 @@ TEST(LayOut, PutsEverythingApartAtMultiplesOf256) {
 
 TEST(LayOut, SizesWeightsAsTheyAreStored) {
   CudaPlan p;
-  p.plan->weights[0]->layout = "planes";
-  EXPECT_EQ(stored_bytes_of(*p.plan->weights[0]), std::uint64_t(*plan::stored_bytes("planes", DType::q8_0, 48, 32)));
-  EXPECT_EQ(stored_bytes_of(*p.plan->weights[1]), 32u * 4);
+  p.plan->weights[0].layout = Layout::planes;
+  EXPECT_EQ(stored_bytes_of(p.plan->weights[0]), std::uint64_t(*plan::stored_bytes("planes", DType::q8_0, 48, 32)));
+  EXPECT_EQ(stored_bytes_of(p.plan->weights[1]), 32u * 4);
 }
 
 TEST(CheckFits, SaysWhatIsNeededAndWhichContextFits) {

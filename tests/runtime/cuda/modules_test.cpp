@@ -26,10 +26,10 @@ class LoadModules : public ::testing::Test {
 };
 
 TEST_F(LoadModules, LaunchShapesComeFromPlanAndDevice) {
-  p.plan->kernels[0]->cuda->grid_per_sm = 2;
-  p.plan->kernels[1]->cuda->dynamic_shared_bytes = 100000;
-  p.plan->kernels[1]->cuda->programmatic = true;
-  p.plan->kernels[1]->cuda->even_start = true;
+  p.plan->kernels[0].cuda->grid_per_sm = 2;
+  p.plan->kernels[1].cuda->dynamic_shared_bytes = 100000;
+  p.plan->kernels[1].cuda->programmatic = true;
+  p.plan->kernels[1].cuda->even_start = true;
   const auto modules = load();
   ASSERT_TRUE(modules.ok());
   EXPECT_EQ((*modules)[0].grid, (std::array<unsigned, 3>{264, 1, 1}));
@@ -44,10 +44,10 @@ TEST_F(LoadModules, LaunchShapesComeFromPlanAndDevice) {
 }
 
 TEST_F(LoadModules, TakesTheCubinOnTheSameArchitectureAndNewerMinors) {
-  for (const auto& kernel : p.plan->kernels) kernel->cuda->ptx.clear();
+  for (const auto& kernel : p.plan->kernels) kernel.cuda->ptx.clear();
   EXPECT_EQ(why(), "");
   p.make_images(80);
-  for (const auto& kernel : p.plan->kernels) kernel->cuda->ptx.clear();
+  for (const auto& kernel : p.plan->kernels) kernel.cuda->ptx.clear();
   fake.compute_capability = 89;
   EXPECT_EQ(why(), "");
 }
@@ -55,7 +55,7 @@ TEST_F(LoadModules, TakesTheCubinOnTheSameArchitectureAndNewerMinors) {
 TEST_F(LoadModules, CompilesPtxForANewerArchitecture) {
   fake.compute_capability = 120;
   EXPECT_EQ(why(), "");
-  for (const auto& kernel : p.plan->kernels) kernel->cuda->ptx.clear();
+  for (const auto& kernel : p.plan->kernels) kernel.cuda->ptx.clear();
   EXPECT_EQ(why(),
             "kernel 'embed': the plan is for sm_90 and has no PTX, GPU 0 (Fake H100) is sm_120: compile it with --target cuda:sm_120");
 }
@@ -72,22 +72,22 @@ TEST_F(LoadModules, RefusesPtxThatTheDriverDoesNotKnow) {
 }
 
 TEST_F(LoadModules, FallsBackToPtxWhereTheCubinIsRefused) {
-  for (const auto& kernel : p.plan->kernels) kernel->cuda->cubin = {'?', 0};
+  for (const auto& kernel : p.plan->kernels) kernel.cuda->cubin = {'?', 0};
   EXPECT_EQ(why(), "");
-  for (const auto& kernel : p.plan->kernels) kernel->cuda->ptx.clear();
+  for (const auto& kernel : p.plan->kernels) kernel.cuda->ptx.clear();
   EXPECT_EQ(why(), "kernel 'embed': cuModuleLoadData of its cubin failed: error 200: error 200");
 }
 
 TEST_F(LoadModules, RefusesMoreSharedMemoryThanThereIs) {
-  p.plan->kernels[3]->cuda->dynamic_shared_bytes = 166000, p.plan->kernels[3]->cuda->shared_bytes = 2000;
+  p.plan->kernels[3].cuda->dynamic_shared_bytes = 166000, p.plan->kernels[3].cuda->shared_bytes = 2000;
   EXPECT_EQ(why(), "");
   fake.most_shared_bytes = 166912;
   EXPECT_EQ(why(), "kernel 'output': needs 168000 bytes of shared memory, GPU 0 (Fake H100) has 166912");
 }
 
 TEST_F(LoadModules, LoadsOnlyWhatNodesUse) {
-  p.plan->entries[0]->nodes.clear();
-  p.plan->entries[1]->nodes.clear();  // prefill_4 has two nodes
+  p.plan->entries[0].nodes.clear();
+  p.plan->entries[1].nodes.clear();  // prefill_4 has two nodes
   const auto modules = load();
   ASSERT_TRUE(modules.ok());
   EXPECT_EQ(fake.live(), "2 module, 1 context");

@@ -24,24 +24,24 @@ class Upload : public ::testing::Test {
     return done.ok() ? "" : done.error().message();
   }
   std::span<const std::byte> uploaded(std::size_t weight) const {
-    return {reinterpret_cast<const std::byte*>(pool.get() + layout.weights[weight]), stored_bytes_of(*p.plan->weights[weight])};
+    return {reinterpret_cast<const std::byte*>(pool.get() + layout.weights[weight]), stored_bytes_of(p.plan->weights[weight])};
   }
   /// The weight's bytes in the model file, its sources one after the other.
   std::vector<std::byte> in_file(std::size_t weight) const {
     std::vector<std::byte> out;
-    for (const auto& source : p.plan->weights[weight]->sources)
-      out.insert(out.end(), p.file.begin() + std::ptrdiff_t(source->offset),
-                 p.file.begin() + std::ptrdiff_t(source->offset + source->bytes));
+    for (const auto& source : p.plan->weights[weight].sources)
+      out.insert(out.end(), p.file.begin() + std::ptrdiff_t(source.offset),
+                 p.file.begin() + std::ptrdiff_t(source.offset + source.bytes));
     return out;
   }
   void expect_all_uploaded() const {
     for (std::size_t i = 0; i < p.plan->weights.size(); ++i) {
-      const plan::WeightT& weight = *p.plan->weights[i];
+      const plan::Weight& weight = p.plan->weights[i];
       std::vector<std::byte> wanted = in_file(i), found(uploaded(i).begin(), uploaded(i).end());
-      if (weight.layout == "planes") {
+      if (weight.layout == Layout::planes) {
         const std::vector<std::byte> rows = std::move(wanted);
         wanted = found;  // what lies between planes is nobody's
-        plan::to_planes(*dtype_named(weight.dtype), rows.data(), 0, weight.shape[0], weight.shape[1], weight.shape[0], wanted.data());
+        plan::to_planes(weight.dtype, rows.data(), 0, weight.shape[0], weight.shape[1], weight.shape[0], wanted.data());
       }
       EXPECT_TRUE(found == wanted) << weight.name;
     }
@@ -61,8 +61,8 @@ TEST_F(Upload, BringsEveryByteInTheFilesOrder) {
 }
 
 TEST_F(Upload, BringsPlanesAlsoOutOfSeveralSources) {
-  for (const std::size_t i : {0, 2, 4}) p.plan->weights[i]->layout = "planes";  // number 4 has two sources
-  ASSERT_EQ(p.plan->weights[4]->sources.size(), 2u);
+  for (const std::size_t i : {0, 2, 4}) p.plan->weights[i].layout = Layout::planes;  // number 4 has two sources
+  ASSERT_EQ(p.plan->weights[4].sources.size(), 2u);
   EXPECT_EQ(upload(), "");
   expect_all_uploaded();
 }
@@ -72,9 +72,9 @@ TEST_F(Upload, LargeWeightsTravelInPieces) {
   const std::int64_t rows = 3001, columns = 256 * 40;
   std::mt19937_64 random(5);
   for (const char* layout : {"planes", "rows"}) {
-    plan::WeightT& weight = *p.plan->weights.emplace_back(std::make_unique<plan::WeightT>());
-    weight.name = layout, weight.layout = layout, weight.dtype = "q6_K", weight.shape = {rows, columns};
-    plan::WeightSourceT& source = *weight.sources.emplace_back(std::make_unique<plan::WeightSourceT>());
+    plan::Weight& weight = p.plan->weights.emplace_back();
+    weight.name = layout, weight.layout = layout, weight.dtype = DType::q6_K, weight.shape = {rows, columns};
+    plan::WeightSource& source = weight.sources.emplace_back();
     source.rows = rows, source.columns = columns, source.offset = p.file.size(), source.bytes = std::uint64_t(rows * 40 * 210);
     p.file.resize(p.file.size() + source.bytes);
     for (std::size_t at = source.offset; at + 8 <= p.file.size(); at += 8) {
@@ -82,8 +82,8 @@ TEST_F(Upload, LargeWeightsTravelInPieces) {
       std::memcpy(&p.file[at], &word, 8);
     }
   }
-  p.plan->files[0]->bytes = p.file.size();
-  std::ofstream(p.plan->files[0]->path, std::ios::binary)
+  p.plan->files[0].bytes = p.file.size();
+  std::ofstream(p.plan->files[0].path, std::ios::binary)
       .write(reinterpret_cast<const char*>(p.file.data()), std::streamsize(p.file.size()));
   std::vector<double> steps;
   EXPECT_EQ(upload([&](double done) { steps.push_back(done); }), "");
@@ -95,9 +95,9 @@ TEST_F(Upload, LargeWeightsTravelInPieces) {
 }
 
 TEST_F(Upload, RefusesAFileThatChanged) {
-  std::ofstream(p.plan->files[0]->path, std::ios::binary).write("short", 5);
-  EXPECT_EQ(upload(), p.plan->files[0]->path + ": has 5 bytes, the plan was made for " + std::to_string(p.file.size()));
-  p.plan->files[0]->path = p.dir.file("gone");
+  std::ofstream(p.plan->files[0].path, std::ios::binary).write("short", 5);
+  EXPECT_EQ(upload(), p.plan->files[0].path + ": has 5 bytes, the plan was made for " + std::to_string(p.file.size()));
+  p.plan->files[0].path = p.dir.file("gone");
   EXPECT_EQ(upload(), p.dir.file("gone") + ": cannot open: No such file or directory");
 }
 

@@ -18,26 +18,26 @@ TEST(LastRow, IsTheLastThatIsNotIdle) {
 }
 
 TEST(MemoryUse, IsNamedByPart) {
-  const plan::PlanT plan = testing::tiny_plan();
+  const plan::Plan plan = testing::tiny_plan();
   const MemoryUse use = memory_use(plan, {2, 100});
-  EXPECT_EQ(use.weights, plan.files[0]->bytes - 256);  // all that the file holds behind its header
+  EXPECT_EQ(use.weights, plan.files[0].bytes - 256);  // all that the file holds behind its header
   EXPECT_EQ(use.cache, 2u * 16u * 4u * 2u * 100u);     // planes, head_dim, f32, slots, positions
   EXPECT_EQ(use.arena, 5u * 4u * 32u * 4u);            // the buffers of prefill_4
   EXPECT_EQ(use.total(), use.weights + use.cache + use.arena);
 }
 
 TEST(MemoryUse, WeightsAreAsTheirLayoutStoresThem) {
-  plan::PlanT plan = testing::tiny_plan();
+  plan::Plan plan = testing::tiny_plan();
   plan.weights.resize(1);
-  plan.weights[0]->shape = {4, 32};  // q8_0
+  plan.weights[0].shape = {4, 32};  // q8_0
   EXPECT_EQ(memory_use(plan, {1, 1}).weights, 4u * 34u);
-  plan.weights[0]->layout = "planes";
+  plan.weights[0].layout = Layout::planes;
   EXPECT_EQ(memory_use(plan, {1, 1}).weights, 256u + 4u * 2u);  // the second plane begins at a multiple of 256
 }
 
 TEST(MemoryUse, TheArenaIsTheLargestOfTheEntryPoints) {
-  plan::PlanT plan = testing::tiny_plan();
-  plan.entries[0]->arena_bytes = 10, plan.entries[1]->arena_bytes = 3000, plan.entries[2]->arena_bytes = 20;
+  plan::Plan plan = testing::tiny_plan();
+  plan.entries[0].arena_bytes = 10, plan.entries[1].arena_bytes = 3000, plan.entries[2].arena_bytes = 20;
   EXPECT_EQ(memory_use(plan, {1, 1}).arena, 3000u);
 }
 
@@ -49,7 +49,7 @@ TEST(MemoryUse, AbsurdContextsDoNotWrapRound) {
 
 class Fake : public ::testing::Test {
  protected:
-  void SetUp() override { ASSERT_TRUE(device.load(std::make_shared<plan::PlanT>(testing::tiny_plan()), {2, 8}, {}).ok()); }
+  void SetUp() override { ASSERT_TRUE(device.load(std::make_shared<plan::Plan>(testing::tiny_plan()), {2, 8}, {}).ok()); }
   std::string run(std::size_t entry, std::vector<StepRow> rows) {
     auto result = device.run(entry, rows);
     return result.ok() ? "" : result.error().message();
@@ -80,7 +80,7 @@ TEST_F(Fake, AnswersByScript) {
   ASSERT_EQ(logits.size(), 48u);
   EXPECT_EQ(std::ranges::max_element(logits) - logits.begin(), 8);
   FakeDevice scripted([](std::int32_t token, std::int32_t position) { return std::vector<float>{float(token), float(position)}; });
-  ASSERT_TRUE(scripted.load(std::make_shared<plan::PlanT>(testing::tiny_plan()), {1, 8}, {}).ok());
+  ASSERT_TRUE(scripted.load(std::make_shared<plan::Plan>(testing::tiny_plan()), {1, 8}, {}).ok());
   scripted.fail_at(2, "out of memory");
   ASSERT_TRUE(scripted.run(0, std::vector<StepRow>{{7, 0, 0}}).ok());
   EXPECT_EQ(scripted.logits(0, 0).error().message(), "out of memory");

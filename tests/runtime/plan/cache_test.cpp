@@ -32,7 +32,7 @@ std::vector<std::string> names_in(const std::string& dir) {
 
 class Cache : public ::testing::Test {
  protected:
-  void store(const PlanT& plan, const std::string& model = "/models/tiny.gguf") {
+  void store(const Plan& plan, const std::string& model = "/models/tiny.gguf") {
     ASSERT_TRUE(write_plan(cache.path_for(model, key_of(plan)), plan).ok());
   }
   std::string why(const Key& key, const std::string& model = "/models/tiny.gguf") {
@@ -68,7 +68,7 @@ TEST_F(Cache, SaysWhyThereIsNoPlan) {
   EXPECT_EQ(why(tiny_key), "no plan yet");
   store(testing::tiny_plan());
   EXPECT_EQ(why(tiny_key), "");
-  EXPECT_EQ(cache.find("/models/tiny.gguf", tiny_key).plan->entries[0]->name, "decode_1");
+  EXPECT_EQ(cache.find("/models/tiny.gguf", tiny_key).plan->entries[0].name, "decode_1");
   EXPECT_EQ(why(with(tiny_key, "model fingerprint", "3c4d")), "model fingerprint: 1a2b is not 3c4d");
   EXPECT_EQ(why(with(tiny_key, "build-id", "88bb")), "build-id: 77aa is not 88bb");
   EXPECT_EQ(why(with(with(tiny_key, "build-id", "88bb"), "model fingerprint", "3c4d")), "model fingerprint: 1a2b is not 3c4d");
@@ -83,8 +83,8 @@ TEST_F(Cache, ADamagedPlanSaysSo) {
   const std::string path = cache.path_for("/models/tiny.gguf", tiny_key);
   fs::resize_file(path, fs::file_size(path) - 1);
   EXPECT_EQ(why(tiny_key), fmt::format("{}: {} bytes, the header needs {}", path, fs::file_size(path), fs::file_size(path) + 1));
-  PlanT plan = testing::tiny_plan();
-  plan.entries[0]->nodes[0]->kernel = 99;
+  Plan plan = testing::tiny_plan();
+  plan.entries[0].nodes[0].kernel = 99;
   store(plan);
   EXPECT_EQ(why(tiny_key), path + ": entries[0].nodes[0]: kernel is 99, there are 14");
   fs::remove(path);
@@ -101,7 +101,7 @@ TEST(ExplainDifference, NamesTheFirstField) {
 
 TEST_F(Cache, WritingReplacesAndLeavesNothingElse) {
   store(testing::tiny_plan());
-  PlanT plan = testing::tiny_plan();
+  Plan plan = testing::tiny_plan();
   plan.remarks = {"second"};
   store(plan);
   EXPECT_THAT(names_in(cache.dir()), ElementsAre(MatchesRegex("tiny-cpu-.*\\.plan")));

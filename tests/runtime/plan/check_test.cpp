@@ -4,92 +4,92 @@ namespace heddle::plan {
 namespace {
 
 TEST(Check, TheTinyPlanIsGood) {
-  PlanT plan = testing::tiny_plan();
+  Plan plan = testing::tiny_plan();
   auto good = check(plan);
   EXPECT_TRUE(good.ok()) << good.error().message();
   as_cuda(plan);
   good = check(plan);
   EXPECT_TRUE(good.ok()) << good.error().message();
   with_sampling(plan);
-  for (const std::size_t i : {0u, 2u}) plan.weights[i]->layout = "planes";
-  for (const std::size_t i : {0u, 6u, 12u}) kernel(plan, i).args[0]->layout = "planes";
-  for (const std::size_t i : {1u, 7u, 13u}) kernel(plan, i).args[2]->layout = "planes";
+  for (const std::size_t i : {0u, 2u}) plan.weights[i].layout = Layout::planes;
+  for (const std::size_t i : {0u, 6u, 12u}) kernel(plan, i).args[0].layout = Layout::planes;
+  for (const std::size_t i : {1u, 7u, 13u}) kernel(plan, i).args[2].layout = Layout::planes;
   good = check(plan);
   EXPECT_TRUE(good.ok()) << good.error().message();
 }
 
 TEST(Check, VocabularyOfKindNoneHasNoTokens) {
-  PlanT plan = testing::tiny_plan();
-  plan.vocabulary->kind = "none";
-  plan.vocabulary->tokens.clear();
+  Plan plan = testing::tiny_plan();
+  plan.vocabulary.kind = "none";
+  plan.vocabulary.tokens.clear();
   EXPECT_TRUE(check(plan).ok());
 }
 
 // A per-head norm, rope factors and a quantised buffer between kernels: forms that the tiny plan does not have.
 TEST(Check, OtherGoodForms) {
-  PlanT plan = testing::tiny_plan();
-  KernelSpecT& output = kernel(plan, 3);
+  Plan plan = testing::tiny_plan();
+  KernelSpec& output = kernel(plan, 3);
   for (std::int64_t length : {16, 8}) {  // a gain per head, factors
-    auto& arg = *output.args.emplace_back(std::make_unique<ArgT>(*output.args[1]));
-    arg.dtype = "f32", arg.shape = {length};
-    auto& weight = *plan.weights.emplace_back(std::make_unique<WeightT>(*plan.weights[1]));
-    weight.shape = {length}, weight.sources[0]->columns = length, weight.sources[0]->bytes = std::uint64_t(4 * length);
-    auto& node_arg = *decode(plan).nodes[3]->args.emplace_back(std::make_unique<RefT>());
+    auto& arg = output.args.emplace_back(std::make_unique<Arg>(output.args[1]));
+    arg.dtype = DType::f32, arg.shape = {length};
+    auto& weight = plan.weights.emplace_back(std::make_unique<Weight>(plan.weights[1]));
+    weight.shape = {length}, weight.sources[0].columns = length, weight.sources[0].bytes = std::uint64_t(4 * length);
+    auto& node_arg = decode(plan).nodes[3].args.emplace_back();
     node_arg.where = Where::weight, node_arg.index = std::uint32_t(plan.weights.size() - 1);
   }
-  auto& positions = *output.args.emplace_back(std::make_unique<ArgT>(*kernel(plan, 2).args[3]));
+  auto& positions = output.args.emplace_back(std::make_unique<Arg>(kernel(plan, 2).args[3]));
   positions.role = ArgRole::positions, output.positions_arg = 6;
-  decode(plan).nodes[3]->args.push_back(std::make_unique<RefT>(ref(plan, 2, 3)));
-  output.parts[0]->granule = 16;
-  ProgramT& program = epilogue(plan, 3);
+  decode(plan).nodes[3].args.push_back(std::make_unique<Ref>(ref(plan, 2, 3)));
+  output.parts[0].granule = 16;
+  Program& program = epilogue(plan, 3);
   for (std::uint32_t index : {4, 5}) {
-    auto& input = *program.inputs.emplace_back(std::make_unique<InputT>());
+    auto& input = program.inputs.emplace_back();
     input.kind = InputKind::vector, input.index = index;
   }
-  program.instrs[0]->op = "rms_norm", program.instrs[0]->operands = {0, 2}, program.instrs[0]->f0 = 1e-6;
-  auto& rope = *program.instrs.emplace_back(std::make_unique<InstrT>());
+  program.instrs[0].op = "rms_norm", program.instrs[0].operands = {0, 2}, program.instrs[0].f0 = 1e-6;
+  auto& rope = program.instrs.emplace_back();
   rope.op = "rope", rope.operands = {4, 3}, rope.i0 = 16, rope.i1 = 16, rope.f0 = 1e6, rope.text = "halves";
-  program.stores[0]->value = 5;
+  program.stores[0].value = 5;
   auto good = check(plan);
   EXPECT_TRUE(good.ok()) << good.error().message();
 
   // The norm writes q8_1, the head reads it.
-  auto& quantize = *epilogue(plan, 4).instrs.emplace_back(std::make_unique<InstrT>());
+  auto& quantize = epilogue(plan, 4).instrs.emplace_back();
   quantize.op = "quantize", quantize.operands = {6}, quantize.text = "q8_1";
-  epilogue(plan, 4).stores[0]->value = 7;
-  kernel(plan, 4).args[2]->dtype = kernel(plan, 5).args[0]->dtype = "q8_1";
+  epilogue(plan, 4).stores[0].value = 7;
+  kernel(plan, 4).args[2].dtype = kernel(plan, 5).args[0].dtype = DType::q8_1;
   ref(plan, 4, 2).bytes = ref(plan, 5, 0).bytes = 36;
-  KernelSpecT& head = kernel(plan, 5);
+  KernelSpec& head = kernel(plan, 5);
   head.prologue->instrs.clear();
-  head.gemm->activations = "q8_1";
+  head.gemm->activations = DType::q8_1;
   epilogue(plan, 5).inputs.pop_back();
   epilogue(plan, 5).instrs.clear();
-  epilogue(plan, 5).stores[0]->value = 0;
+  epilogue(plan, 5).stores[0].value = 0;
   good = check(plan);
   EXPECT_TRUE(good.ok()) << good.error().message();
 }
 
 // What a file cannot hold, a plan made by a program can.
 TEST(Check, NullItems) {
-  const auto refusal = [](const std::function<void(PlanT&)>& corrupt) {
-    PlanT plan = testing::tiny_plan();
+  const auto refusal = [](const std::function<void(Plan&)>& corrupt) {
+    Plan plan = testing::tiny_plan();
     corrupt(plan);
     auto result = check(plan);
     return result.ok() ? "accepted" : result.error().message();
   };
-  EXPECT_EQ(refusal([](PlanT& p) { p.weights[3].reset(); }), "weights[3]: is missing");
-  EXPECT_EQ(refusal([](PlanT& p) { p.weights[0]->sources[0].reset(); }), "weights[0].sources[0]: is missing");
-  EXPECT_EQ(refusal([](PlanT& p) { p.files[0].reset(); }), "files[0]: is missing");
-  EXPECT_EQ(refusal([](PlanT& p) { p.kernels[9].reset(); }), "kernels[9]: is missing");
-  EXPECT_EQ(refusal([](PlanT& p) { kernel(p, 1).args[4].reset(); }), "kernels[1].spec.args[4]: is missing");
-  EXPECT_EQ(refusal([](PlanT& p) { kernel(p, 1).parts[2].reset(); }), "kernels[1].spec.parts[2]: is missing");
-  EXPECT_EQ(refusal([](PlanT& p) { kernel(p, 2).parts[0].reset(); }), "kernels[2].spec.parts[0]: is missing");
-  EXPECT_EQ(refusal([](PlanT& p) { kernel(p, 0).parts[0].reset(); }), "kernels[0].spec.parts[0]: is missing");
-  EXPECT_EQ(refusal([](PlanT& p) { epilogue(p, 3).instrs[0].reset(); }), "kernels[3].spec.parts[0].epilogue.instrs[0]: is missing");
-  EXPECT_EQ(refusal([](PlanT& p) { p.entries[1].reset(); }), "entries[1]: is missing");
-  EXPECT_EQ(refusal([](PlanT& p) { decode(p).nodes[4].reset(); }), "entries[0].nodes[4]: is missing");
-  EXPECT_EQ(refusal([](PlanT& p) { decode(p).nodes[4]->args[0].reset(); }), "entries[0].nodes[4].args[0]: is missing");
-  EXPECT_EQ(refusal([](PlanT& p) { p.vocabulary->tokens[1].reset(); }), "vocabulary.tokens[1]: is missing");
+  EXPECT_EQ(refusal([](Plan& p) { p.weights[3].reset(); }), "weights[3]: is missing");
+  EXPECT_EQ(refusal([](Plan& p) { p.weights[0].sources[0].reset(); }), "weights[0].sources[0]: is missing");
+  EXPECT_EQ(refusal([](Plan& p) { p.files[0].reset(); }), "files[0]: is missing");
+  EXPECT_EQ(refusal([](Plan& p) { p.kernels[9].reset(); }), "kernels[9]: is missing");
+  EXPECT_EQ(refusal([](Plan& p) { kernel(p, 1).args[4].reset(); }), "kernels[1].spec.args[4]: is missing");
+  EXPECT_EQ(refusal([](Plan& p) { kernel(p, 1).parts[2].reset(); }), "kernels[1].spec.parts[2]: is missing");
+  EXPECT_EQ(refusal([](Plan& p) { kernel(p, 2).parts[0].reset(); }), "kernels[2].spec.parts[0]: is missing");
+  EXPECT_EQ(refusal([](Plan& p) { kernel(p, 0).parts[0].reset(); }), "kernels[0].spec.parts[0]: is missing");
+  EXPECT_EQ(refusal([](Plan& p) { epilogue(p, 3).instrs[0].reset(); }), "kernels[3].spec.parts[0].epilogue.instrs[0]: is missing");
+  EXPECT_EQ(refusal([](Plan& p) { p.entries[1].reset(); }), "entries[1]: is missing");
+  EXPECT_EQ(refusal([](Plan& p) { decode(p).nodes[4].reset(); }), "entries[0].nodes[4]: is missing");
+  EXPECT_EQ(refusal([](Plan& p) { decode(p).nodes[4].args[0].reset(); }), "entries[0].nodes[4].args[0]: is missing");
+  EXPECT_EQ(refusal([](Plan& p) { p.vocabulary.tokens[1].reset(); }), "vocabulary.tokens[1]: is missing");
 }
 
 }  // namespace

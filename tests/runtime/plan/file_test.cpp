@@ -37,16 +37,16 @@ std::string refusal(const std::string& file) {
 
 TEST(PlanFile, WhatIsWrittenIsRead) {
   const testing::TempDir dir;
-  const PlanT plan = testing::tiny_plan();
+  const Plan plan = testing::tiny_plan();
   const std::string path = dir.file("tiny.plan");
   ASSERT_TRUE(write_plan(path, plan).ok());
   auto read = read_plan(path);
   ASSERT_TRUE(read.ok()) << read.error().message();
   EXPECT_EQ(serialize(**read), serialize(plan));
-  EXPECT_EQ((*read)->entries[2]->name, "prefill_4");
-  EXPECT_EQ((*read)->kernels[1]->spec->prologue->instrs[1]->text, "q8_1");
-  EXPECT_EQ((*read)->vocabulary->tokens[5]->text, "F");
-  EXPECT_EQ((*read)->kernels[0]->spec->prologue, nullptr);
+  EXPECT_EQ((*read)->entries[2].name, "prefill_4");
+  EXPECT_EQ((*read)->kernels[1].spec.prologue.instrs[1]->text, "q8_1");
+  EXPECT_EQ((*read)->vocabulary.tokens[5].text, "F");
+  EXPECT_EQ((*read)->kernels[0].spec.prologue, nullptr);
 }
 
 TEST(PlanFile, HeaderIsAsDocumented) {
@@ -66,10 +66,10 @@ TEST(PlanFile, BytesThatLieAnyhow) {
 }
 
 TEST(PlanFile, ManyTokens) {
-  PlanT plan = testing::tiny_plan();
-  plan.vocabulary->kind = "none";
-  plan.vocabulary->tokens.clear();
-  for (int i = 0; i < 300000; ++i) plan.vocabulary->merges.push_back(fmt::format("left{} right", i));
+  Plan plan = testing::tiny_plan();
+  plan.vocabulary.kind = "none";
+  plan.vocabulary.tokens.clear();
+  for (int i = 0; i < 300000; ++i) plan.vocabulary.merges.push_back(fmt::format("left{} right", i));
   ASSERT_TRUE(parse_plan(bytes(serialize(plan)), "a.plan").ok());
 }
 
@@ -166,8 +166,8 @@ TEST(PlanFile, ASmallFileThatUnpacksToALargePlanIsRefused) {
 
 TEST(PlanFile, SummaryReadsNoMeaning) {
   const testing::TempDir dir;
-  PlanT plan = testing::tiny_plan();
-  plan.kernels[0]->spec->rows = 17;
+  Plan plan = testing::tiny_plan();
+  plan.kernels[0].spec.rows = 17;
   ASSERT_TRUE(write_plan(dir.file("a.plan"), plan).ok());
   auto summary = summarize_plan(dir.file("a.plan"));
   ASSERT_TRUE(summary.ok()) << summary.error().message();

@@ -29,12 +29,12 @@ class ConversationTest : public ::testing::Test {
     vocabulary_.end_tokens = {2};
     tokenizer_ = text::open(vocabulary_);
     template_.emplace(std::move(*chat::Template::parse(source)));
-    auto plan = std::make_shared<plan::PlanT>();
-    plan->model = std::make_unique<plan::ModelInfoT>();
-    plan->model->vocabulary = std::uint32_t(vocabulary_.tokens.size());
-    plan->vocabulary = std::make_unique<plan::VocabularyT>(vocabulary_);
+    auto plan = std::make_shared<plan::Plan>();
+    plan->model = std::make_unique<plan::ModelInfo>();
+    plan->model.vocabulary = std::uint32_t(vocabulary_.tokens.size());
+    plan->vocabulary = std::make_unique<plan::Vocabulary>(vocabulary_);
     for (const std::uint32_t rows : {1u, 4u}) {
-      auto entry = std::make_unique<plan::EntryPointT>();
+      auto entry = std::make_unique<plan::EntryPoint>();
       entry->kind = rows == 1 ? "decode" : "prefill";
       entry->name = fmt::format("{}_{}", entry->kind, rows);
       entry->rows = rows;
@@ -74,7 +74,7 @@ class ConversationTest : public ::testing::Test {
     return out;
   }
 
-  plan::VocabularyT vocabulary_;
+  plan::Vocabulary vocabulary_;
   std::unique_ptr<text::Tokenizer> tokenizer_;
   std::optional<chat::Template> template_;
   FakeDevice* device_ = nullptr;

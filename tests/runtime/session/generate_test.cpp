@@ -19,9 +19,9 @@ class ScriptedDevice final : public Device {
  public:
   ScriptedDevice(std::vector<std::int32_t> script, Ids* fed, bool draws) : script_(std::move(script)), fed_(fed), can_draw_(draws) {}
   std::string description() const override { return "script"; }
-  Result<void> load(std::shared_ptr<const plan::PlanT> plan, const Capacity& capacity, const Progress&) override {
+  Result<void> load(std::shared_ptr<const plan::Plan> plan, const Capacity& capacity, const Progress&) override {
     context_ = capacity.context;
-    logits_.assign(plan->model->vocabulary, 0);
+    logits_.assign(plan->model.vocabulary, 0);
     return {};
   }
   Result<void> run(std::size_t, std::span<const StepRow> rows) override {
@@ -87,13 +87,13 @@ class Generate : public ::testing::TestWithParam<bool> {
 
   /// `script[i]` is the token at position i; those of the prompt are not looked at.
   Session open(Ids script, std::int64_t context = 100) {
-    auto plan = std::make_shared<plan::PlanT>();
-    plan->model = std::make_unique<plan::ModelInfoT>();
-    plan->model->vocabulary = std::uint32_t(vocabulary_.tokens.size());
-    plan->vocabulary = std::make_unique<plan::VocabularyT>(vocabulary_);
+    auto plan = std::make_shared<plan::Plan>();
+    plan->model = std::make_unique<plan::ModelInfo>();
+    plan->model.vocabulary = std::uint32_t(vocabulary_.tokens.size());
+    plan->vocabulary = std::make_unique<plan::Vocabulary>(vocabulary_);
     for (const auto& [kind, rows] : {std::pair("decode", 1), std::pair("prompt", prompt_rows_)}) {
       if (rows == 0) continue;
-      auto& entry = *plan->entries.emplace_back(std::make_unique<plan::EntryPointT>());
+      auto& entry = plan->entries.emplace_back();
       entry.name = fmt::format("{}_{}", kind, rows), entry.kind = kind, entry.rows = std::uint32_t(rows);
     }
     auto made = std::make_unique<ScriptedDevice>(std::move(script), &fed_, GetParam());
@@ -124,7 +124,7 @@ class Generate : public ::testing::TestWithParam<bool> {
     return out;
   }
 
-  plan::VocabularyT vocabulary_;
+  plan::Vocabulary vocabulary_;
   std::int32_t bytes_ = 0, cancel_at_ = -1;
   int prompt_rows_ = 0;  // of a prompt entry point; 0: there is none
   ScriptedDevice* device_ = nullptr;  // of the session that was opened last

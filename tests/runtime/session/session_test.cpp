@@ -23,10 +23,10 @@ struct Bench {
   FakeDevice* device = nullptr;
   std::optional<Session> session;
 
-  explicit Bench(std::int64_t context, plan::PlanT plan = testing::tiny_plan()) {
+  explicit Bench(std::int64_t context, plan::Plan plan = testing::tiny_plan()) {
     auto fake = std::make_unique<FakeDevice>();
     device = fake.get();
-    auto opened = Session::open(std::move(fake), std::make_shared<plan::PlanT>(std::move(plan)), context);
+    auto opened = Session::open(std::move(fake), std::make_shared<plan::Plan>(std::move(plan)), context);
     HEDDLE_CHECK(opened.ok(), "{}", opened.error().message());
     session = std::move(*opened);
     device->clear_log();
@@ -45,25 +45,25 @@ struct Bench {
 };
 
 /// The tiny plan with prefill entry points of these numbers of rows only.
-plan::PlanT plan_with_prefill(const std::vector<std::uint32_t>& rows) {
-  plan::PlanT plan = testing::tiny_plan();
-  const plan::EntryPointT prefill = *plan.entries[2];
+plan::Plan plan_with_prefill(const std::vector<std::uint32_t>& rows) {
+  plan::Plan plan = testing::tiny_plan();
+  const plan::EntryPoint prefill = plan.entries[2];
   plan.entries.pop_back();
   for (const std::uint32_t n : rows) {
-    auto& entry = *plan.entries.emplace_back(std::make_unique<plan::EntryPointT>(prefill));
+    auto& entry = plan.entries.emplace_back(std::make_unique<plan::EntryPoint>(prefill));
     entry.name = fmt::format("prefill_{}", n), entry.rows = n;
   }
   return plan;
 }
 
 /// The tiny plan with prefill and prompt entry points of these numbers of rows.
-plan::PlanT plan_with_prompts(const std::vector<std::uint32_t>& rows) {
-  plan::PlanT plan = testing::tiny_plan_with_prompt();
-  const plan::EntryPointT prefill = *plan.entries[2], prompt = *plan.entries[3];
+plan::Plan plan_with_prompts(const std::vector<std::uint32_t>& rows) {
+  plan::Plan plan = testing::tiny_plan_with_prompt();
+  const plan::EntryPoint prefill = plan.entries[2], prompt = plan.entries[3];
   plan.entries.resize(2);
-  for (const plan::EntryPointT* like : {&prefill, &prompt})
+  for (const plan::EntryPoint* like : {&prefill, &prompt})
     for (const std::uint32_t n : rows) {
-      auto& entry = *plan.entries.emplace_back(std::make_unique<plan::EntryPointT>(*like));
+      auto& entry = plan.entries.emplace_back(std::make_unique<plan::EntryPoint>(*like));
       entry.name = fmt::format("{}_{}", entry.kind, n), entry.rows = n;
     }
   return plan;
@@ -85,26 +85,26 @@ TEST(Session, OpensWithRoomForOneSequence) {
   device = fake.get();
   double progress = 0;
   auto session =
-      Session::open(std::move(fake), std::make_shared<plan::PlanT>(testing::tiny_plan()), 64, [&](double done) { progress = done; });
+      Session::open(std::move(fake), std::make_shared<plan::Plan>(testing::tiny_plan()), 64, [&](double done) { progress = done; });
   ASSERT_TRUE(session.ok());
   EXPECT_EQ(device->log(), "load slots=1 context=64");
   EXPECT_EQ(progress, 1);
   EXPECT_EQ(session->context(), 64);
   EXPECT_EQ(session->position(), 0);
   EXPECT_EQ(&session->device(), device);
-  EXPECT_EQ(session->plan().model->name, "tiny");
+  EXPECT_EQ(session->plan().model.name, "tiny");
 }
 
 TEST(Session, RefusesToOpen) {
-  const auto refusal = [](plan::PlanT plan, std::int64_t context, bool device_fails = false) {
+  const auto refusal = [](plan::Plan plan, std::int64_t context, bool device_fails = false) {
     auto device = std::make_unique<FakeDevice>();
     if (device_fails) device->fail_at(0, "needs 5.1 GB, 3.2 GB are free");
-    return Session::open(std::move(device), std::make_shared<plan::PlanT>(std::move(plan)), context).error().message();
+    return Session::open(std::move(device), std::make_shared<plan::Plan>(std::move(plan)), context).error().message();
   };
   EXPECT_EQ(refusal(testing::tiny_plan(), 0), "context is 0, wanted 1 to 2147483647");
   EXPECT_EQ(refusal(testing::tiny_plan(), std::int64_t(1) << 40), "context is 1099511627776, wanted 1 to 2147483647");
   EXPECT_EQ(refusal(testing::tiny_plan(), 8, true), "needs 5.1 GB, 3.2 GB are free");
-  plan::PlanT plan = testing::tiny_plan();
+  plan::Plan plan = testing::tiny_plan();
   plan.entries.erase(plan.entries.begin());
   EXPECT_EQ(refusal(std::move(plan), 8), "the plan has no decode entry point of one row");
 }
@@ -181,10 +181,10 @@ TEST(Session, ThePromptThatEndsAFeedHasRoomForTheRest) {
 
 /// The steps of a prompt by given microseconds, "prefill_32 32" each.
 std::vector<std::string> steps_by(const std::vector<std::pair<std::string, float>>& microseconds, std::size_t tokens, bool logits = true) {
-  plan::PlanT plan = plan_with_prompts({32, 128, 512});
+  plan::Plan plan = plan_with_prompts({32, 128, 512});
   for (const auto& entry : plan.entries) {
-    const auto found = std::ranges::find(microseconds, entry->name, &std::pair<std::string, float>::first);
-    if (found != microseconds.end()) entry->microseconds = found->second;
+    const auto found = std::ranges::find(microseconds, entry.name, &std::pair<std::string, float>::first);
+    if (found != microseconds.end()) entry.microseconds = found->second;
   }
   Bench b(1 << 20, std::move(plan));
   const std::vector<std::int32_t> prompt(tokens, 3);
@@ -229,10 +229,10 @@ TEST(Session, TheStepsOfAPromptAreThoseOfTheLeastTime) {
 TEST(Session, KeysOfEarlierStepsCount) {
   // Four steps of 32 rows take 40 us and one of 128 takes 45; but its own keys are in that figure, and those of earlier steps are not.
   const auto steps_with = [](float key_us) {
-    plan::PlanT plan = plan_with_prompts({32, 128});
+    plan::Plan plan = plan_with_prompts({32, 128});
     for (const auto& entry : plan.entries) {
-      entry->microseconds = entry->kind == "decode" ? 1000 : entry->rows == 32 ? 10 : 45;
-      entry->key_microseconds = key_us;
+      entry.microseconds = entry.kind == EntryKind::decode ? 1000 : entry.rows == 32 ? 10 : 45;
+      entry.key_microseconds = key_us;
     }
     Bench b(1 << 10, std::move(plan));
     EXPECT_EQ(b.feed(std::vector<std::int32_t>(128, 3)), "4");
@@ -382,7 +382,7 @@ struct Together {
   explicit Together(std::size_t count, std::int64_t context = 16) {
     auto fake = std::make_unique<FakeDevice>();
     device = fake.get();
-    auto opened = Session::open_several(std::move(fake), std::make_shared<plan::PlanT>(testing::tiny_plan()), count, context);
+    auto opened = Session::open_several(std::move(fake), std::make_shared<plan::Plan>(testing::tiny_plan()), count, context);
     HEDDLE_CHECK(opened.ok(), "{}", opened.error().message());
     sessions = std::move(*opened);
     for (std::size_t i = 0; i < count; ++i) {
@@ -423,7 +423,7 @@ TEST(DrawTogether, Refuses) {
   Together t(2, 4);
   EXPECT_EQ(t.draw(4).error().message(), "context is full: 4 positions, 5 wanted");
   EXPECT_EQ(t.device->log(), "");
-  auto plan = std::make_shared<plan::PlanT>(testing::tiny_plan());
+  auto plan = std::make_shared<plan::Plan>(testing::tiny_plan());
   EXPECT_EQ(Session::open_several(std::make_unique<FakeDevice>(), plan, 0, 8).error().message(), "0 sequences, wanted 1 to 1024");
 }
 

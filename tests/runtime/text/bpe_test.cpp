@@ -54,7 +54,7 @@ TEST(Bpe, LlamaTakesAWordThatIsATokenWhole) {
 
 TEST(Bpe, EveryByteHasItsCharacter) {
   // The alphabet as published with GPT-2: the printable bytes are themselves, the others follow from U+0100 in order.
-  plan::VocabularyT v = small_bpe({}, {});
+  plan::Vocabulary v = small_bpe({}, {});
   char32_t next = 0x100;
   for (int b = 0; b < 256; ++b) {
     const bool printable = (b >= '!' && b <= '~') || (b >= 0xa1 && b <= 0xac) || (b >= 0xae && b <= 0xff);

@@ -59,7 +59,7 @@ TEST(Utf8, EveryCharacterIsOneStep) {
 }
 
 struct Streamed {
-  plan::VocabularyT vocabulary = small_spm({{blank + "Hi"}, {blank}, {"a"}});
+  plan::Vocabulary vocabulary = small_spm({{blank + "Hi"}, {blank}, {"a"}});
   std::int32_t bytes = add_byte_tokens(vocabulary);
   std::unique_ptr<Tokenizer> tokenizer = open(vocabulary);
 };

@@ -10,12 +10,12 @@ namespace {
 
 using ::testing::ElementsAre;
 
-std::vector<std::string> cut(const plan::VocabularyT& v, std::string_view text, bool special) {
+std::vector<std::string> cut(const plan::Vocabulary& v, std::string_view text, bool special) {
   std::vector<std::string> out;
   for (const Fragment& f : SpecialTokens(v).split(text, special)) {
     out.push_back(f.token < 0 ? std::string(f.text) : fmt::format("[{}]", f.token));
     if (f.token >= 0) {
-      EXPECT_EQ(f.text, v.tokens[f.token]->text);
+      EXPECT_EQ(f.text, v.tokens[f.token].text);
     }
   }
   return out;

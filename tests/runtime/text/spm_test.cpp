@@ -136,7 +136,7 @@ TEST(Spm, TimeGrowsWithTheTextOnly) {
 }
 
 TEST(Tokenizer, RefusesWhatItCannotUse) {
-  plan::VocabularyT v;
+  plan::Vocabulary v;
   v.kind = "none";
   EXPECT_EQ(error_of(v), "vocabulary kind 'none': the model has no tokenizer; give ids");
   v.kind = "wpm";

@@ -16,10 +16,10 @@ struct Step {
   bool first = false, invert = false;
 };
 
-std::vector<std::unique_ptr<plan::TextStepT>> record(const std::vector<Step>& steps) {
-  std::vector<std::unique_ptr<plan::TextStepT>> out;
+std::vector<std::unique_ptr<plan::TextStep>> record(const std::vector<Step>& steps) {
+  std::vector<std::unique_ptr<plan::TextStep>> out;
   for (const Step& step : steps) {
-    auto& entry = *out.emplace_back(std::make_unique<plan::TextStepT>());
+    auto& entry = *out.emplace_back();
     entry.op = step.op, entry.pattern = step.pattern, entry.text = step.text, entry.first = step.first, entry.invert = step.invert;
   }
   return out;
@@ -84,8 +84,8 @@ TEST(TextSteps, Refusals) {
 }
 
 // BPE over characters, as the tokenizers of Llama 2 and Gemma are written down.
-plan::VocabularyT characters() {
-  plan::VocabularyT v = small_bpe({{"<unk>", 0, TokenType::unknown},
+plan::Vocabulary characters() {
+  plan::Vocabulary v = small_bpe({{"<unk>", 0, TokenType::unknown},
                                    {"\u2581"},
                                    {"a"},
                                    {"b"},
@@ -102,7 +102,7 @@ plan::VocabularyT characters() {
 }
 
 TEST(CharacterBpe, MergesCharactersAndFallsBackToBytes) {
-  const plan::VocabularyT v = characters();
+  const plan::Vocabulary v = characters();
   const auto tokenizer = open(v);
   EXPECT_EQ(tokenizer->encode("ab ab", {}), (Ids{5, 5}));
   EXPECT_EQ(tokenizer->encode("ba", {}), (Ids{1, 3, 2}));
@@ -120,14 +120,14 @@ TEST(CharacterBpe, MergesCharactersAndFallsBackToBytes) {
 }
 
 TEST(CharacterBpe, NeighboursThatAreUnknownCanBeOne) {
-  plan::VocabularyT v = characters();
+  plan::Vocabulary v = characters();
   v.fuse_unknown = true;
   EXPECT_EQ(open(v)->encode("xyb", {}), (Ids{1, 0, 3}));
   EXPECT_EQ(open(v)->encode("xby", {}), (Ids{1, 0, 3, 0}));
 }
 
 TEST(CharacterBpe, AWordThatIsATokenCanBeTakenWhole) {
-  plan::VocabularyT v = characters();
+  plan::Vocabulary v = characters();
   v.merges = {};
   EXPECT_EQ(open(v)->encode("ab", {}), (Ids{1, 2, 3}));
   v.ignore_merges = true;
@@ -135,25 +135,25 @@ TEST(CharacterBpe, AWordThatIsATokenCanBeTakenWhole) {
 }
 
 // Added tokens with their flags: 8 takes the white space beside it, 9 counts only as a word, 10 is looked for in the rewritten text.
-plan::VocabularyT with_added() {
-  plan::VocabularyT v = characters();
+plan::Vocabulary with_added() {
+  plan::Vocabulary v = characters();
   add(v, {"<w>", 0, TokenType::user_defined});
-  v.tokens.back()->match = plan::TokenMatch::take_left | plan::TokenMatch::take_right;
+  v.tokens.back().match = plan::TokenMatch::take_left | plan::TokenMatch::take_right;
   add(v, {"bb", 0, TokenType::user_defined});
-  v.tokens.back()->match = plan::TokenMatch::single_word;
+  v.tokens.back().match = plan::TokenMatch::single_word;
   add(v, {"a a", 0, TokenType::user_defined});
-  v.tokens.back()->match = plan::TokenMatch::rewritten;
+  v.tokens.back().match = plan::TokenMatch::rewritten;
   return v;
 }
 
 TEST(AddedTokens, TakeWhiteSpace) {
-  const plan::VocabularyT v = with_added();
+  const plan::Vocabulary v = with_added();
   EXPECT_EQ(open(v)->encode("ab \t<w>\u2003 ab", {}), (Ids{5, 8, 5}));
   EXPECT_EQ(open(v)->encode(" <w> <w> ", {}), (Ids{8, 8}));
 }
 
 TEST(AddedTokens, AsWordsOnly) {
-  const plan::VocabularyT v = with_added();
+  const plan::Vocabulary v = with_added();
   EXPECT_EQ(open(v)->encode("bb", {}), Ids{9});
   EXPECT_EQ(open(v)->encode("bbb", {}), (Ids{1, 3, 3, 3}));
   EXPECT_EQ(open(v)->encode("(bb", {}), (Ids{1, 0, 9}));
@@ -161,7 +161,7 @@ TEST(AddedTokens, AsWordsOnly) {
 }
 
 TEST(AddedTokens, InTheRewrittenText) {
-  const plan::VocabularyT v = with_added();
+  const plan::Vocabulary v = with_added();
   EXPECT_EQ(open(v)->encode("a a", {}), Ids{10}) << "with the blank in front that the normalizer puts there, as its own text has";
   EXPECT_EQ(open(v)->encode("ba a", {}), (Ids{1, 3, 2, 1, 2}));
 }

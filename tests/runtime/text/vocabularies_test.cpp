@@ -18,7 +18,7 @@ namespace {
 using Ids = std::vector<std::int32_t>;
 
 struct OpenVocabulary {
-  std::unique_ptr<plan::VocabularyT> vocabulary;
+  std::unique_ptr<plan::Vocabulary> vocabulary;
   std::unique_ptr<Tokenizer> tokenizer;
 };
 
@@ -26,7 +26,7 @@ OpenVocabulary open_vocabulary(const std::string& path) {
   auto model = frontends::open_model(path);
   HEDDLE_CHECK(model.ok(), "{}", model.error().message());
   OpenVocabulary out;
-  out.vocabulary = std::make_unique<plan::VocabularyT>(std::move(model->vocabulary));
+  out.vocabulary = std::make_unique<plan::Vocabulary>(std::move(model->vocabulary));
   auto tokenizer = Tokenizer::create(*out.vocabulary);
   HEDDLE_CHECK(tokenizer.ok(), "{}", tokenizer.error().message());
   out.tokenizer = std::move(*tokenizer);

@@ -132,9 +132,9 @@ std::string difference(const KernelCase& test, const std::vector<std::vector<flo
 }
 
 Result<std::vector<std::byte>> stored_weight(const PreparedCase& prepared, std::size_t index) {
-  const plan::WeightT& weight = *prepared.plan.weights[index];
-  if (weight.layout == "rows") return prepared.weights[index];
-  const DType type = *dtype_named(weight.dtype);
+  const plan::Weight& weight = prepared.plan.weights[index];
+  if (weight.layout == Layout::rows) return prepared.weights[index];
+  const DType type = weight.dtype;
   const std::int64_t columns = weight.shape.back(), rows = prepared.module->weights()[index]->type.elements() / columns;
   HEDDLE_ASSIGN(const std::int64_t bytes, plan::stored_bytes(weight.layout, type, rows, columns));
   std::vector<std::byte> out(static_cast<std::size_t>(bytes));

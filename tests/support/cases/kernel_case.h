@@ -6,7 +6,7 @@
 
 #include "ir/graph.h"
 #include "ir/interp/interpreter.h"
-#include "runtime/plan/plan_generated.h"
+#include "runtime/plan/plan.h"
 
 /// Small functions whose groups are kernels, with what it takes to run them on the interpreter and on a GPU (or what stands in for one) and
 /// to compare. The first returned value is compared, of every step.
@@ -38,7 +38,7 @@ std::vector<std::string> case_names(bool slow);
 /// A case made ready: placed, as a plan without compiled code, with random weights in their file's order.
 struct PreparedCase {
   std::unique_ptr<ir::Module> module;
-  plan::PlanT plan;
+  plan::Plan plan;
   std::vector<std::vector<std::byte>> weights;  // of plan.weights
 };
 /// Random elements in the type's own blocks, made from the symbol's name; of a symbol with values of its own, those.

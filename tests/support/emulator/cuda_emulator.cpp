@@ -175,7 +175,7 @@ void Scheduler::run_cluster(unsigned blocks, unsigned threads_of_block, bool bac
 }  // namespace
 
 Result<std::unique_ptr<EmulatedKernels>> EmulatedKernels::build(const std::vector<CudaText>& texts,
-                                                                const std::vector<const plan::KernelSpecT*>& specs) {
+                                                                const std::vector<const plan::KernelSpec*>& specs) {
   const TempDir folder;
   std::string source = fmt::format("#include \"{}\"\n", source_path("tests/support/emulator/cuda_emulator_prelude.h"));
   for (std::size_t i = 0; i < texts.size(); ++i) {
@@ -187,9 +187,9 @@ Result<std::unique_ptr<EmulatedKernels>> EmulatedKernels::build(const std::vecto
     source += fmt::format("namespace kernel_{} {{\n{}\n}}\n", i, rest);
     std::vector<std::string> types;
     for (const auto& arg : specs[i]->args)
-      types.push_back(arg->role == plan::ArgRole::weight   ? "const char*"
-                      : arg->role == plan::ArgRole::buffer ? "char*"
-                      : arg->role == plan::ArgRole::state  ? "State"
+      types.push_back(arg.role == plan::ArgRole::weight   ? "const char*"
+                      : arg.role == plan::ArgRole::buffer ? "char*"
+                      : arg.role == plan::ArgRole::state  ? "State"
                                                            : "int*");
     if (texts[i].scratch_bytes > 0) types.push_back("char*");
     if (specs[i]->sample) types.push_back(fmt::format("const kernel_{}::SampleControl*", i));
@@ -251,19 +251,19 @@ void EmulatedKernels::launch(std::size_t kernel, void** parameters, int mode, in
 
 Result<std::unique_ptr<EmulatedKernels>> build_emulated(const PreparedCase& prepared) {
   std::vector<CudaText> texts;
-  std::vector<const plan::KernelSpecT*> specs;
+  std::vector<const plan::KernelSpec*> specs;
   for (const auto& kernel : prepared.plan.kernels) {
-    HEDDLE_ASSIGN(auto text, codegen::cuda::emit(*kernel->spec, prepared.module->target));
+    HEDDLE_ASSIGN(auto text, codegen::cuda::emit(kernel.spec, prepared.module->target));
     texts.push_back(std::move(text));
-    specs.push_back(kernel->spec.get());
+    specs.push_back(kernel.spec.get());
   }
   return EmulatedKernels::build(texts, specs);
 }
 
 Result<std::vector<std::vector<float>>> emulate(const KernelCase& test, const PreparedCase& prepared, const EmulatedKernels& kernels,
                                                 int mode) {
-  const plan::PlanT& plan = prepared.plan;
-  const plan::EntryPointT& entry = *plan.entries.front();
+  const plan::Plan& plan = prepared.plan;
+  const plan::EntryPoint& entry = plan.entries.front();
   std::vector<Memory> weights, planes, inputs, outputs, scratch;
   for (std::size_t i = 0; i < plan.weights.size(); ++i) {
     HEDDLE_ASSIGN(const auto bytes, stored_weight(prepared, i));
@@ -272,33 +272,33 @@ Result<std::vector<std::vector<float>>> emulate(const KernelCase& test, const Pr
   std::vector<State> states;
   for (const auto& state : plan.states) {
     const std::size_t bytes =
-        std::size_t(test.slots * test.capacity * state->shape[1] * state->shape[2] * info(*dtype_named(state->dtype)).bytes);
+        std::size_t(test.slots * test.capacity * state.shape[1] * state.shape[2] * info(state.dtype).bytes);
     char* const keys = planes.emplace_back(bytes).begin();
     states.push_back({keys, planes.emplace_back(bytes).begin(), test.capacity});
   }
   const Memory arena(entry.arena_bytes, 0xff);
-  for (const auto& port : entry.inputs) inputs.emplace_back(std::size_t(port->shape[0]) * 4);
-  for (const auto& port : entry.outputs) outputs.emplace_back(std::size_t(port->shape[0] * port->shape[1]) * 4, 0xff);
-  for (const auto& node : entry.nodes) scratch.emplace_back(kernels.text(node->kernel).scratch_bytes);
+  for (const auto& port : entry.inputs) inputs.emplace_back(std::size_t(port.shape[0]) * 4);
+  for (const auto& port : entry.outputs) outputs.emplace_back(std::size_t(port.shape[0] * port.shape[1]) * 4, 0xff);
+  for (const auto& node : entry.nodes) scratch.emplace_back(kernels.text(node.kernel).scratch_bytes);
 
   std::vector<std::vector<float>> out;
   for (const auto& step : test.steps) {
     for (std::size_t p = 0; p < entry.inputs.size(); ++p) {
-      if (entry.inputs[p]->name == "last") {
+      if (entry.inputs[p].name == "last") {
         *reinterpret_cast<std::int32_t*>(inputs[p].begin()) = last_row(step);
         continue;
       }
       for (std::size_t r = 0; r < step.size(); ++r)
-        reinterpret_cast<std::int32_t*>(inputs[p].begin())[r] = entry.inputs[p]->name == "tokens" ? step[r].token
-                                                                : entry.inputs[p]->name == "slot" ? step[r].slot
+        reinterpret_cast<std::int32_t*>(inputs[p].begin())[r] = entry.inputs[p].name == "tokens" ? step[r].token
+                                                                : entry.inputs[p].name == "slot" ? step[r].slot
                                                                                                   : step[r].position;
     }
     for (std::size_t n = 0; n < entry.nodes.size(); ++n) {
-      const plan::NodeT& node = *entry.nodes[n];
+      const plan::Node& node = entry.nodes[n];
       std::vector<char*> addresses(node.args.size() + 1);
       std::vector<void*> parameters;
       for (std::size_t a = 0; a < node.args.size(); ++a) {
-        const plan::RefT& ref = *node.args[a];
+        const plan::Ref& ref = node.args[a];
         switch (ref.where) {
           case plan::Where::arena:
             addresses[a] = arena.begin() + ref.offset;
@@ -322,7 +322,7 @@ Result<std::vector<std::vector<float>>> emulate(const KernelCase& test, const Pr
       kernels.launch(node.kernel, parameters.data(), mode);
     }
     const auto* first = reinterpret_cast<const float*>(outputs.front().begin());
-    out.emplace_back(first, first + entry.outputs.front()->shape[0] * entry.outputs.front()->shape[1]);
+    out.emplace_back(first, first + entry.outputs.front().shape[0] * entry.outputs.front().shape[1]);
   }
   return out;
 }

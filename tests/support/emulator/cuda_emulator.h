@@ -18,7 +18,7 @@ enum EmulatorMode : int { copies_at_once = 0, copies_late = 1, backwards = 2 };
 class EmulatedKernels {
  public:
   static Result<std::unique_ptr<EmulatedKernels>> build(const std::vector<codegen::cuda::CudaText>& texts,
-                                                        const std::vector<const plan::KernelSpecT*>& specs);
+                                                        const std::vector<const plan::KernelSpec*>& specs);
   EmulatedKernels() = default;
   EmulatedKernels(const EmulatedKernels&) = delete;
   ~EmulatedKernels();

@@ -22,9 +22,9 @@ std::vector<std::string> files_in(const std::string& folder) {
 }
 
 TEST(KernelFiles, EqualNamesAreToldApartAndLongOnesCut) {
-  plan::PlanT plan = testing::tiny_plan();
-  for (auto& kernel : plan.kernels) kernel->spec->name = "same";
-  plan.kernels[1]->spec->name = std::string(300, 'x'), plan.kernels[2]->spec->name = std::string(301, 'x');
+  plan::Plan plan = testing::tiny_plan();
+  for (auto& kernel : plan.kernels) kernel.spec.name = "same";
+  plan.kernels[1].spec.name = std::string(300, 'x'), plan.kernels[2].spec.name = std::string(301, 'x');
   const auto kernels = kernels_of(plan, "");
   EXPECT_EQ(kernels[0].file_name, "same");
   EXPECT_EQ(kernels[3].file_name, "same.2");
@@ -35,7 +35,7 @@ TEST(KernelFiles, EqualNamesAreToldApartAndLongOnesCut) {
 }
 
 TEST(KernelFiles, AreWrittenForADiff) {
-  plan::PlanT plan = testing::tiny_plan();
+  plan::Plan plan = testing::tiny_plan();
   const testing::TempDir folder;
   const std::string out = folder.file("a/b");
   auto kernels = kernels_of(plan, "attend");
@@ -43,7 +43,7 @@ TEST(KernelFiles, AreWrittenForADiff) {
   EXPECT_THAT(files_in(out), ElementsAre("attend.spec"));
   EXPECT_THAT(*read_text_file(out + "/attend.spec"), HasSubstr("attention: 2 heads of 16 on 1 kv heads"));
 
-  auto& code = *(plan.kernels[kernels.front().index]->cuda = std::make_unique<plan::CudaCodeT>());
+  auto& code = *(plan.kernels[kernels.front().index].cuda = std::make_unique<plan::CudaCode>());
   code.text = "text", code.ptx = "ptx", code.cubin = {1, 2, 3};
   kernels = kernels_of(plan, "attend");
   ASSERT_EQ(write_kernels(plan, {kernels.front()}, out).ok(), true);

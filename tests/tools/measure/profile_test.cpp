@@ -12,7 +12,7 @@
 namespace heddle::tools {
 namespace {
 
-std::shared_ptr<const plan::PlanT> bundled_plan() {
+std::shared_ptr<const plan::Plan> bundled_plan() {
   CompileOptions options;
   options.target = "cpu";
   options.use_cache = false;
@@ -35,7 +35,7 @@ TEST(Profile, CountsEveryNodeOnceAndNamesTheLeastBytes) {
     EXPECT_GT(kernel.seconds, 0) << kernel.kernel;
     EXPECT_FALSE(kernel.group.empty());
   }
-  EXPECT_EQ(std::size_t(calls), plan->entries[0]->nodes.size());
+  EXPECT_EQ(std::size_t(calls), plan->entries[0].nodes.size());
   EXPECT_EQ(bytes, profile->bytes);
   EXPECT_NEAR(sum, profile->kernel_sum, 1e-9);
   EXPECT_TRUE(std::ranges::is_sorted(profile->kernels, std::greater<>(), &KernelProfile::total));
@@ -56,18 +56,18 @@ TEST(Profile, CountsEveryNodeOnceAndNamesTheLeastBytes) {
 
 TEST(Profile, AttentionReadsWhatItsRowsSee) {
   const auto plan = bundled_plan();
-  const plan::EntryPointT& entry = *plan->entries[0];
+  const plan::EntryPoint& entry = plan->entries[0];
   const auto attention =
-      std::ranges::find_if(entry.nodes, [&](const auto& node) { return plan->kernels[node->kernel]->spec->attention != nullptr; });
+      std::ranges::find_if(entry.nodes, [&](const auto& node) { return plan.kernels[node.kernel]->spec->attention != nullptr; });
   ASSERT_NE(attention, entry.nodes.end());
   const auto at = [&](std::vector<runtime::StepRow> rows) { return least_bytes(*plan, **attention, rows); };
   const std::int64_t position = 2 * 2 * 64 * 4;  // keys and values, heads, their size, f32
   EXPECT_EQ(at({{1, 0, 99}}) - at({{1, 0, 0}}), 99 * position);
   EXPECT_EQ(at({{1, 0, 8}, {1, 0, 9}}), at({{1, 0, 9}})) << "rows of one slot share what they read";
   EXPECT_EQ(at({{1, -1, 0}}), plan->kernels[(*attention)->kernel]->min_bytes);
-  auto windowed = std::make_unique<plan::KernelT>(*plan->kernels[(*attention)->kernel]);
-  plan::PlanT copy = *plan;
-  copy.kernels[(*attention)->kernel]->spec->attention->window = 10;
+  auto windowed = std::make_unique<plan::Kernel>(*plan->kernels[(*attention)->kernel]);
+  plan::Plan copy = *plan;
+  copy.kernels[(*attention)->kernel]->spec->attention()->window = 10;
   const std::vector<runtime::StepRow> far = {{1, 0, 99}};
   EXPECT_EQ(least_bytes(copy, **attention, far), windowed->min_bytes + 10 * position);
 }
@@ -75,12 +75,12 @@ TEST(Profile, AttentionReadsWhatItsRowsSee) {
 TEST(Profile, OperationsAreThoseOfTheProductsOfRowsThatAreNotIdle) {
   const auto plan = bundled_plan();
   std::int64_t products = 0;  // of one row, but for attention
-  for (const auto& node : plan->entries[0]->nodes)
-    if (!plan->kernels[node->kernel]->spec->attention) products += operations(*plan, *node, std::vector<runtime::StepRow>{{1, 0, 0}});
+  for (const auto& node : plan->entries[0].nodes)
+    if (!plan->kernels[node.kernel].spec.attention) products += operations(*plan, node, std::vector<runtime::StepRow>{{1, 0, 0}});
   // Four layers: q and output, k and v, gate, up and down; the head.
   EXPECT_EQ(products, 2 * (4 * (2 * 256 * 256 + 2 * 128 * 256 + 3 * 768 * 256) + 2048 * 256));
-  const auto attention = std::ranges::find_if(plan->entries[0]->nodes,
-                                              [&](const auto& node) { return plan->kernels[node->kernel]->spec->attention != nullptr; });
+  const auto attention = std::ranges::find_if(plan->entries[0].nodes,
+                                              [&](const auto& node) { return plan.kernels[node.kernel]->spec->attention != nullptr; });
   const auto at = [&](std::vector<runtime::StepRow> rows) { return operations(*plan, **attention, rows); };
   EXPECT_EQ(at({{1, 0, 99}}), 2 * 2 * 100 * 4 * 64);  // scores and sums, positions, heads, their size
   EXPECT_EQ(at({{1, 0, 8}, {1, 0, 9}, {1, -1, 0}}), 2 * 2 * (9 + 10) * 4 * 64);

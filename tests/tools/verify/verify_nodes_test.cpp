@@ -33,7 +33,7 @@ Compiled compiled(const CompileOptions& options) {
 }
 
 VerifyRequest request_for(const CompileOptions& options, bool reference = false) {
-  return {bundled(), options, ids, {"decode_1"}, [reference](const plan::PlanT&) -> Result<std::unique_ptr<runtime::NodeDevice>> {
+  return {bundled(), options, ids, {"decode_1"}, [reference](const plan::Plan&) -> Result<std::unique_ptr<runtime::NodeDevice>> {
             if (reference) return make_reference_device();
             return runtime::make_cpu_device(2);
           }};
@@ -51,7 +51,7 @@ std::string fault(const std::vector<EntryCheck>& checks) {
 }
 
 /// A plan that may be changed.
-std::shared_ptr<plan::PlanT> copy_of(const plan::PlanT& plan) { return std::make_shared<plan::PlanT>(plan); }
+std::shared_ptr<plan::Plan> copy_of(const plan::Plan& plan) { return std::make_shared<plan::Plan>(plan); }
 
 void expect_all_judged(const std::vector<EntryCheck>& checks) {
   for (const EntryCheck& check : checks) {
@@ -83,11 +83,11 @@ TEST(VerifyNodes, FindsAKernelThatDoesNotComputeItsGroup) {
   const CompileOptions options = options_for("cpu");
   Compiled made = compiled(options);
   const auto spoiled = copy_of(*made.plan);
-  const auto& node = *spoiled->entries[0]->nodes[7];  // of the second layer
-  ASSERT_TRUE(spoiled->kernels[node.kernel]->spec->attention) << spoiled->kernels[node.kernel]->spec->name;
-  auto kernel = std::make_unique<plan::KernelT>(*spoiled->kernels[node.kernel]);
-  kernel->spec->attention->scale *= 1.01;
-  spoiled->entries[0]->nodes[7]->kernel = std::uint32_t(spoiled->kernels.size());
+  const auto& node = spoiled->entries[0].nodes[7];  // of the second layer
+  ASSERT_TRUE(spoiled->kernels[node.kernel].spec.attention) << spoiled->kernels[node.kernel].spec.name;
+  auto kernel = std::make_unique<plan::Kernel>(spoiled->kernels[node.kernel]);
+  kernel->spec.attention()->scale *= 1.01;
+  spoiled->entries[0].nodes[7].kernel = std::uint32_t(spoiled->kernels.size());
   spoiled->kernels.push_back(std::move(kernel));
   made.plan = spoiled;
   const auto found = checks(request_for(options), made);

@@ -23,7 +23,7 @@ ReplayWay way(std::string name, std::function<void(std::int32_t position, std::v
 }
 
 std::string found(const std::vector<ReplayWay>& ways, std::int64_t tokens = 20) {
-  const auto plan = std::make_shared<plan::PlanT>(testing::tiny_plan());
+  const auto plan = std::make_shared<plan::Plan>(testing::tiny_plan());
   const std::vector<std::int32_t> ids = {3, 4, 5};
   const auto checks = verify_replay(plan, ids, tokens, ways);
   if (!checks.ok()) return checks.error().message();

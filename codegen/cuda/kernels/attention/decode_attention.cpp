@@ -34,14 +34,14 @@ struct Shape {
   std::int64_t shared_bytes() const { return ring_at() + ring_bytes(); }
 };
 
-Shape shape_of(const plan::KernelSpecT& spec, const ir::Target& target) {
-  const plan::AttentionLoopT& loop = *spec.attention;
+Shape shape_of(const plan::KernelSpec& spec, const ir::Target& target) {
+  const plan::Attention& loop = *spec.attention();
   Shape shape{};
   shape.head_dim = loop.head_dim;
   const std::int64_t shared = loop.heads / loop.kv_heads;
   for (shape.group = std::min<std::int64_t>(shared, 8); shared % shape.group != 0;) --shape.group;
   shape.groups = loop.heads / shape.group;
-  const int size = spec.args[loop.kv]->dtype == "f16" ? 2 : 4;
+  const int size = spec.args[loop.kv].dtype == DType::f16 ? 2 : 4;
   shape.bytes = int(std::gcd(loop.head_dim * size, std::int64_t{16}));
   shape.elements = shape.bytes / size;
   const std::int64_t loads = loop.head_dim / shape.elements;
@@ -303,12 +303,12 @@ std::string pieces(const Shape& shape, bool f16) {
 
 }  // namespace
 
-Emitted emit_attention(const plan::KernelSpecT& spec, const ir::Target& target) {
-  const plan::AttentionLoopT& loop = *spec.attention;
-  const Program program(*spec.parts.front()->epilogue, spec, spec.parts.front()->n);
+Emitted emit_attention(const plan::KernelSpec& spec, const ir::Target& target) {
+  const plan::Attention& loop = *spec.attention();
+  const Program program(spec.parts.front().epilogue, spec, spec.parts.front().n);
   if (auto refused = check_columns(program, false)) return *refused;
-  const std::string& dtype = spec.args[loop.kv]->dtype;
-  if (dtype != "f16" && dtype != "f32") return CannotEmit{"attention", fmt::format("a cache of {} cannot be read", dtype)};
+  const DType dtype = spec.args[loop.kv].dtype;
+  if (dtype != DType::f16 && dtype != DType::f32) return CannotEmit{"attention", fmt::format("a cache of {} cannot be read", dtype)};
   const Shape shape = shape_of(spec, target);
   if (shape.bytes < 4)
     return CannotEmit{"attention", fmt::format("a head of {} elements in {} is no multiple of 4 bytes", loop.head_dim, dtype)};
@@ -327,7 +327,7 @@ Emitted emit_attention(const plan::KernelSpecT& spec, const ir::Target& target) 
   Text out;
   out.put(header_comment(spec));
   out.put(prelude(target));
-  if (!shape.mma) out.put(pieces(shape, dtype == "f16"));
+  if (!shape.mma) out.put(pieces(shape, dtype == DType::f16));
   out.put(program_prelude);
   const auto programs = programs_of(spec);
   print_ops(out, programs);

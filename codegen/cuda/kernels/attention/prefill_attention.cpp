@@ -53,22 +53,22 @@ Room room_for(std::int64_t head_dim, int rows, std::int64_t keys) {
 
 }  // namespace
 
-bool flash_wanted(const plan::KernelSpecT& spec) {
-  const plan::AttentionLoopT& loop = *spec.attention;
+bool flash_wanted(const plan::KernelSpec& spec) {
+  const plan::Attention& loop = *spec.attention();
   return spec.rows % most_rows == 0 && loop.head_dim % 16 == 0 && loop.head_dim <= most_of_pairs;
 }
 
-Emitted emit_flash(const plan::KernelSpecT& spec, const ir::Target& target) {
-  const plan::AttentionLoopT& loop = *spec.attention;
-  const Program program(*spec.parts.front()->epilogue, spec, spec.parts.front()->n);
+Emitted emit_flash(const plan::KernelSpec& spec, const ir::Target& target) {
+  const plan::Attention& loop = *spec.attention();
+  const Program program(spec.parts.front().epilogue, spec, spec.parts.front().n);
   std::int64_t together = 1;
   if (auto refused = check_tile_epilogue(spec, program, "attention", together)) return *refused;
   if (together > loop.head_dim)
     return CannotEmit{"rope", fmt::format("it works on {} columns together, and a head has {}", together, loop.head_dim)};
-  if (program.find("quantize") && loop.head_dim % 32 != 0)
+  if (program.find<Quantize>() && loop.head_dim % 32 != 0)
     return CannotEmit{"quantize", fmt::format("it stores pieces of 32 columns, and a head has {}", loop.head_dim)};
-  const std::string& dtype = spec.args[loop.kv]->dtype;
-  if (dtype != "f16" && dtype != "f32") return CannotEmit{"attention", fmt::format("a cache of {} cannot be read", dtype)};
+  const DType dtype = spec.args[loop.kv].dtype;
+  if (dtype != DType::f16 && dtype != DType::f32) return CannotEmit{"attention", fmt::format("a cache of {} cannot be read", dtype)};
 
   const std::int64_t head_dim = loop.head_dim;
   Room room = room_for(head_dim, least_rows, 64);
@@ -92,7 +92,7 @@ Emitted emit_flash(const plan::KernelSpecT& spec, const ir::Target& target) {
     capped = fmt::format("#pragma unroll\n    for (float& s : scores) s = {} * {};",
                          pairs ? "(1 - 2 * about_inverse(power_of_2(s) + 1))" : "tanhf(s)", float_literal(loop.softcap * log2e));
   }
-  const plan::KernelSpecT one = of_one_tile(spec, room.rows, "tile_");
+  const plan::KernelSpec one = of_one_tile(spec, room.rows, "tile_");
   Text out;
   out.put(header_comment(one));
   out.line("// tiles of {} rows, of which there are as many as the grid says", room.rows);

@@ -301,8 +301,8 @@ std::string joined(std::initializer_list<std::string_view> pieces) {
 
 }  // namespace
 
-std::string flash_text(FlashForm form, std::string_view cache, std::string_view kv, const Words& words) {
-  const bool halves = cache == "f16", pair = form == FlashForm::pairs;
+std::string flash_text(FlashForm form, DType cache, std::string_view kv, const Words& words) {
+  const bool halves = cache == DType::f16, pair = form == FlashForm::pairs;
   const std::string_view fetch = pair ? halves ? fetch_wide_f16 : fetch_wide_f32 : halves ? fetch_f16 : fetch_f32;
   Words all = words;
   all.emplace_back("kv", kv);

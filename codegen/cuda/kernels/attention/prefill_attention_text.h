@@ -3,6 +3,7 @@
 #include <string_view>
 
 #include "codegen/cuda/source_text.h"
+#include "ir/base/dtype.h"
 
 namespace heddle::codegen::cuda {
 
@@ -14,6 +15,6 @@ enum class FlashForm { warps, pairs };
 /// cache. `words`: what stands for slots, positions, q, scale, score, begin and window. The constants in front of it: ROWS, HEADS, KV_HEADS,
 /// SHARED (query heads of a cache head), HEAD_DIM, KEYS of a stage; in bytes PITCH of a key, STAGE, META (slots and positions); RESULTS
 /// floats of a row; for pairs also WARPS, OWN_KEYS and COLUMNS of a warp, and in bytes WEIGHTS, WEIGHT_PITCH and MET.
-std::string flash_text(FlashForm form, std::string_view cache, std::string_view kv, const Words& words);
+std::string flash_text(FlashForm form, DType cache, std::string_view kv, const Words& words);
 
 }  // namespace heddle::codegen::cuda

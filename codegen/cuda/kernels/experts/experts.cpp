@@ -18,11 +18,11 @@ constexpr int warps = 8;
 
 class ExpertsKernel {
  public:
-  ExpertsKernel(const plan::KernelSpecT& spec, const ir::Target& target) : spec_(spec), target_(target), loop_(*spec.gemm) {}
+  ExpertsKernel(const plan::KernelSpec& spec, const ir::Target& target) : spec_(spec), target_(target), loop_(*spec.gemm()) {}
 
   Emitted emit() {
     if (auto refused = check()) return *refused;
-    n_ = loop_.gates >= 0 ? spec_.parts[0]->n : spec_.parts[0]->n / loop_.chosen;
+    n_ = loop_.gates >= 0 ? spec_.parts[0].n : spec_.parts[0].n / loop_.chosen;
     slices_ = loop_.gates >= 0 ? loop_.chosen : 1;
     together_ = slices_ > 1 ? 1 : 2;
     shared_ = slices_ * loop_.k * 4;
@@ -57,38 +57,38 @@ class ExpertsKernel {
  private:
   std::optional<CannotEmit> check() {
     const auto refuse = [](std::string reason) { return CannotEmit{"matmul", std::move(reason)}; };
-    if (loop_.activations != "f32") return refuse(fmt::format("experts are multiplied with f32, not with {}", loop_.activations));
-    const plan::ProgramT& before = *spec_.prologue;
-    if (before.inputs.size() != 1 || !before.instrs.empty() || !before.stores.empty() || before.inputs[0]->kind != plan::InputKind::rows)
+    if (loop_.activations != DType::f32) return refuse(fmt::format("experts are multiplied with f32, not with {}", loop_.activations));
+    const plan::Program& before = loop_.prologue;
+    if (before.inputs.size() != 1 || !before.instrs.empty() || !before.stores.empty() || before.inputs[0].kind != plan::InputKind::rows)
       return refuse("nothing can stand before a product with experts");
     for (const auto& part : spec_.parts) {
-      if (part->n != spec_.parts[0]->n) return refuse("products with experts of different widths are kernels of their own");
-      if (auto refused = check_part(*part)) return refused;
+      if (part.n != spec_.parts[0].n) return refuse("products with experts of different widths are kernels of their own");
+      if (auto refused = check_part(part)) return refused;
     }
     return std::nullopt;
   }
 
-  std::optional<CannotEmit> check_part(const plan::PartT& part) {
+  std::optional<CannotEmit> check_part(const plan::Part& part) {
     const auto refuse = [](std::string reason) { return CannotEmit{"matmul", std::move(reason)}; };
-    const Program epilogue(*part.epilogue, spec_, part.n);
-    for (const auto& instr : part.epilogue->instrs)
-      if (!scalar_op_named(instr->op)) return CannotEmit{instr->op, "behind a product with experts it is not emitted"};
-    for (const auto& store : part.epilogue->stores)
-      if (store->kind != plan::StoreKind::buffer || spec_.args[store->index]->dtype != "f32" || !epilogue[store->value].columns)
+    const Program epilogue(part.epilogue, spec_, part.n);
+    for (const auto& instr : part.epilogue.instrs)
+      if (!instr.as<Elementwise>()) return CannotEmit{std::string(name(instr.op)), "behind a product with experts it is not emitted"};
+    for (const auto& store : part.epilogue.stores)
+      if (store.kind != plan::StoreKind::buffer || spec_.args[store.index].dtype != DType::f32 || !epilogue[store.value].columns)
         return refuse("behind a product with experts rows of f32 are stored");
     for (unsigned v = 0; v < epilogue.inputs(); ++v)
       if (epilogue[v].dtype != DType::f32 && epilogue[v].input->kind == plan::InputKind::rows)
         return refuse(fmt::format("its epilogue reads {} as numbers", name(epilogue[v].dtype)));
     for (const auto& segment : part.segments) {
-      const plan::ArgT& weight = *spec_.args[segment->weight];
+      const plan::Arg& weight = spec_.args[segment.weight];
       const std::int64_t rows = weight.shape[0] * weight.shape[1];
-      auto format = format_of(*dtype_named(weight.dtype), weight.layout, rows, loop_.k);
+      auto format = format_of(weight.dtype, weight.layout, rows, loop_.k);
       if (!format.ok()) return refuse(format.error().message());
       if (rows * (loop_.k / format->elements) > INT32_MAX) return refuse("the experts have more pieces than an index counts");
       if (!formats_.empty() && formats_.front().elements != format->elements)
         return refuse(fmt::format("weights in {} and {} do not share a unit", formats_.front().name, format->name));
       formats_.push_back(std::move(*format));
-      weights_.push_back(segment->weight);
+      weights_.push_back(segment.weight);
     }
     return std::nullopt;
   }
@@ -96,7 +96,7 @@ class ExpertsKernel {
   void print_body(Text& out) {
     const int elements = formats_.front().elements;
     const std::int64_t pieces = loop_.k / elements;
-    const plan::InputT& x = *spec_.prologue->inputs[0];
+    const plan::Input& x = loop_.prologue.inputs[0];
     const std::size_t segments = formats_.size();
     out.line("DYNAMIC_SHARED;");
     out.line("constexpr int N = {}, PIECES = {}, CHOSEN = {}, SLICES = {}, COLUMNS = {}, WARPS = {};", n_, pieces, loop_.chosen, slices_,
@@ -118,7 +118,7 @@ class ExpertsKernel {
     out.open("for (int j = 0; j < SLICES; ++j) {{");
     // Kernels that are timed alone find anything in their buffers.
     out.line("const u32 chosen = (u32)__ldcg(experts + {});", loop_.gates >= 0 ? "j" : "place");
-    out.line("const int expert = chosen < {0} ? (int)chosen : {0} - 1;", spec_.args[weights_.front()]->shape[0]);
+    out.line("const int expert = chosen < {0} ? (int)chosen : {0} - 1;", spec_.args[weights_.front()].shape[0]);
     out.line("const float* const x = all + j * {};", loop_.k);
     out.line("float sums[{}][COLUMNS] = {{}};", segments);
     out.line("#pragma unroll 2");
@@ -150,23 +150,23 @@ class ExpertsKernel {
     std::size_t segment = 0;
     for (const auto& part : spec_.parts) {
       out.open("{{");
-      print_epilogue(out, *part, segment);
+      print_epilogue(out, part, segment);
       out.close();
-      segment += part->segments.size();
+      segment += part.segments.size();
     }
     out.close();
   }
 
   /// `first`: the number of the part's first segment.
-  void print_epilogue(Text& out, const plan::PartT& part, std::size_t first) {
-    const Program epilogue(*part.epilogue, spec_, part.n);
+  void print_epilogue(Text& out, const plan::Part& part, std::size_t first) {
+    const Program epilogue(part.epilogue, spec_, part.n);
     for (unsigned v = 0; v < epilogue.size(); ++v) {
       const Value& value = epilogue[v];
       if (value.instr) {
         print_elementwise(out, epilogue, "e", v);
         continue;
       }
-      const plan::InputT& input = *value.input;
+      const plan::Input& input = *value.input;
       switch (input.kind) {
         case plan::InputKind::loop:
           print_value(out, epilogue, "e", v, fmt::format("total[{}][c]", first + input.index));
@@ -185,14 +185,14 @@ class ExpertsKernel {
           HEDDLE_CHECK(false, "a row scalar without a prologue");
       }
     }
-    for (const auto& store : part.epilogue->stores)
+    for (const auto& store : part.epilogue.stores)
       out.line("if (lane == 0) {}",
-               store_statement(spec_, *store, "row", "column", read(epilogue, "e", store->value, "column"), "slot", "position"));
+               store_statement(spec_, store, "row", "column", read(epilogue, "e", store.value, "column"), "slot", "position"));
   }
 
-  const plan::KernelSpecT& spec_;
+  const plan::KernelSpec& spec_;
   const ir::Target& target_;
-  const plan::GemmLoopT& loop_;
+  const plan::Gemm& loop_;
   std::vector<Format> formats_;    // of the segments of all parts
   std::vector<unsigned> weights_;  // their arguments
   std::int64_t n_ = 0, slices_ = 1, shared_ = 0;
@@ -201,6 +201,6 @@ class ExpertsKernel {
 
 }  // namespace
 
-Emitted emit_experts(const plan::KernelSpecT& spec, const ir::Target& target) { return ExpertsKernel(spec, target).emit(); }
+Emitted emit_experts(const plan::KernelSpec& spec, const ir::Target& target) { return ExpertsKernel(spec, target).emit(); }
 
 }  // namespace heddle::codegen::cuda

@@ -54,9 +54,9 @@ for (int place = lane; place < CHOSEN; place += 32) ((float*)a$gates)[row * CHOS
 
 }  // namespace
 
-Emitted emit_route(const plan::KernelSpecT& spec, const ir::Target& target) {
-  const plan::RouteLoopT& loop = *spec.route;
-  const std::int64_t n = spec.args[loop.logits]->shape.back(), chosen = spec.args[loop.experts]->shape.back(), each = (n + 31) / 32;
+Emitted emit_route(const plan::KernelSpec& spec, const ir::Target& target) {
+  const plan::TopExperts& loop = *spec.top_experts();
+  const std::int64_t n = spec.args[loop.logits].shape.back(), chosen = spec.args[loop.experts].shape.back(), each = (n + 31) / 32;
   if (each > 32) return CannotEmit{"top_k", fmt::format("{} columns are more than a warp's lanes mark, 1024", n)};
   Text out;
   out.put(header_comment(spec));

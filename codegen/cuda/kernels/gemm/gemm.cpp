@@ -210,7 +210,7 @@ __syncthreads();
 
 class Kernel {
  public:
-  Kernel(const plan::KernelSpecT& spec, const TilePlan& plan, const ir::Target& target) : spec_(spec), plan_(plan), target_(target) {}
+  Kernel(const plan::KernelSpec& spec, const TilePlan& plan, const ir::Target& target) : spec_(spec), plan_(plan), target_(target) {}
 
   CudaText emit(std::int64_t rows) {
     Text out;
@@ -353,7 +353,7 @@ class Kernel {
     else out.line("weight_row = first + warp % {} * 16 + lane / 4;", part.share / 16);
     std::string address;
     for (std::size_t s = 0; s < segments; ++s) {
-      const std::string plane = fmt::format("a{}", part.spec->segments[s]->weight);
+      const std::string plane = fmt::format("a{}", part.spec->segments[s].weight);
       address += s + 1 < segments ? fmt::format("warp % WARPS < {} ? {} : ", (s + 1) * std::size_t(part.share / 16), plane) : plane;
     }
     out.line("p = {};", address);
@@ -362,7 +362,7 @@ class Kernel {
     for (std::size_t i = 1; i < format.planes.size() && !equal_planes(format); ++i) out.line("more[{}] = {};", i - 1, format.planes[i]);
   }
 
-  const plan::KernelSpecT& spec_;
+  const plan::KernelSpec& spec_;
   const TilePlan& plan_;
   const ir::Target& target_;
   std::set<std::string> formats_;
@@ -370,10 +370,10 @@ class Kernel {
 
 }  // namespace
 
-Emitted emit_tiles(const plan::KernelSpecT& spec, const ir::Target& target) {
+Emitted emit_tiles(const plan::KernelSpec& spec, const ir::Target& target) {
   auto plan = plan_tiles(spec, target);
   if (auto* refused = std::get_if<CannotEmit>(&plan)) return *refused;
-  const plan::KernelSpecT one = of_one_tile(spec, std::get<TilePlan>(plan).tokens, "tile_");
+  const plan::KernelSpec one = of_one_tile(spec, std::get<TilePlan>(plan).tokens, "tile_");
   // Parts keep references into the spec that they were planned from: both outlive the kernel's text.
   return Kernel(one, std::get<TilePlan>(plan), target).emit(spec.rows);
 }

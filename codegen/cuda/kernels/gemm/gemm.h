@@ -18,7 +18,7 @@ namespace heddle::codegen::cuda {
 
 /// A part in tiles: so many columns of each segment, side by side in the tile's rows of weights.
 struct TilePart {
-  const plan::PartT* spec;
+  const plan::Part* spec;
   Program epilogue;
   std::vector<Format> formats;      // of the segments, all of one type
   int share = 128;                  // rows of the tile for a segment
@@ -44,14 +44,14 @@ struct TilePlan {
 };
 
 /// The activation format of such products, and the rows from which on it is wanted.
-constexpr std::string_view tile_activations = "f16_128";
+constexpr DType tile_activations = DType::f16_128;
 constexpr std::int64_t least_tile_rows = 16;
 /// Whether a weight [n, k] of this type can be multiplied so.
 bool has_tiles(DType type, std::int64_t k);
 
-std::variant<TilePlan, CannotEmit> plan_tiles(const plan::KernelSpecT& spec, const ir::Target& target);
+std::variant<TilePlan, CannotEmit> plan_tiles(const plan::KernelSpec& spec, const ir::Target& target);
 
 /// About the microseconds that such a kernel takes; none if it cannot be emitted.
-std::optional<double> tiles_us(const plan::KernelSpecT& spec, const ir::Target& target);
+std::optional<double> tiles_us(const plan::KernelSpec& spec, const ir::Target& target);
 
 }  // namespace heddle::codegen::cuda

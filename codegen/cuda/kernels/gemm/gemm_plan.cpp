@@ -14,46 +14,46 @@ namespace {
 
 using Refused = std::optional<CannotEmit>;
 
-Refused check_prologue(const plan::KernelSpecT& spec, TilePlan& plan) {
-  const plan::ProgramT& prologue = *spec.prologue;
-  const unsigned activation = spec.gemm->activation;
+Refused check_prologue(const plan::KernelSpec& spec, TilePlan& plan) {
+  const plan::Program& prologue = spec.gemm()->prologue;
+  const unsigned activation = spec.gemm()->activation;
   if (!prologue.instrs.empty() || !prologue.stores.empty() || prologue.inputs.size() != 1)
-    return CannotEmit{prologue.instrs.empty() ? "matmul" : prologue.instrs.back()->op,
+    return CannotEmit{prologue.instrs.empty() ? "matmul" : std::string(name(prologue.instrs.back().op)),
                       "in front of a product on the matrix units nothing is computed: its activations come from memory"};
-  plan.x = prologue.inputs[activation]->index;
+  plan.x = prologue.inputs[activation].index;
   return std::nullopt;
 }
 
-Refused plan_parts(const plan::KernelSpecT& spec, TilePlan& plan) {
+Refused plan_parts(const plan::KernelSpec& spec, TilePlan& plan) {
   for (const auto& part : spec.parts) {
-    TilePart out{.spec = part.get(), .epilogue = Program(*part->epilogue, spec, part->n), .formats = {}};
+    TilePart out{.spec = &part, .epilogue = Program(part.epilogue, spec, part.n), .formats = {}};
     std::int64_t together = 1;
     if (auto refused = check_tile_epilogue(spec, out.epilogue, "matmul", together)) return refused;
-    for (const auto& segment : part->segments) {
-      const plan::ArgT& weight = *spec.args[segment->weight];
-      const DType type = *dtype_named(weight.dtype);
+    for (const auto& segment : part.segments) {
+      const plan::Arg& weight = spec.args[segment.weight];
+      const DType type = weight.dtype;
       if (!has_tiles(type, plan.k))
         return CannotEmit{"matmul", fmt::format("rows of {} {} are not multiplied on the matrix units", plan.k, weight.dtype)};
-      auto format = format_of(type, weight.layout, part->n, plan.k);
+      auto format = format_of(type, weight.layout, part.n, plan.k);
       if (!format.ok()) return CannotEmit{"matmul", format.error().message()};
       if (!out.formats.empty() && out.formats.front().type != type)
         return CannotEmit{"matmul", fmt::format("weights in {} and {} do not share a tile", out.formats.front().name, format->name)};
       if (!format->planes.empty() && format->planes.back() > std::numeric_limits<std::uint32_t>::max())
-        return CannotEmit{"matmul", fmt::format("a weight of {} rows is too large for addresses of 32 bits within it", part->n)};
+        return CannotEmit{"matmul", fmt::format("a weight of {} rows is too large for addresses of 32 bits within it", part.n)};
       out.formats.push_back(std::move(*format));
     }
     if (int(out.formats.size()) > plan.warps)
       return CannotEmit{"matmul", fmt::format("{} products do not share a tile", out.formats.size())};
     out.share = plan.warps * 16 / int(std::bit_ceil(out.formats.size()));
     if (together > out.share) {
-      const std::string op = out.epilogue.find("rope") ? "rope" : "matmul";
+      const std::string op = out.epilogue.find<heddle::Rope>() ? "rope" : "matmul";
       return CannotEmit{op, fmt::format("it works on {} columns together, and a tile has {}", together, out.share)};
     }
     out.columns = int(out.share / together * together);
-    if (out.epilogue.find("quantize") && out.columns % 32 != 0)
+    if (out.epilogue.find<Quantize>() && out.columns % 32 != 0)
       return CannotEmit{"quantize", fmt::format("a tile has {} columns, which are not whole pieces of 32", out.columns)};
     out.begin = plan.tiles;
-    out.end = plan.tiles += (part->n + out.columns - 1) / out.columns;
+    out.end = plan.tiles += (part.n + out.columns - 1) / out.columns;
     plan.parts.push_back(std::move(out));
   }
   return std::nullopt;
@@ -82,10 +82,10 @@ double about_us(const TilePlan& plan, std::int64_t rows, const ir::Target& targe
   return double(of_one) / together * columns * std::max(alone, together * plan.teams * busy) + plan.teams + merging;
 }
 
-std::variant<TilePlan, CannotEmit> plan_with(const plan::KernelSpecT& spec, const ir::Target& target, int tokens, int warps, int teams,
+std::variant<TilePlan, CannotEmit> plan_with(const plan::KernelSpec& spec, const ir::Target& target, int tokens, int warps, int teams,
                                              int splits) {
   TilePlan plan{};
-  plan.k = spec.gemm->k;
+  plan.k = spec.gemm()->k;
   plan.tokens = tokens, plan.warps = warps, plan.teams = teams, plan.splits = splits;
   plan.warpgroups = has_warpgroups(target);
   if (auto refused = check_prologue(spec, plan)) return *refused;
@@ -116,15 +116,15 @@ namespace {
 
 /// Whether weights take more of the second-level cache's time than activations: a team of 16 warps then reads the latter half as often. For
 /// others it loses (267 us against 219 for gate and up of Llama-3.1-8B at 512 rows): all its warps wait at one barrier.
-bool wide_weights(const plan::KernelSpecT& spec) {
+bool wide_weights(const plan::KernelSpec& spec) {
   return std::ranges::all_of(spec.args, [](const auto& arg) {
-    return arg->role != plan::ArgRole::weight || arg->shape.size() < 2 || !is_block_type(*dtype_named(arg->dtype));
+    return arg.role != plan::ArgRole::weight || arg.shape.size() < 2 || !is_block_type(arg.dtype);
   });
 }
 
 }  // namespace
 
-std::variant<TilePlan, CannotEmit> plan_tiles(const plan::KernelSpecT& spec, const ir::Target& target) {
+std::variant<TilePlan, CannotEmit> plan_tiles(const plan::KernelSpec& spec, const ir::Target& target) {
   if (spec.rows % least_tile_rows != 0)
     return CannotEmit{"matmul", fmt::format("{} rows are not whole tiles of {}", spec.rows, least_tile_rows)};
   // Two teams or two blocks on a multiprocessor: one turns weights into halves while the other multiplies. Four teams where few rows leave
@@ -159,7 +159,7 @@ std::variant<TilePlan, CannotEmit> plan_tiles(const plan::KernelSpecT& spec, con
   return std::move(*best);
 }
 
-std::optional<double> tiles_us(const plan::KernelSpecT& spec, const ir::Target& target) {
+std::optional<double> tiles_us(const plan::KernelSpec& spec, const ir::Target& target) {
   const auto plan = plan_tiles(spec, target);
   if (!std::holds_alternative<TilePlan>(plan)) return std::nullopt;
   return about_us(std::get<TilePlan>(plan), spec.rows, target);

@@ -95,7 +95,7 @@ CudaText GemmKernel::emit() {
   return text;
 }
 
-Emitted emit_gemm(const plan::KernelSpecT& spec, const ir::Target& target) {
+Emitted emit_gemm(const plan::KernelSpec& spec, const ir::Target& target) {
   auto plan = plan_gemm(spec, target);
   if (auto* refused = std::get_if<CannotEmit>(&plan)) return *refused;
   return GemmKernel(spec, std::get<GemmPlan>(plan), target).emit();

@@ -19,9 +19,9 @@ namespace heddle::codegen::cuda {
 
 /// A part's epilogue in units: a unit is one row of each segment, or two rows that a rope turns together.
 struct GemmPart {
-  const plan::PartT* spec;
+  const plan::Part* spec;
   Program epilogue;
-  std::optional<Rope> rope;
+  std::optional<EmittedRope> rope;
   std::vector<Format> formats;  // of the segments
   std::int64_t units = 0;
   std::int64_t begin = 0, end = 0;  // in warp units
@@ -62,13 +62,13 @@ struct GemmPlan {
   int group_warps() const { return warps / chunk; }  // that prepare one row
 };
 
-std::variant<GemmPlan, CannotEmit> plan_gemm(const plan::KernelSpecT& spec, const ir::Target& target);
+std::variant<GemmPlan, CannotEmit> plan_gemm(const plan::KernelSpec& spec, const ir::Target& target);
 
 /// The prologue: `early` stands before the wait, `late` behind it and ends with the activation in shared memory and a barrier. Afterwards
 /// the row scalars of the lane's row that epilogues read are constants p<number>.
 struct PrologueText {
   Text early, late;
 };
-PrologueText print_prologue(const plan::KernelSpecT& spec, const GemmPlan& plan);
+PrologueText print_prologue(const plan::KernelSpec& spec, const GemmPlan& plan);
 
 }  // namespace heddle::codegen::cuda

@@ -8,7 +8,7 @@ namespace heddle::codegen::cuda {
 /// The text of a product's kernel.
 class GemmKernel {
  public:
-  GemmKernel(const plan::KernelSpecT& spec, const GemmPlan& plan, const ir::Target& target) : spec_(spec), plan_(plan), target_(target) {}
+  GemmKernel(const plan::KernelSpec& spec, const GemmPlan& plan, const ir::Target& target) : spec_(spec), plan_(plan), target_(target) {}
 
   CudaText emit();
 
@@ -113,7 +113,7 @@ class GemmKernel {
       }
       out.line("const int u = {};", unit_of(c, part, "next"));
       for (std::size_t s = 0; s < part.formats.size(); ++s) {
-        const unsigned arg = part.spec->segments[s]->weight;
+        const unsigned arg = part.spec->segments[s].weight;
         for (std::size_t p = 0; p < part.formats[s].planes.size(); ++p)
           out.line("{}p{}_{} = a{} + {};", several ? "" : "const char* const ", s, p, arg, part.formats[s].planes[p]);
       }
@@ -255,7 +255,7 @@ class GemmKernel {
   }
 
   static bool is_rows(const GemmPart& part, unsigned v) { return part.epilogue[v].input->kind == plan::InputKind::rows; }
-  static std::string if_turning(const Rope& rope) {
+  static std::string if_turning(const EmittedRope& rope) {
     return rope.dims < rope.head_dim ? fmt::format("if (u % {} < {}) ", rope.head_dim / 2, rope.dims / 2) : std::string();
   }
 
@@ -357,7 +357,7 @@ class GemmKernel {
     for (unsigned v = 0; v < program.size(); ++v) {
       const Value& value = program[v];
       if (value.instr) {
-        if (value.instr->op == "rope") {
+        if (value.instr->as<heddle::Rope>()) {
           const unsigned x = value.instr->operands[0];
           out.line(
               "auto e{} = [&](int i) {{ const float x = {}, y = {}; return i == 0 ? x * turn_c - y * turn_s : x * turn_s + y * turn_c; }};",
@@ -388,7 +388,7 @@ class GemmKernel {
       }
     }
     const bool to_cache =
-        std::ranges::any_of(program.program().stores, [](const auto& store) { return store->kind != plan::StoreKind::buffer; });
+        std::ranges::any_of(program.program().stores, [](const auto& store) { return store.kind != plan::StoreKind::buffer; });
     const bool padded = !plan_.mma && c.teams() > 1 && part.units % c.teams() != 0;
     if (padded)
       out.open("if ({} * {} + lane / {} < {}) {{", part.begin == 0 ? "unit" : fmt::format("(unit - {})", part.begin), c.teams(), c.lanes,
@@ -397,13 +397,13 @@ class GemmKernel {
     out.open("for (int i = 0; i < {}; ++i) {{", c.pair);
     out.line("const int column = {};", row_of(part, c.pair));
     for (const auto& store : program.program().stores)
-      out.line("{}{}", to_cache && store->kind != plan::StoreKind::buffer ? "if (slot >= 0) " : "",
-               store_statement(spec_, *store, "my_row", "column", read(program, "e", store->value), "slot", "position"));
+      out.line("{}{}", to_cache && store.kind != plan::StoreKind::buffer ? "if (slot >= 0) " : "",
+               store_statement(spec_, store, "my_row", "column", read(program, "e", store.value), "slot", "position"));
     out.close();
     if (padded) out.close();
   }
 
-  const plan::KernelSpecT& spec_;
+  const plan::KernelSpec& spec_;
   const GemmPlan& plan_;
   const ir::Target& target_;
 };

@@ -58,7 +58,7 @@ void GemmKernel::print_tile_copies(Text& out, const GemmClass& c) {
       out.line("const int u = {};", unit_of(c, part, "next"));
       if (c.pair == 2) out.line("const int i = {};", stream % c.pair);
       out.line("copy_rows_{}(to, {} + lane / BLOCKS, b, {}, ({}) * {}u + next_piece * BLOCKS + b);", format.name, r,
-               format.planes_of(fmt::format("a{}", part.spec->segments[std::size_t(segment)]->weight)), row_of(part, c.pair), per_row);
+               format.planes_of(fmt::format("a{}", part.spec->segments[std::size_t(segment)].weight)), row_of(part, c.pair), per_row);
       out.close();
     }
     if (c.parts.size() > 1) out.close();

@@ -12,55 +12,56 @@ namespace {
 
 using Refused = std::optional<CannotEmit>;
 
-Refused check_prologue(const plan::KernelSpecT& spec, const Program& program) {
-  const unsigned activation = spec.gemm->activation;
+Refused check_prologue(const plan::KernelSpec& spec, const Program& program) {
+  const unsigned activation = spec.gemm()->activation;
   for (unsigned v = 0; v < program.size(); ++v) {
     const Value& value = program[v];
     if (value.input && value.dtype != DType::f32 && value.input->kind == plan::InputKind::rows && v != activation)
       return CannotEmit{"matmul", fmt::format("its prologue reads {} as numbers", name(value.dtype))};
     if (!value.instr) continue;
-    const plan::InstrT& instr = *value.instr;
-    if (instr.op == "rope") return CannotEmit{instr.op, "in front of a product it is not emitted"};
-    if (instr.op == "quantize" && (v != activation || value.dtype != DType::q8_16))
-      return CannotEmit{instr.op, "in front of a product it makes q8_16 for the product and nothing else"};
-    if (instr.op == "rms_norm" && program[instr.operands[1]].width != program.n())
-      return CannotEmit{instr.op, "in front of a product a norm of heads is not emitted"};
+    const plan::Instr& instr = *value.instr;
+    if (instr.as<heddle::Rope>()) return CannotEmit{std::string(name(instr.op)), "in front of a product it is not emitted"};
+    if (instr.as<Quantize>() && (v != activation || value.dtype != DType::q8_16))
+      return CannotEmit{std::string(name(instr.op)), "in front of a product it makes q8_16 for the product and nothing else"};
+    if (instr.as<RmsNorm>() && program[instr.operands[1]].width != program.n())
+      return CannotEmit{std::string(name(instr.op)), "in front of a product a norm of heads is not emitted"};
   }
   if (!program.program().stores.empty()) return CannotEmit{"matmul", "its prologue stores"};
   return std::nullopt;
 }
 
-Refused check_epilogue(const plan::KernelSpecT& spec, const Program& program) {
-  const plan::InstrT* rope = nullptr;
+Refused check_epilogue(const plan::KernelSpec& spec, const Program& program) {
+  const plan::Instr* rope = nullptr;
   for (const auto& instr : program.program().instrs) {
-    if (scalar_op_named(instr->op)) continue;
-    if (instr->op != "rope") return CannotEmit{instr->op, "behind a product it needs more columns together than a unit has"};
-    if (rope) return CannotEmit{instr->op, "behind a product there may be one"};
-    if (instr->i0 % 2 != 0) return CannotEmit{instr->op, fmt::format("a head has {} elements, which is odd", instr->i0)};
-    rope = instr.get();
+    if (instr.as<Elementwise>()) continue;
+    const auto* op = instr.as<heddle::Rope>();
+    if (!op) return CannotEmit{std::string(name(instr.op)), "behind a product it needs more columns together than a unit has"};
+    if (rope) return CannotEmit{std::string(name(instr.op)), "behind a product there may be one"};
+    if (op->head_dim % 2 != 0) return CannotEmit{std::string(name(instr.op)), fmt::format("a head has {} elements, which is odd", op->head_dim)};
+    rope = &instr;
   }
   for (unsigned v = 0; v < program.inputs(); ++v)
     if (program[v].input->kind == plan::InputKind::rows && program[v].dtype != DType::f32)
       return CannotEmit{"matmul", fmt::format("its epilogue reads {} as numbers", name(program[v].dtype))};
   for (const auto& store : program.program().stores) {
-    if (!program[store->value].columns) return CannotEmit{"matmul", "its epilogue stores a value of one column"};
-    const std::string& dtype = spec.args[store->index]->dtype;
-    if (dtype != "f32" && !(store->kind != plan::StoreKind::buffer && dtype == "f16"))
+    if (!program[store.value].columns) return CannotEmit{"matmul", "its epilogue stores a value of one column"};
+    const DType dtype = spec.args[store.index].dtype;
+    if (dtype != DType::f32 && !(store.kind != plan::StoreKind::buffer && dtype == DType::f16))
       return CannotEmit{"matmul", fmt::format("its epilogue stores {}", dtype)};
   }
   return std::nullopt;
 }
 
 /// Columns that products with the activation need; also says what forms of it there must be.
-Refused plan_parts(const plan::KernelSpecT& spec, GemmPlan& plan) {
-  const bool quantized = spec.gemm->activations == "q8_16";
+Refused plan_parts(const plan::KernelSpec& spec, GemmPlan& plan) {
+  const bool quantized = spec.gemm()->activations == DType::q8_16;
   for (const auto& part : spec.parts) {
-    GemmPart out{.spec = part.get(), .epilogue = Program(*part->epilogue, spec, part->n), .rope = {}, .formats = {}};
+    GemmPart out{.spec = &part, .epilogue = Program(part.epilogue, spec, part.n), .rope = {}, .formats = {}};
     if (auto refused = check_epilogue(spec, out.epilogue)) return refused;
-    if (const plan::InstrT* rope = out.epilogue.find("rope")) out.rope = rope_of(out.epilogue, *rope);
-    for (const auto& segment : part->segments) {
-      const plan::ArgT& weight = *spec.args[segment->weight];
-      auto format = format_of(*dtype_named(weight.dtype), weight.layout, part->n, plan.k);
+    if (const plan::Instr* rope = out.epilogue.find<heddle::Rope>()) out.rope = rope_of(out.epilogue, *rope);
+    for (const auto& segment : part.segments) {
+      const plan::Arg& weight = spec.args[segment.weight];
+      auto format = format_of(weight.dtype, weight.layout, part.n, plan.k);
       if (!format.ok()) return CannotEmit{"matmul", format.error().message()};
       (format->integers && quantized ? plan.bytes : plan.floats) = true;
       if (!out.formats.empty() && out.formats.front().elements != format->elements)
@@ -221,16 +222,16 @@ void lay_out(GemmPlan& plan) {
 
 }  // namespace
 
-std::variant<GemmPlan, CannotEmit> plan_gemm(const plan::KernelSpecT& spec, const ir::Target& target) {
+std::variant<GemmPlan, CannotEmit> plan_gemm(const plan::KernelSpec& spec, const ir::Target& target) {
   GemmPlan plan{};
-  plan.k = spec.gemm->k;
+  plan.k = spec.gemm()->k;
   plan.rows = int(spec.rows);
-  if (spec.gemm->activations != "f32" && spec.gemm->activations != "q8_16")
-    return CannotEmit{"matmul", fmt::format("activations in {} are not of this target", spec.gemm->activations)};
-  plan.prologue.emplace(*spec.prologue, spec, plan.k);
+  if (spec.gemm()->activations != DType::f32 && spec.gemm()->activations != DType::q8_16)
+    return CannotEmit{"matmul", fmt::format("activations in {} are not of this target", spec.gemm()->activations)};
+  plan.prologue.emplace(spec.gemm()->prologue, spec, plan.k);
   if (auto refused = check_prologue(spec, *plan.prologue)) return *refused;
   for (unsigned v = 0; v < plan.prologue->size(); ++v)
-    if (const plan::InstrT* instr = (*plan.prologue)[v].instr; instr && (instr->op == "rms_scale" || instr->op == "rms_norm"))
+    if (const plan::Instr* instr = (*plan.prologue)[v].instr; instr && (instr->as<RmsScale>() || instr->as<RmsNorm>()))
       plan.reductions.push_back(v);
   if (auto refused = plan_parts(spec, plan)) return *refused;
   plan_classes(plan);

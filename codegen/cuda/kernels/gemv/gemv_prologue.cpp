@@ -11,8 +11,8 @@ namespace {
 
 class Prologue {
  public:
-  Prologue(const plan::KernelSpecT& spec, const GemmPlan& plan, PrologueText& out)
-      : spec_(spec), plan_(plan), program_(*plan.prologue), early_(out.early), late_(out.late), activation_(spec.gemm->activation) {}
+  Prologue(const plan::KernelSpec& spec, const GemmPlan& plan, PrologueText& out)
+      : spec_(spec), plan_(plan), program_(*plan.prologue), early_(out.early), late_(out.late), activation_(spec.gemm()->activation) {}
 
   void print() {
     find_levels();
@@ -43,7 +43,7 @@ class Prologue {
     levels_.assign(program_.size(), 0);
     program_.mark_needed(activation_, needed_);
     for (unsigned v = 0; v < program_.size(); ++v) {
-      const plan::InstrT* instr = program_[v].instr;
+      const plan::Instr* instr = program_[v].instr;
       if (!instr) continue;
       for (unsigned operand : instr->operands) levels_[v] = std::max(levels_[v], levels_[operand]);
       if (is_reduction(v)) ++levels_[v];
@@ -60,7 +60,7 @@ class Prologue {
   /// 1 / rms of row `m` out of the partial sums of its warps.
   std::string inverse_rms(unsigned v, std::string_view m) const {
     return fmt::format("rsqrtf(sum_of_partials<{}, {}>({}, {}) / {} + {})", plan_.chunk, plan_.group_warps(), partials(v), m,
-                       float_literal(double(plan_.k)), float_literal(program_[v].instr->f0));
+                       float_literal(double(plan_.k)), float_literal(eps_of(*program_[v].instr)));
   }
 
   // ---- A row that comes quantised
@@ -103,12 +103,12 @@ class Prologue {
   // ---- Programs
 
   std::string in_row(unsigned v) const {
-    const plan::InputT& input = *program_[v].input;
+    const plan::Input& input = *program_[v].input;
     return spec_.rows == 1 || input.kind != plan::InputKind::rows ? "column" : fmt::format("row * {} + column", plan_.k);
   }
   /// Reads this thread's columns of input `v` into `to`.
   void print_load(Text& out, unsigned v, std::string_view to) {
-    const plan::InputT& input = *program_[v].input;
+    const plan::Input& input = *program_[v].input;
     if (width_ == 4 && program_[v].dtype == DType::f32) {
       out.line("four_of_{}({}, a{}, {});", input.kind == plan::InputKind::rows ? "buffer" : "weight", to, input.index, in_row(v));
     } else {
@@ -196,11 +196,11 @@ class Prologue {
     // Values that become known at this level.
     for (unsigned v = program_.inputs(); v < program_.size(); ++v) {
       if (levels_[v] != level) continue;
-      const plan::InstrT& instr = *program_[v].instr;
-      if (instr.op == "quantize") continue;
-      if (instr.op == "rms_scale") {
+      const plan::Instr& instr = *program_[v].instr;
+      if (instr.as<Quantize>()) continue;
+      if (instr.as<RmsScale>()) {
         print_value(late_, program_, "s", v, inverse_rms(v, guarded() ? "(m < " + std::to_string(plan_.chunk) + " ? m : 0)" : "m"));
-      } else if (instr.op == "rms_norm") {
+      } else if (instr.as<RmsNorm>()) {
         late_.line("const float scale{} = {};", v, inverse_rms(v, guarded() ? "(m < " + std::to_string(plan_.chunk) + " ? m : 0)" : "m"));
         print_value(late_, program_, "s", v,
                     fmt::format("{} * scale{} * {}", read(program_, "s", instr.operands[0]), v, read(program_, "s", instr.operands[1])));
@@ -247,8 +247,8 @@ class Prologue {
   }
 
   void print_activation(std::string_view index) {
-    const plan::InstrT* quantize =
-        program_[activation_].instr && program_[activation_].instr->op == "quantize" ? program_[activation_].instr : nullptr;
+    const plan::Instr* quantize =
+        program_[activation_].instr && program_[activation_].instr->as<Quantize>() ? program_[activation_].instr : nullptr;
     const unsigned value = quantize ? quantize->operands[0] : activation_;
     const std::string there = !guarded() ? full() : full().empty() ? "has_row" : "has_row && " + full();
     late_.line("float x[{}];", width_);
@@ -284,8 +284,8 @@ class Prologue {
     bool any = false;
     for (const GemmPart& part : plan_.parts)
       for (const auto& input : part.epilogue.program().inputs)
-        if (input->kind == plan::InputKind::row_scalar) {
-          program_.mark_needed(input->index, needed);
+        if (input.kind == plan::InputKind::row_scalar) {
+          program_.mark_needed(input.index, needed);
           any = true;
         }
     if (!any) return;
@@ -298,7 +298,7 @@ class Prologue {
         else if (value.input->kind == plan::InputKind::rows)
           print_value(late_, program_, "p", v, buffer_element(spec_, value.input->index, "my_row", "0"));
         else if (value.width == 1) print_value(late_, program_, "p", v, weight_element(spec_, value.input->index, "0"));
-      } else if (value.instr->op == "rms_scale") {
+      } else if (value.instr->as<RmsScale>()) {
         print_value(late_, program_, "p", v, inverse_rms(v, "my_m"));
       } else {
         print_elementwise(late_, program_, "p", v);
@@ -306,7 +306,7 @@ class Prologue {
     }
   }
 
-  const plan::KernelSpecT& spec_;
+  const plan::KernelSpec& spec_;
   const GemmPlan& plan_;
   const Program& program_;
   Text &early_, &late_;
@@ -320,7 +320,7 @@ class Prologue {
 
 }  // namespace
 
-PrologueText print_prologue(const plan::KernelSpecT& spec, const GemmPlan& plan) {
+PrologueText print_prologue(const plan::KernelSpec& spec, const GemmPlan& plan) {
   PrologueText out;
   Prologue(spec, plan, out).print();
   return out;

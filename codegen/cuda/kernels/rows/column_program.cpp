@@ -16,7 +16,7 @@ template <int WARPS> INLINE float sum_of_block(float x, float* partials) {
 )";
 
 std::optional<CannotEmit> check_columns(const Program& program, bool whole_rows) {
-  const plan::KernelSpecT& spec = program.spec();
+  const plan::KernelSpec& spec = program.spec();
   for (unsigned v = 0; v < program.size(); ++v) {
     const Value& value = program[v];
     if (value.input) {
@@ -25,15 +25,16 @@ std::optional<CannotEmit> check_columns(const Program& program, bool whole_rows)
       if (value.input->kind == plan::InputKind::row_scalar) return CannotEmit{"", "it reads a value of a prologue"};
       continue;
     }
-    const std::string& op = value.instr->op;
-    if ((op == "rms_norm" || op == "rms_scale") && !whole_rows) return CannotEmit{op, "it needs whole rows, and a block has some columns"};
-    if (op == "quantize" && value.dtype != DType::q8_16 && value.dtype != DType::f16_128)
+    const plan::Instr& instr = *value.instr;
+    const std::string op(name(instr.op));
+    if ((instr.as<RmsNorm>() || instr.as<RmsScale>()) && !whole_rows) return CannotEmit{op, "it needs whole rows, and a block has some columns"};
+    if (instr.as<Quantize>() && value.dtype != DType::q8_16 && value.dtype != DType::f16_128)
       return CannotEmit{op, fmt::format("{} is not a format of this target", name(value.dtype))};
   }
   for (const auto& store : program.program().stores) {
-    const std::string& dtype = spec.args[store->index]->dtype;
-    const bool to_cache = store->kind != plan::StoreKind::buffer;
-    if (dtype != "f32" && !(to_cache ? dtype == "f16" : dtype == "q8_16" || dtype == "f16_128"))
+    const DType dtype = spec.args[store.index].dtype;
+    const bool to_cache = store.kind != plan::StoreKind::buffer;
+    if (dtype != DType::f32 && !(to_cache ? dtype == DType::f16 : dtype == DType::q8_16 || dtype == DType::f16_128))
       return CannotEmit{"", fmt::format("it stores {}", dtype)};
   }
   return std::nullopt;
@@ -49,18 +50,18 @@ class Columns {
     for (unsigned v = 0; v < program_.size(); ++v) {
       const Value& value = program_[v];
       if (value.input) print_input(v, value);
-      else if (scalar_op_named(value.instr->op)) print_elementwise(out_, program_, "v", v);
-      else if (value.instr->op == "rms_norm" || value.instr->op == "rms_scale") print_norm(v, *value.instr);
-      else if (value.instr->op == "rope")
+      else if (value.instr->as<Elementwise>()) print_elementwise(out_, program_, "v", v);
+      else if (value.instr->as<RmsNorm>() || value.instr->as<RmsScale>()) print_norm(v, *value.instr);
+      else if (value.instr->as<heddle::Rope>())
         print_rope(out_, program_, "v", v, "i", site_.staged.empty() ? std::string() : fmt::format("turns{}{}", site_.staged, v));
       // quantize: where it is stored
     }
-    for (const auto& store : program_.program().stores) print_store(*store);
+    for (const auto& store : program_.program().stores) print_store(store);
   }
 
  private:
   void print_input(unsigned v, const Value& value) {
-    const plan::InputT& input = *value.input;
+    const plan::Input& input = *value.input;
     const std::string_view column = value.columns ? "i" : "0";
     switch (input.kind) {
       case plan::InputKind::loop:
@@ -78,12 +79,12 @@ class Columns {
     HEDDLE_CHECK(false, "input kind {}", int(input.kind));
   }
 
-  void print_norm(unsigned v, const plan::InstrT& instr) {
-    const bool norm = instr.op == "rms_norm";
+  void print_norm(unsigned v, const plan::Instr& instr) {
+    const bool norm = instr.as<RmsNorm>();
     const std::int64_t n = program_.n(), m = norm ? program_[instr.operands[1]].width : n;
     const std::string x = read(program_, "v", instr.operands[0]);
     const auto rsqrt = [&](std::string_view sum) {
-      return fmt::format("rsqrtf({} / {} + {})", sum, float_literal(double(m)), float_literal(instr.f0));
+      return fmt::format("rsqrtf({} / {} + {})", sum, float_literal(double(m)), float_literal(eps_of(instr)));
     };
     if (m == n) {
       out_.line("__shared__ float partials{}[{}];", v, site_.threads / 32);
@@ -125,7 +126,7 @@ class Columns {
                 fmt::format("row{0}[{1}] * scale{0}{2} * {3}", v, at, one ? std::string() : fmt::format("[{} / {}]", at, m), gain));
   }
 
-  void print_store(const plan::StoreT& store) {
+  void print_store(const plan::Store& store) {
     const Value& value = program_[store.value];
     if (!value.columns) {
       out_.line("if (threadIdx.x == 0) {}",
@@ -158,7 +159,7 @@ class Columns {
 
   Text& out_;
   const Program& program_;
-  const plan::KernelSpecT& spec_;
+  const plan::KernelSpec& spec_;
   const ColumnSite& site_;
 };
 
@@ -171,13 +172,13 @@ bool print_column_weights(Text& out, const Program& program, int threads, std::s
     filled.line("for (int i = threadIdx.x; i < {}; i += {}) {}[i] = {};", count, threads, array, element);
   };
   for (unsigned v = program.inputs(); v < program.size(); ++v) {
-    const plan::InstrT& instr = *program[v].instr;
-    if (instr.op == "rms_norm" && program[instr.operands[1]].width < program.n()) {
+    const plan::Instr& instr = *program[v].instr;
+    if (instr.as<RmsNorm>() && program[instr.operands[1]].width < program.n()) {
       const Value& gains = program[instr.operands[1]];
       fill("float", fmt::format("gain{}{}", name, v), gains.width, weight_element(program.spec(), gains.input->index, "i"));
     }
-    if (instr.op == "rope") {
-      const Rope rope = rope_of(program, instr);
+    if (instr.as<heddle::Rope>()) {
+      const EmittedRope rope = rope_of(program, instr);
       fill("double", fmt::format("turns{}{}", name, v), rope.dims / 2, half_turns(rope, program.spec(), "i"));
     }
   }

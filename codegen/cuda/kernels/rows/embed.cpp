@@ -9,12 +9,12 @@
 
 namespace heddle::codegen::cuda {
 
-Emitted emit_embed(const plan::KernelSpecT& spec, const ir::Target& target) {
-  const Program program(*spec.parts.front()->epilogue, spec, spec.parts.front()->n);
+Emitted emit_embed(const plan::KernelSpec& spec, const ir::Target& target) {
+  const Program program(spec.parts.front().epilogue, spec, spec.parts.front().n);
   if (auto refused = check_columns(program, false)) return *refused;
   const std::int64_t n = program.n();
-  const plan::ArgT& table = *spec.args[spec.embed->table];
-  auto format = format_of(*dtype_named(table.dtype), table.layout, table.shape[0], n);
+  const plan::Arg& table = spec.args[spec.embed()->table];
+  auto format = format_of(table.dtype, table.layout, table.shape[0], n);
   if (!format.ok()) return CannotEmit{"embed", format.error().message()};
   if (n * 4 > limits_of(target).shared_bytes) return CannotEmit{"embed", fmt::format("a row of {} does not fit into shared memory", n)};
   const std::int64_t pieces = n / format->elements;
@@ -35,12 +35,12 @@ Emitted emit_embed(const plan::KernelSpecT& spec, const ir::Target& target) {
   out.line("wait();");
   out.line("trigger();");
   out.line("const int row = blockIdx.x;");
-  out.line("const int token = __ldcg(a{} + row);", spec.embed->tokens);
+  out.line("const int token = __ldcg(a{} + row);", spec.embed()->tokens);
   if (spec.slots_arg >= 0) out.line("const int slot = __ldcg(a{} + row);", spec.slots_arg);
   if (spec.positions_arg >= 0) out.line("const int position = __ldcg(a{} + row);", spec.positions_arg);
   out.open("for (u32 piece = threadIdx.x; piece < {}; piece += {}) {{", pieces, threads);
   out.line("const auto w = unpack_{0}(load_{0}({1}, token * {2}u + piece), piece);", format->name,
-           format->planes_of(fmt::format("a{}", spec.embed->table)), pieces);
+           format->planes_of(fmt::format("a{}", spec.embed()->table)), pieces);
   out.line("#pragma unroll");
   out.line("for (int i = 0; i < {0}; ++i) x[piece * {0} + i] = {1};", format->elements,
            format->integers ? fmt::format("element<{}, {}>(w, i)", format->halves, format->offset) : "w.w[i]");

@@ -6,8 +6,8 @@
 
 namespace heddle::codegen::cuda {
 
-Emitted emit_select(const plan::KernelSpecT& spec, const ir::Target& target) {
-  const plan::SelectLoopT& loop = *spec.select;
+Emitted emit_select(const plan::KernelSpec& spec, const ir::Target& target) {
+  const plan::GatherRows& loop = *spec.gather_rows();
   struct Copy {
     std::uint32_t from, to;
     std::int64_t words;  // of a row
@@ -16,11 +16,11 @@ Emitted emit_select(const plan::KernelSpecT& spec, const ir::Target& target) {
   std::vector<Copy> copies;
   std::int64_t most = 1;
   for (const auto& pair : loop.pairs) {
-    const plan::ArgT& to = *spec.args[pair->to];
-    const std::int64_t bytes = bytes_of(*dtype_named(to.dtype), to.role == plan::ArgRole::buffer ? to.shape.back() : 1);
+    const plan::Arg& to = spec.args[pair.to];
+    const std::int64_t bytes = bytes_of(to.dtype, to.role == plan::ArgRole::buffer ? to.shape.back() : 1);
     // Buffers begin at multiples of 16 bytes; rows do where their size is one.
     const bool wide = bytes % 16 == 0, words = bytes % 4 == 0;
-    copies.push_back({pair->from, pair->to, wide ? bytes / 16 : words ? bytes / 4 : bytes, wide ? "uint4" : words ? "u32" : "char"});
+    copies.push_back({pair.from, pair.to, wide ? bytes / 16 : words ? bytes / 4 : bytes, wide ? "uint4" : words ? "u32" : "char"});
     most = std::max(most, copies.back().words);
   }
   const int threads = int(std::min<std::int64_t>(1024, (most + 31) / 32 * 32));

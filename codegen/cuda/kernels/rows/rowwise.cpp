@@ -14,10 +14,8 @@ namespace {
 std::int64_t unit_of(const Program& program) {
   std::int64_t unit = 1;
   for (const auto& instr : program.program().instrs) {
-    if (instr->op == "rms_scale") return program.n();
-    if (instr->op == "rms_norm") unit = std::lcm(unit, program[instr->operands[1]].width);
-    if (instr->op == "rope") unit = std::lcm(unit, instr->i0);
-    if (instr->op == "quantize") unit = std::lcm(unit, std::int64_t(info(*dtype_named(instr->text)).elements));
+    const std::int64_t vector = instr.as<Elementwise>() || instr.operands.size() < 2 ? 0 : program[instr.operands[1]].width;
+    unit = std::lcm(unit, columns_together(instr.op, program.n(), vector));
   }
   return unit;
 }
@@ -32,17 +30,17 @@ std::int64_t columns_of_block(std::int64_t n, std::int64_t unit, std::int64_t wa
 
 }  // namespace
 
-Emitted emit_rowwise(const plan::KernelSpecT& spec, const ir::Target& target) {
+Emitted emit_rowwise(const plan::KernelSpec& spec, const ir::Target& target) {
   std::vector<Program> parts;
   std::vector<std::int64_t> units;
   std::int64_t widest = 0;
   bool heads = false;
   for (const auto& part : spec.parts) {
-    parts.emplace_back(*part->epilogue, spec, part->n);
+    parts.emplace_back(part.epilogue, spec, part.n);
     if (auto refused = check_columns(parts.back(), true)) return *refused;
     units.push_back(unit_of(parts.back()));
-    widest = std::max(widest, part->n);
-    heads = heads || (units.back() < part->n && (parts.back().find("rms_norm") || parts.back().find("rope")));
+    widest = std::max(widest, part.n);
+    heads = heads || (units.back() < part.n && (parts.back().find<RmsNorm>() || parts.back().find<heddle::Rope>()));
   }
   // Of heads a block has few, so that many multiprocessors share a row.
   const std::int64_t most = heads ? std::max<std::int64_t>(128, *std::ranges::max_element(units)) : 1024;

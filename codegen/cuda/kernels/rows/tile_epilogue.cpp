@@ -8,7 +8,7 @@
 
 namespace heddle::codegen::cuda {
 
-std::optional<CannotEmit> check_tile_epilogue(const plan::KernelSpecT& spec, const Program& program, std::string_view loop,
+std::optional<CannotEmit> check_tile_epilogue(const plan::KernelSpec& spec, const Program& program, std::string_view loop,
                                               std::int64_t& together) {
   for (unsigned v = 0; v < program.size(); ++v) {
     const Value& value = program[v];
@@ -17,23 +17,23 @@ std::optional<CannotEmit> check_tile_epilogue(const plan::KernelSpecT& spec, con
         return CannotEmit{std::string(loop), fmt::format("its epilogue reads {} as numbers", name(value.dtype))};
       continue;
     }
-    const plan::InstrT& instr = *value.instr;
-    if (scalar_op_named(instr.op)) continue;
-    if (instr.op == "rope") {
-      if (instr.i0 % 2 != 0) return CannotEmit{instr.op, fmt::format("a head has {} elements, which is odd", instr.i0)};
-      together = std::max(together, instr.i0);
-    } else if (instr.op == "quantize") {
-      if (instr.text != tile_activations)
-        return CannotEmit{instr.op, fmt::format("behind a tile of {} it makes {}", loop, tile_activations)};
+    const plan::Instr& instr = *value.instr;
+    if (instr.as<Elementwise>()) continue;
+    if (const auto* rope = instr.as<heddle::Rope>()) {
+      if (rope->head_dim % 2 != 0) return CannotEmit{std::string(name(instr.op)), fmt::format("a head has {} elements, which is odd", rope->head_dim)};
+      together = std::max(together, rope->head_dim);
+    } else if (const auto* quantize = instr.as<Quantize>()) {
+      if (quantize->format != tile_activations)
+        return CannotEmit{std::string(name(instr.op)), fmt::format("behind a tile of {} it makes {}", loop, tile_activations)};
     } else {
-      return CannotEmit{instr.op, fmt::format("behind a tile of {} it needs more columns together than there are", loop)};
+      return CannotEmit{std::string(name(instr.op)), fmt::format("behind a tile of {} it needs more columns together than there are", loop)};
     }
   }
   for (const auto& store : program.program().stores) {
-    if (!program[store->value].columns) return CannotEmit{std::string(loop), "its epilogue stores a value of one column"};
-    const std::string& dtype = spec.args[store->index]->dtype;
+    if (!program[store.value].columns) return CannotEmit{std::string(loop), "its epilogue stores a value of one column"};
+    const DType dtype = spec.args[store.index].dtype;
     const bool known =
-        store->kind == plan::StoreKind::buffer ? dtype == "f32" || dtype == tile_activations : dtype == "f32" || dtype == "f16";
+        store.kind == plan::StoreKind::buffer ? dtype == DType::f32 || dtype == tile_activations : dtype == DType::f32 || dtype == DType::f16;
     if (!known) return CannotEmit{std::string(loop), fmt::format("its epilogue stores {}", dtype)};
   }
   return std::nullopt;
@@ -43,16 +43,16 @@ namespace {
 
 class Epilogue {
  public:
-  Epilogue(Text& out, const plan::KernelSpecT& spec, const Program& program, const TileSite& site)
+  Epilogue(Text& out, const plan::KernelSpec& spec, const Program& program, const TileSite& site)
       : out_(out), spec_(spec), program_(program), site_(site) {}
 
   void print() {
     const bool to_cache =
-        std::ranges::any_of(program_.program().stores, [](const auto& store) { return store->kind != plan::StoreKind::buffer; });
+        std::ranges::any_of(program_.program().stores, [](const auto& store) { return store.kind != plan::StoreKind::buffer; });
     // Rows of buffers are read for several rows of the tile before the first is stored: they may lie in the same memory as the results, for
     // all that the compiler knows, and one answer of the memory after the other takes longer than the rest. A rope or a quantize asks for
     // columns of other lanes.
-    ahead_ = !program_.find("rope") && !program_.find("quantize");
+    ahead_ = !program_.find<heddle::Rope>() && !program_.find<Quantize>();
     together_ = site_.rows % (4 * site_.warps) == 0 ? 4 : site_.rows % (2 * site_.warps) == 0 ? 2 : 1;
     out_.line("#pragma unroll 1");
     out_.open("for (int r0 = warp * {0}; r0 < {1}; r0 += {2}) {{", together_, site_.rows, site_.warps * together_);
@@ -61,17 +61,17 @@ class Epilogue {
     out_.open("for (int k = 0; k < {}; ++k) {{", together_);
     out_.line("const int r = r0 + k, row = first_row + r;");
     out_.line("const float* const results_of_row = results + r * {};", site_.pitch);
-    if (spec_.positions_arg >= 0 && (to_cache || program_.find("rope")))
+    if (spec_.positions_arg >= 0 && (to_cache || program_.find<heddle::Rope>()))
       out_.line("const int position = {};", site_.row_inputs ? "positions[r]" : fmt::format("__ldcg(a{} + row)", spec_.positions_arg));
     if (spec_.slots_arg >= 0 && to_cache)
       out_.line("const int slot = {};", site_.row_inputs ? "slots[r]" : fmt::format("__ldcg(a{} + row)", spec_.slots_arg));
     for (unsigned v = 0; v < program_.size(); ++v) {
       const Value& value = program_[v];
       if (value.input) print_input(v, value);
-      else if (value.instr->op == "rope") print_rope(out_, program_, "e", v, "(first + i)");
-      else if (value.instr->op != "quantize") print_elementwise(out_, program_, "e", v);  // quantize: where it is stored
+      else if (value.instr->as<heddle::Rope>()) print_rope(out_, program_, "e", v, "(first + i)");
+      else if (!value.instr->as<Quantize>()) print_elementwise(out_, program_, "e", v);  // quantize: where it is stored
     }
-    for (const auto& store : program_.program().stores) print_store(*store);
+    for (const auto& store : program_.program().stores) print_store(store);
     out_.close();
     out_.close();
   }
@@ -96,7 +96,7 @@ class Epilogue {
     }
   }
   void print_input(unsigned v, const Value& value) {
-    const plan::InputT& input = *value.input;
+    const plan::Input& input = *value.input;
     const std::string_view column = value.columns ? "first + i" : "0";
     switch (input.kind) {
       case plan::InputKind::loop:
@@ -115,7 +115,7 @@ class Epilogue {
     HEDDLE_CHECK(false, "input kind {}", int(input.kind));
   }
 
-  void print_store(const plan::StoreT& store) {
+  void print_store(const plan::Store& store) {
     const Value& value = program_[store.value];
     const std::int64_t n = site_.n;
     const std::string there = n % site_.columns == 0 ? std::string() : fmt::format("if (first + i < {}) ", n);
@@ -137,7 +137,7 @@ class Epilogue {
   }
 
   Text& out_;
-  const plan::KernelSpecT& spec_;
+  const plan::KernelSpec& spec_;
   const Program& program_;
   const TileSite& site_;
   bool ahead_ = false;
@@ -146,15 +146,15 @@ class Epilogue {
 
 }  // namespace
 
-void print_tile_epilogue(Text& out, const plan::KernelSpecT& spec, const Program& program, const TileSite& site) {
+void print_tile_epilogue(Text& out, const plan::KernelSpec& spec, const Program& program, const TileSite& site) {
   Epilogue(out, spec, program, site).print();
 }
 
-plan::KernelSpecT of_one_tile(const plan::KernelSpecT& spec, int rows, std::string_view prefix) {
-  plan::KernelSpecT out(spec);
+plan::KernelSpec of_one_tile(const plan::KernelSpec& spec, int rows, std::string_view prefix) {
+  plan::KernelSpec out(spec);
   out.rows = rows;
   for (auto& arg : out.args)
-    if (arg->role != plan::ArgRole::weight && arg->role != plan::ArgRole::state) arg->shape.front() = rows;
+    if (arg.role != plan::ArgRole::weight && arg.role != plan::ArgRole::state) arg.shape.front() = rows;
   out.name = std::string(prefix) + name_of(out);
   return out;
 }

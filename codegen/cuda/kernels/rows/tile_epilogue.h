@@ -16,11 +16,11 @@ struct TileSite {
 };
 
 /// Which op stands in the way, or none. `together`: columns that the program must see together, a multiple of which begins every tile.
-std::optional<CannotEmit> check_tile_epilogue(const plan::KernelSpecT& spec, const Program& program, std::string_view loop,
+std::optional<CannotEmit> check_tile_epilogue(const plan::KernelSpec& spec, const Program& program, std::string_view loop,
                                               std::int64_t& together);
-void print_tile_epilogue(Text& out, const plan::KernelSpecT& spec, const Program& program, const TileSite& site);
+void print_tile_epilogue(Text& out, const plan::KernelSpec& spec, const Program& program, const TileSite& site);
 
 /// The spec of one tile of `rows` rows, named with `prefix`: its text serves all numbers of rows that are made of such tiles.
-plan::KernelSpecT of_one_tile(const plan::KernelSpecT& spec, int rows, std::string_view prefix);
+plan::KernelSpec of_one_tile(const plan::KernelSpec& spec, int rows, std::string_view prefix);
 
 }  // namespace heddle::codegen::cuda

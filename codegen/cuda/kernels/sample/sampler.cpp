@@ -361,9 +361,9 @@ fence_system();
 
 }  // namespace
 
-Emitted emit_sample(const plan::KernelSpecT& spec, const ir::Target& target) {
-  const plan::SampleLoopT& loop = *spec.sample;
-  const std::int64_t vocabulary = spec.args[loop.logits]->shape.back(), rows = spec.rows;
+Emitted emit_sample(const plan::KernelSpec& spec, const ir::Target& target) {
+  const plan::Sample& loop = *spec.sample();
+  const std::int64_t vocabulary = spec.args[loop.logits].shape.back(), rows = spec.rows;
   // As many runs as the list has places; one for each warp of a large vocabulary's blocks.
   constexpr std::int64_t runs = 1024;
   const std::int64_t blocks = vocabulary >= 32768 ? runs / 32 : vocabulary >= 8192 ? 8 : 1;
@@ -391,50 +391,49 @@ Emitted emit_sample(const plan::KernelSpecT& spec, const ir::Target& target) {
   return text;
 }
 
-plan::KernelSpecT sample_spec(std::int64_t rows, std::int64_t vocabulary) {
-  plan::KernelSpecT spec;
-  spec.loop = plan::LoopKind::sample;
+plan::KernelSpec sample_spec(std::int64_t rows, std::int64_t vocabulary) {
+  plan::KernelSpec spec;
+  plan::Sample& loop = spec.loop.emplace<plan::Sample>();
   spec.rows = rows;
-  spec.sample = std::make_unique<plan::SampleLoopT>();
-  const auto add = [&](plan::ArgRole role, const std::string& dtype, std::vector<std::int64_t> shape) {
-    auto& arg = *spec.args.emplace_back(std::make_unique<plan::ArgT>());
-    arg.role = role, arg.dtype = dtype, arg.shape = std::move(shape), arg.layout = "rows";
+  const auto add = [&](plan::ArgRole role, DType dtype, std::vector<std::int64_t> shape) {
+    auto& arg = spec.args.emplace_back();
+    arg.role = role, arg.dtype = dtype, arg.shape = std::move(shape), arg.layout = Layout::rows;
     arg.written = role != plan::ArgRole::buffer;
-    arg.name = fmt::format("{}{}", plan::EnumNameArgRole(role), spec.args.size() - 1);
+    arg.name = fmt::format("{}{}", plan::name(role), spec.args.size() - 1);
     return std::uint32_t(spec.args.size() - 1);
   };
-  spec.sample->logits = add(plan::ArgRole::buffer, "f32", {rows, vocabulary});
-  spec.sample->tokens = add(plan::ArgRole::tokens, "i32", {rows});
-  spec.sample->slots = add(plan::ArgRole::slots, "i32", {rows});
-  spec.sample->positions = add(plan::ArgRole::positions, "i32", {rows});
-  spec.sample->max_top_k = -1;
+  loop.logits = add(plan::ArgRole::buffer, DType::f32, {rows, vocabulary});
+  loop.tokens = add(plan::ArgRole::tokens, DType::i32, {rows});
+  loop.slots = add(plan::ArgRole::slots, DType::i32, {rows});
+  loop.positions = add(plan::ArgRole::positions, DType::i32, {rows});
+  loop.max_top_k = -1;
   spec.name = name_of(spec);
   return spec;
 }
 
-void add_sampling(plan::PlanT& plan) {
+void add_sampling(plan::Plan& plan) {
   for (auto& entry : plan.entries) {
-    if (entry->kind != "decode" || entry->outputs.empty() || !entry->sampling.empty()) continue;
-    auto kernel = std::make_unique<plan::KernelT>();
-    kernel->spec = std::make_unique<plan::KernelSpecT>(sample_spec(entry->rows, entry->outputs.front()->shape.back()));
-    kernel->min_bytes = min_bytes(*kernel->spec);
-    auto node = std::make_unique<plan::NodeT>();
-    node->kernel = std::uint32_t(plan.kernels.size());
-    node->value_names = {"token"};
-    std::vector<bool> waited_for(entry->nodes.size());
-    for (const auto& other : entry->nodes)
-      for (std::uint32_t first : other->after) waited_for[first] = true;
-    for (std::uint32_t i = 0; i < entry->nodes.size(); ++i)
-      if (!waited_for[i]) node->after.push_back(i);
-    for (const auto& arg : kernel->spec->args) {
-      auto& ref = *node->args.emplace_back(std::make_unique<plan::RefT>());
-      ref.where = arg->role == plan::ArgRole::buffer ? plan::Where::output : plan::Where::input;
-      const std::string_view port = arg->role == plan::ArgRole::tokens ? "tokens" : arg->role == plan::ArgRole::slots ? "slot" : "pos";
-      for (std::uint32_t i = 0; ref.where == plan::Where::input && i < entry->inputs.size(); ++i)
-        if (entry->inputs[i]->name == port) ref.index = i;
+    if (entry.kind != EntryKind::decode || entry.outputs.empty() || !entry.sampling.empty()) continue;
+    plan::Kernel kernel;
+    kernel.spec = sample_spec(entry.rows, entry.outputs.front().shape.back());
+    kernel.min_bytes = min_bytes(kernel.spec);
+    plan::Node node;
+    node.kernel = std::uint32_t(plan.kernels.size());
+    node.value_names = {"token"};
+    std::vector<bool> waited_for(entry.nodes.size());
+    for (const auto& other : entry.nodes)
+      for (std::uint32_t first : other.after) waited_for[first] = true;
+    for (std::uint32_t i = 0; i < entry.nodes.size(); ++i)
+      if (!waited_for[i]) node.after.push_back(i);
+    for (const auto& arg : kernel.spec.args) {
+      auto& ref = node.args.emplace_back();
+      ref.where = arg.role == plan::ArgRole::buffer ? plan::Where::output : plan::Where::input;
+      const std::string_view port = arg.role == plan::ArgRole::tokens ? "tokens" : arg.role == plan::ArgRole::slots ? "slot" : "pos";
+      for (std::uint32_t i = 0; ref.where == plan::Where::input && i < entry.inputs.size(); ++i)
+        if (entry.inputs[i].name == port) ref.index = i;
     }
     plan.kernels.push_back(std::move(kernel));
-    entry->sampling.push_back(std::move(node));
+    entry.sampling.push_back(std::move(node));
   }
 }
 

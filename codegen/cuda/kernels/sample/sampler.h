@@ -1,13 +1,13 @@
 #pragma once
 #include "ir/base/error.h"
-#include "runtime/plan/plan_generated.h"
+#include "runtime/plan/plan.h"
 
 namespace heddle::codegen::cuda {
 
 /// The spec of a kernel that draws one token for each row, with any knobs.
-plan::KernelSpecT sample_spec(std::int64_t rows, std::int64_t vocabulary);
+plan::KernelSpec sample_spec(std::int64_t rows, std::int64_t vocabulary);
 
 /// Gives every decode entry point of a plan its sampling node, behind all that no other node waits for.
-void add_sampling(plan::PlanT& plan);
+void add_sampling(plan::Plan& plan);
 
 }  // namespace heddle::codegen::cuda
