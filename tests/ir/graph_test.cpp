@@ -1,7 +1,7 @@
 #include "ir/graph.h"
 
 #include "ir/builder.h"
-#include "ir/graph_view.h"
+#include "ir/dependencies.h"
 #include "ir_text.h"
 
 namespace heddle::ir::testing {
@@ -14,7 +14,7 @@ std::string grouped(std::string_view arguments, std::string_view body, std::vect
   Function& function = *module->function("f");
   std::vector<Node*> members;
   for (llvm::StringRef name : names) members.push_back(node_of(function, name));
-  EXPECT_TRUE(is_convex(function.body(), members));
+  EXPECT_TRUE(Dependencies(function.body()).is_convex(members));
   make_group(members, label);
   EXPECT_EQ(complaint(*module), "");
   const std::string text = print(*module);
@@ -240,7 +240,7 @@ TEST(MakeGroup, KeepsTheMeaningOfRandomFunctions) {
       candidates.pop_back();
       for (Node* node : candidates)
         if (below(3) == 0) members.push_back(node);
-      if (members.empty() || !is_convex(function.body(), members)) continue;
+      if (members.empty() || !Dependencies(function.body()).is_convex(members)) continue;
       make_group(members, "g");
       ++made;
       ASSERT_EQ(complaint(module), "") << print(module);
