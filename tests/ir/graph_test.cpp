@@ -298,6 +298,28 @@ TEST(Value, UsesAreReplacedEverywhere) {
   EXPECT_EQ(print(*node_of(function, "a")), "%a = mul %y, %y : f32[2, 64]");
 }
 
+TEST(Builder, PutsNodesBeforeAnother) {
+  const auto module = parsed(function_text("%x: f32[2, 64]", "%a = neg %x; %g = group { %g.in = exp %a; yield %g.in }; ret %g"));
+  Function& function = *module->function("f");
+  auto before = Builder::before(*node_of(function, "g"));
+  Value* first = before.tanh("first", function.argument("x"));
+  before.add("second", first, value_named(function, "a"));
+  Builder::before(*node_of(function, "g.in")).constant("inner", 2.0);
+  const std::string text = print(function);
+  EXPECT_EQ(text.substr(text.find('\n')), R"(
+  %a = neg %x : f32[2, 64]
+  %first = tanh %x : f32[2, 64]
+  %second = add %first, %a : f32[2, 64]
+  %g = group "" {
+    %inner = constant {value=2} : f32[]
+    %g.in = exp %a : f32[2, 64]
+    yield %g.in
+  } : f32[2, 64]
+  ret %g
+}
+)");
+}
+
 TEST(Builder, FollowsTheRows) {
   Module module;
   Function& function = module.add_function("f", "decode", 2);
