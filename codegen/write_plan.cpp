@@ -4,7 +4,7 @@
 #include <llvm/ADT/StringMap.h>
 
 #include "codegen/spec.h"
-#include "ir/graph_view.h"
+#include "ir/dependencies.h"
 #include "ir/text/text.h"
 
 namespace heddle::codegen {
@@ -122,7 +122,7 @@ Result<void> write_plan(const ir::Module& module, const TensorPlaces& tensors, p
     const ir::Block& body = function->body();
     for (const Value* value : body.terminator()->operands())
       if (!value->type.state) entry.outputs.push_back(port<plan::Port>(*value, value->name));
-    const auto edges = ir::transitively_reduced_edges(body);
+    const auto edges = ir::Dependencies(body).reduced();
     for (std::size_t i = 0; i + 1 < body.size(); ++i) {
       const ir::Node& group = body[i];
       if (group.op() != ir::Op::group) return error("{}: %{} is in no group", function->name, group.result()->name);

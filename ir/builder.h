@@ -5,13 +5,19 @@
 
 namespace heddle::ir {
 
-/// Appends nodes to a block: one method per row of ops.def, named after it. The arguments follow the row: the operands (nullptr for an
-/// absent optional one), then the attributes. The result's type is inferred.
+/// Appends nodes to a block, or puts them before one of its nodes: one method per row of ops.def, named after it. The arguments follow the
+/// row: the operands (nullptr for an absent optional one), then the attributes. The result's type is inferred.
 ///   Value* n = builder.rms_norm("attn_norm", x, gain, 1e-5);
 /// Wrong operands are a bug of the caller and abort: the parser checks for itself.
 class Builder {
  public:
   explicit Builder(Block& block) : block_(&block) {}
+  /// Right before `position`, each behind the one made before it.
+  static Builder before(Node& position) {
+    Builder builder(*position.block());
+    builder.position_ = &position;
+    return builder;
+  }
 
 #define HEDDLE_OP(op_name, operands, attrs, result, traits, doc) \
   template <class... Args>                                       \
@@ -56,6 +62,7 @@ class Builder {
     return op(which, std::move(name), list.operands, std::move(list.attrs));
   }
   Block* block_;
+  Node* position_ = nullptr;  // null: the end
 };
 
 }  // namespace heddle::ir

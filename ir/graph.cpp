@@ -267,20 +267,34 @@ Function* Module::function(llvm::StringRef name) const {
 
 // ---- Groups
 
-void for_each_dependency(const Block& block, const Node& node, llvm::function_ref<void(Node&)> visit) {
+namespace {
+
+enum class StateReaders : bool { left_out, included };
+
+void for_each_dependency(const Block& block, const Node& node, StateReaders state_readers, llvm::function_ref<void(Node&)> visit) {
   auto lifted = [&](Node* other) {
     while (other && other->block() != &block) other = other->enclosing_group();
     if (other && other != &node) visit(*other);
   };
   auto look = [&](const Node& reader) {
     for (Value* value : reader.operands()) lifted(value->producer());
-    if (reader.has(state_write))
+    if (state_readers == StateReaders::included && reader.has(state_write))
       for (const Value::Use& use : reader.operand(0)->uses()) lifted(use.node);
   };
   look(node);
   if (node.body())
     for (std::size_t i = 0; i < node.body()->size(); ++i) look((*node.body())[i]);
   for (Node* other : node.after) lifted(other);
+}
+
+}  // namespace
+
+void for_each_dependency(const Block& block, const Node& node, llvm::function_ref<void(Node&)> visit) {
+  for_each_dependency(block, node, StateReaders::included, visit);
+}
+
+void for_each_stated_dependency(const Block& block, const Node& node, llvm::function_ref<void(Node&)> visit) {
+  for_each_dependency(block, node, StateReaders::left_out, visit);
 }
 
 namespace {

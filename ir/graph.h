@@ -234,7 +234,7 @@ class Module {
 
 /// Nodes moved together into one new group at the place of the last of them; values still read outside become results. Members may be
 /// groups: their bodies are merged (groups never nest). All must be in the function's own block and convex in it (no path from a member
-/// through an outsider back to a member), which the caller has checked with `is_convex`. Outsiders between the members that depend on
+/// through an outsider back to a member), which the caller has checked with `Dependencies`. Outsiders between the members that depend on
 /// one of them move behind the group. A result takes the name of the value it stands for, which becomes `name.in` in the body; merging
 /// groups undoes that.
 Node& make_group(llvm::ArrayRef<Node*> members, std::string label);
@@ -242,6 +242,10 @@ Node& make_group(llvm::ArrayRef<Node*> members, std::string label);
 /// Calls `visit` for every node of `block` that `node` directly depends on: the producers of what it (or its body) reads, for a state
 /// writer the readers of the version it replaces, and its `after` list. A node may come more than once, in no particular order.
 void for_each_dependency(const Block& block, const Node& node, llvm::function_ref<void(Node&)> visit);
+
+/// The same without the readers of the version that a state writer replaces: until `schedule` has put them into `after` lists, the graph
+/// does not say that they come first.
+void for_each_stated_dependency(const Block& block, const Node& node, llvm::function_ref<void(Node&)> visit);
 
 /// The values that a group's body reads from outside, in order of first use, weights included.
 std::vector<Value*> inputs_of(const Node& group);

@@ -1,8 +1,8 @@
-#include <llvm/ADT/BitVector.h>
 #include <llvm/ADT/DenseMap.h>
 
 #include <map>
 
+#include "ir/dependencies.h"
 #include "ir/verify_rules.h"
 
 /// The verifier's rules about memory: versions of states, and places.
@@ -125,7 +125,7 @@ Result<void> check_state_places(const Function& function) {
 /// Which nodes of a block read a value and which wait for which, by positions. A node stands for its body.
 class Timeline {
  public:
-  explicit Timeline(const Block& block) : nodes_(block.nodes()) {
+  explicit Timeline(const Block& block) : block_(block), nodes_(block.nodes()) {
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
       read(*nodes_[i], i);
       if (nodes_[i]->body())
@@ -140,8 +140,8 @@ class Timeline {
   }
   /// Whether `later` waits for `earlier`, by data and `after` lists, directly or not: nothing else orders kernels on a device.
   bool waits(std::size_t later, std::size_t earlier) {
-    if (ancestors_.empty()) find_ancestors();
-    return ancestors_[later].test(unsigned(earlier));
+    if (!dependencies_) dependencies_.emplace(block_, Dependencies::Edges::stated);
+    return dependencies_->reaches(*nodes_[earlier], *nodes_[later]);
   }
 
  private:
@@ -149,29 +149,10 @@ class Timeline {
     for (const Value* value : node.operands())
       if (auto& list = readers_[value]; list.empty() || list.back() != position) list.push_back(position);
   }
-  void find_ancestors() {
-    llvm::DenseMap<const Node*, std::size_t> positions;
-    ancestors_.assign(nodes_.size(), llvm::BitVector(unsigned(nodes_.size())));
-    auto add = [&](std::size_t later, std::size_t earlier) {
-      if (later == earlier || ancestors_[later].test(unsigned(earlier))) return;
-      ancestors_[later] |= ancestors_[earlier];
-      ancestors_[later].set(unsigned(earlier));
-    };
-    for (std::size_t i = 0; i < nodes_.size(); ++i) {
-      auto add_producers = [&](const Node& node) {
-        for (const Value* value : node.operands())
-          if (const auto found = positions.find(value->producer()); found != positions.end()) add(i, found->second);
-      };
-      add_producers(*nodes_[i]);
-      if (nodes_[i]->body())
-        for (const Node* inner : nodes_[i]->body()->nodes()) add_producers(*inner);
-      for (const Node* awaited : nodes_[i]->after) add(i, positions.lookup(awaited));
-      positions[nodes_[i]] = i;
-    }
-  }
+  const Block& block_;
   std::vector<Node*> nodes_;
   llvm::DenseMap<const Value*, llvm::SmallVector<std::size_t, 2>> readers_;
-  std::vector<llvm::BitVector> ancestors_;
+  std::optional<Dependencies> dependencies_;  // once one is asked about: a function that no memory is planned for needs none
 };
 
 /// Who wrote the bytes of the arena last, as disjoint ranges.

@@ -85,9 +85,9 @@ double bytes_moved(llvm::ArrayRef<const Node*> nodes, const llvm::DenseSet<const
 
 }  // namespace
 
-double kernel_us(llvm::ArrayRef<Node*> members, const ir::Target& target) {
+double kernel_us(llvm::ArrayRef<const Node*> members, const ir::Target& target) {
   std::vector<const Node*> nodes;
-  for (Node* member : members) {
+  for (const Node* member : members) {
     if (!member->body()) nodes.push_back(member);
     else
       for (Node* node : member->body()->nodes())
@@ -123,12 +123,12 @@ double kernel_us(llvm::ArrayRef<Node*> members, const ir::Target& target) {
 
 double step_us(const ir::Function& function, const codegen::Questions* questions, const ir::Target& target) {
   double sum = 0;
-  for (const Node* group : function.body().nodes()) {
+  for (Node* group : function.body().nodes()) {
     if (group->has(ir::terminator)) continue;
     std::optional<double> loop = questions && group->body() ? questions->loop_us(*group) : std::nullopt;
     if (!loop) {
       loop = 0;
-      for (const Node* node : group->body() ? group->body()->nodes() : std::vector<Node*>{const_cast<Node*>(group)})
+      for (const Node* node : group->body() ? group->body()->nodes() : std::vector<Node*>{group})
         if (node->op() == Op::matmul)
           *loop += weight_bytes(*node, *node->operand("w")) / (target.memory_gbps * 1e3) * double(node->result()->type.rows()) /
                    rows_per_weight_read;
@@ -150,8 +150,8 @@ double key_us(const ir::Function& function, std::int64_t rows, const codegen::Qu
 }
 
 double kernel_us(const Node& node, const ir::Target& target) {
-  Node* one = const_cast<Node*>(&node);
-  return kernel_us(llvm::ArrayRef<Node*>(one), target);
+  const Node* one = &node;
+  return kernel_us(llvm::ArrayRef(one), target);
 }
 
 }  // namespace heddle::passes

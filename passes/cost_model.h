@@ -16,7 +16,7 @@ namespace heddle::passes {
 double kernel_us(const ir::Node& node, const ir::Target& target);
 
 /// The same for nodes (in order) that would be one kernel.
-double kernel_us(llvm::ArrayRef<ir::Node*> nodes, const ir::Target& target);
+double kernel_us(llvm::ArrayRef<const ir::Node*> nodes, const ir::Target& target);
 
 /// Estimated microseconds of a whole step of a function whose top-level nodes are all kernels, one after another: of each the above or its
 /// launch and the arithmetic of its loop, whichever is more. Where the target does not know the latter (Questions::loop_us; null: for no

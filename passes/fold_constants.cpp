@@ -5,7 +5,7 @@
 #include <limits>
 
 #include "ir/base/scalar_ops.h"
-#include "ir/infer_types.h"
+#include "ir/builder.h"
 #include "passes/builtin.h"
 
 namespace heddle::passes {
@@ -100,21 +100,14 @@ bool matches(const Term& term, Value& value, Match& match) {
   return commutes(term.what) && matches(term.args[0], *node->operand(1), match) && matches(term.args[1], *node->operand(0), match);
 }
 
-Value* insert_before(Node& position, Op op, llvm::ArrayRef<Value*> operands, std::vector<ir::AttrValue> attrs) {
-  Node& node = position.block()->insert_before(position, std::make_unique<Node>(op, operands, std::move(attrs)));
-  auto type = ir::infer_type(node);
-  HEDDLE_CHECK(type.ok(), "{}", type.error().message());
-  return node.add_result(std::move(*type));
-}
-
-/// The replacement in front of `position`.
-Value* build(const Term& term, const Match& match, Node& position) {
+/// The replacement.
+Value* build(const Term& term, const Match& match, ir::Builder& builder) {
   if (term.kind == Term::variable) return match.values.at(term.name);
-  if (term.kind == Term::inverse) return insert_before(position, Op::constant, {}, {1 / match.c});
-  if (term.kind == Term::number) return insert_before(position, Op::constant, {}, {term.value});
+  if (term.kind == Term::inverse) return builder.constant("", 1 / match.c);
+  if (term.kind == Term::number) return builder.constant("", term.value);
   llvm::SmallVector<Value*> operands;
-  for (const Term& arg : term.args) operands.push_back(build(arg, match, position));
-  return insert_before(position, term.what, operands, {});
+  for (const Term& arg : term.args) operands.push_back(build(arg, match, builder));
+  return builder.op(term.what, "", operands, {});
 }
 
 void replace(Node& node, Value& value) {
@@ -141,7 +134,7 @@ Outcome fold(Node& node, Context& context) {
   if (auto value = known_value(node)) {
     if (!std::isfinite(*value)) return declined(node, "the result is {}", *value);
     if (!context.take_change()) return declined(node, "the limit on changes is reached");
-    replace(node, *insert_before(node, Op::constant, {}, {*value}));
+    replace(node, *ir::Builder::before(node).constant("", *value));
     return fired_at(where);
   }
   for (const Row& row : rows()) {
@@ -150,7 +143,8 @@ Outcome fold(Node& node, Context& context) {
     if (row.replacement.kind == Term::variable && match.values.at(row.replacement.name)->type != node.result()->type)
       return declined(node, "{} has another shape than the result", match.values.at(row.replacement.name)->type.str());
     if (!context.take_change()) return declined(node, "the limit on changes is reached");
-    replace(node, *build(row.replacement, match, node));
+    auto builder = ir::Builder::before(node);
+    replace(node, *build(row.replacement, match, builder));
     return fired_at(where);
   }
   return no_match();

@@ -4,6 +4,7 @@
 // Constants are no kernels: each group that reads one gets its own.
 #include <llvm/ADT/STLExtras.h>
 
+#include "ir/builder.h"
 #include "passes/builtin.h"
 
 namespace heddle::passes {
@@ -18,9 +19,7 @@ void sink(Node& constant) {
   Value& value = *constant.result();
   for (Node* reader : value.readers_in(*constant.block())) {
     if (reader->op() != Op::group) continue;
-    Node& copy = reader->body()->insert_before((*reader->body())[0],
-                                               std::make_unique<Node>(Op::constant, llvm::ArrayRef<Value*>{}, constant.attrs()));
-    Value* inner = copy.add_result(value.type, value.name);
+    Value* inner = ir::Builder::before((*reader->body())[0]).constant(value.name, constant.f32("value"));
     const llvm::SmallVector<Value::Use> uses(value.uses().begin(), value.uses().end());
     for (const Value::Use& use : uses)
       if (use.node->enclosing_group() == reader) use.node->set_operand(use.operand, inner);

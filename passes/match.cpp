@@ -43,6 +43,15 @@ Node* only_reader(const Value& value) {
   return readers.size() == 1 ? readers.front() : nullptr;
 }
 
+std::vector<Value*> states_written_by(const Node& node) {
+  std::vector<Value*> states;
+  if (node.has(ir::state_write)) states.push_back(node.operand(0));
+  if (node.body())
+    for (const Node* inner : node.body()->nodes())
+      if (inner->has(ir::state_write)) states.push_back(inner->operand(0));
+  return states;
+}
+
 std::string place_of(const Node& node) { return node.results().empty() ? std::string(node.info().name) : "%" + node.result()->name; }
 
 std::string label_of(const Node& node) { return node.op() == Op::group ? node.str("label") : std::string(node.info().name); }

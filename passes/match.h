@@ -19,6 +19,9 @@ bool multiplies(const ir::Node& node, const ir::Value& value);
 /// The node of its block that alone reads a node's result, or null.
 ir::Node* only_reader(const ir::Value& value);
 
+/// The versions of states that a node (or its body) overwrites.
+std::vector<ir::Value*> states_written_by(const ir::Node& node);
+
 /// How remarks and errors name a node: "%7", its first result; its op where it has none.
 std::string place_of(const ir::Node& node);
 

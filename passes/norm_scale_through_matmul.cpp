@@ -4,9 +4,8 @@
 //   after   %xg = mul %x, @g  %q = quantize %xg  %s = rms_scale %x {eps=1e-5}  %m = matmul @w, %q  %y = mul %m, %s
 // The rounding changes (a block's scale is rounded before the row scale, not after). It works
 // at the top level and inside a group, where the norm and its products are in one block: before the fusions or after fuse_norm_matmul.
+#include "ir/builder.h"
 #include "passes/builtin.h"
-
-#include "ir/infer_types.h"
 
 namespace heddle::passes {
 namespace {
@@ -14,13 +13,6 @@ namespace {
 using ir::Node;
 using ir::Op;
 using ir::Value;
-
-Value* insert_before(Node& position, Op op, llvm::ArrayRef<Value*> operands, std::vector<ir::AttrValue> attrs, std::string name) {
-  Node& node = position.block()->insert_before(position, std::make_unique<Node>(op, operands, std::move(attrs)));
-  auto type = ir::infer_type(node);
-  HEDDLE_CHECK(type.ok(), "{}", type.error().message());
-  return node.add_result(std::move(*type), std::move(name));
-}
 
 bool is_factor(const Node& node, const Value& value) {
   return node.op() == Op::matmul && node.operand("x") == &value && node.operand("w") != &value;
@@ -49,14 +41,15 @@ Outcome rewrite(Node& norm, Context& context) {
   if (!context.take_change()) return declined(norm, "the limit on changes is reached");
 
   const std::string name = norm.result()->name;
-  Value* scaled = insert_before(norm, Op::mul, {&x, &gain}, {}, name + ".unscaled");
-  Value* scale = insert_before(norm, Op::rms_scale, {&x}, {norm.f32("eps")}, name + ".scale");
+  auto builder = ir::Builder::before(norm);
+  Value* scaled = builder.mul(name + ".unscaled", &x, &gain);
+  Value* scale = builder.rms_scale(name + ".scale", &x, norm.f32("eps"));
   norm.result()->replace_all_uses_with(*scaled);
   norm.erase();
   for (Node* product : products) {
     ir::Block& block = *product->block();
     Value& y = *product->result();
-    Value* end = insert_before(block[block.position_of(*product) + 1], Op::mul, {&y, scale}, {}, y.name);
+    Value* end = ir::Builder::before(block[block.position_of(*product) + 1]).mul(y.name, &y, scale);
     y.name += ".unscaled";
     const llvm::SmallVector<Value::Use> uses(y.uses().begin(), y.uses().end());
     for (const Value::Use& use : uses)

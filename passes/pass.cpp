@@ -4,7 +4,7 @@
 #include <llvm/ADT/DenseSet.h>
 #include <llvm/ADT/STLExtras.h>
 
-#include "ir/graph_view.h"
+#include "ir/dependencies.h"
 #include "passes/builtin.h"
 #include "passes/cost_model.h"
 #include "passes/match.h"
@@ -113,7 +113,8 @@ Outcome fuse_if_better(llvm::ArrayRef<Node*> nodes, std::string label, Context& 
   const ir::Block& block = *members.front()->block();
   llvm::sort(members, [&](Node* a, Node* b) { return block.position_of(*a) < block.position_of(*b); });
   Node& place = *members.back();
-  if (!ir::is_convex(block, members)) return declined(place, "another kernel would have to run in the middle of it");
+  if (!ir::Dependencies::between(*members.front(), place).is_convex(members))
+    return declined(place, "another kernel would have to run in the middle of it");
 
   if (context.questions) {
     Node& trial = trial_group(members, label);

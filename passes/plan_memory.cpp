@@ -9,9 +9,9 @@
 #include <llvm/ADT/DenseMap.h>
 #include <llvm/ADT/STLExtras.h>
 
+#include "ir/dependencies.h"
 #include "passes/builtin.h"
 #include "passes/match.h"
-#include "passes/ordering.h"
 
 namespace heddle::passes {
 namespace {
@@ -119,7 +119,7 @@ void place_first_fit(const Buffer& buffer, llvm::ArrayRef<const Buffer*> placed)
 
 /// Makes the writer of every buffer wait for whoever read or wrote its bytes before. Whether that took an edge.
 bool order_reuse(const ir::Block& block, llvm::ArrayRef<Buffer> buffers) {
-  Ordering ordering(block);
+  ir::Dependencies stated(block, ir::Dependencies::Edges::stated);
   const std::vector<Node*> nodes = block.nodes();
   bool added = false;
   for (const Buffer& now : buffers) {
@@ -130,8 +130,8 @@ bool order_reuse(const ir::Block& block, llvm::ArrayRef<Buffer> buffers) {
     Node& writer = *nodes[now.users.front()];
     for (int user = earlier.find_last(); user >= 0;
          user = earlier.find_prev(unsigned(user))) {  // the latest first: it may imply the others
-      if (ordering.is_before(*nodes[std::size_t(user)], writer)) continue;
-      ordering.add(*nodes[std::size_t(user)], writer);
+      if (stated.reaches(*nodes[std::size_t(user)], writer)) continue;
+      stated.wait(writer, *nodes[std::size_t(user)]);
       added = true;
     }
   }

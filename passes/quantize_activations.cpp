@@ -3,6 +3,7 @@
 //   before  %y = matmul @w, %x                                              (@w : q4_K, the target's activations are q8_1)
 //   after   %x.q = quantize %x {format="q8_1"}  %y = matmul @w, %x.q
 // One quantize for each matmul: cse leaves one where several multiply the same activation. Embedding tables are read, not multiplied.
+#include "ir/builder.h"
 #include "ir/infer_types.h"
 #include "passes/builtin.h"
 
@@ -26,9 +27,7 @@ Outcome quantize(Node& matmul, Context& context) {
     return declined(matmul, "its rows of {} are not whole blocks of {} ({})", x.type.width(), block, name(format));
   if (!context.take_change()) return declined(matmul, "the limit on changes is reached");
 
-  Node& quantized = matmul.block()->insert_before(
-      matmul, std::make_unique<Node>(Op::quantize, llvm::ArrayRef<Value*>(&x), std::vector<ir::AttrValue>{std::string(name(format))}));
-  Value* result = quantized.add_result({format, x.type.shape}, fmt::format("{}.{}", x.name, name(format)));
+  Value* result = ir::Builder::before(matmul).quantize(fmt::format("{}.{}", x.name, name(format)), &x, std::string(name(format)));
   matmul.set_operand(unsigned(matmul.info().operand_index("x")), result);
   return fired(matmul);
 }

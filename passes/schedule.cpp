@@ -4,10 +4,9 @@
 //   after   %a = group { attention %q, %kv, ... }   %kv.1 = group after(%a) { kv_store %kv, ... }
 // The order is topological, and the given one where it is free. Before plan_memory: lifetimes follow from the order, and plan_memory adds
 // the edges that its reuse of the arena needs.
-#include "ir/graph_view.h"
+#include "ir/dependencies.h"
 #include "passes/builtin.h"
 #include "passes/match.h"
-#include "passes/ordering.h"
 
 namespace heddle::passes {
 namespace {
@@ -17,7 +16,7 @@ using ir::Value;
 
 Result<void> run(ir::Function& function, Context& context) {
   ir::Block& block = function.body();
-  HEDDLE_ASSIGN(const std::vector<Node*> order, ir::topological_order(block));
+  HEDDLE_ASSIGN(const std::vector<Node*> order, ir::Dependencies(block).topological_order());
   if (order != block.nodes()) {
     Node* end = block.terminator();
     for (Node* node : order)
@@ -25,12 +24,12 @@ Result<void> run(ir::Function& function, Context& context) {
     context.note(fired_at("@" + function.name));
   }
 
-  Ordering ordering(block);
+  ir::Dependencies stated(block, ir::Dependencies::Edges::stated);
   for (Node* writer : block.nodes())
     for (const Value* old : states_written_by(*writer))
       for (Node* reader : old->readers_in(block)) {
-        if (reader == writer || ordering.is_before(*reader, *writer)) continue;
-        ordering.add(*reader, *writer);
+        if (reader == writer || stated.reaches(*reader, *writer)) continue;
+        stated.wait(*writer, *reader);
         context.note(fired(*writer));
       }
   return {};

@@ -1,5 +1,7 @@
 #include "ir/interp/interpreter.h"
 
+#include <llvm/ADT/STLExtras.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -259,7 +261,9 @@ Result<View> Interpreter::floats(const Value& value, const Frame& frame) {
 Result<std::vector<Tensor>> Interpreter::run(const Function& function, const std::map<std::string, Tensor>& arguments,
                                              std::map<std::string, Cache*> caches) {
   Frame frame;
-  frame.to_store = [](const Cache& cache) -> Cache& { return const_cast<Cache&>(cache); };  // one of the caller's, in place
+  frame.to_store = [&](const Cache& cache) -> Cache& {  // one of the caller's, in place
+    return *llvm::find_if(caches, [&](const auto& one) { return one.second == &cache; })->second;
+  };
   for (const Value* argument : function.arguments()) {
     if (argument->type.state) {
       auto cache = caches.find(argument->name);

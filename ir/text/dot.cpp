@@ -1,7 +1,8 @@
 #include <llvm/ADT/DenseMap.h>
 #include <llvm/ADT/SmallPtrSet.h>
 
-#include "ir/graph_view.h"
+#include "ir/dependencies.h"
+#include "ir/text/text.h"
 
 namespace heddle::ir {
 namespace {
@@ -24,7 +25,7 @@ const Value& behind(const Value& value) {
 
 class Writer {
  public:
-  explicit Writer(const Function& function) : function_(function) {
+  explicit Writer(const Function& function) : function_(function), dependencies_(function.body()) {
     for (const Node* node : function.all_nodes()) ids_.try_emplace(node, ids_.size());
   }
 
@@ -81,13 +82,14 @@ class Writer {
     add(node);
     if (node.body())
       for (const Node* inner : node.body()->nodes()) add(*inner);
-    for (const Node* before : predecessors(function_.body(), node))
+    for (const Node* before : dependencies_.direct(node))
       if (!data.contains(before))
         out_ += fmt::format("  n{} -> n{} [style=dashed, constraint=false];\n", id(anchor_of(*before)), id(anchor_of(node)));
   }
   static const Node& anchor_of(const Node& node) { return node.body() && !node.body()->empty() ? (*node.body())[0] : node; }
 
   const Function& function_;
+  const Dependencies dependencies_;
   llvm::DenseMap<const Node*, std::size_t> ids_;
   std::string out_;
 };

@@ -110,7 +110,7 @@ std::string text_of_weight(const Value& weight) {
 }
 
 // Names are labels, not meaning: giving the missing ones changes nothing that a holder of a const function relies on.
-void name_values(const Function& function) { const_cast<Function&>(function).make_names_unique(); }
+void name_values(const Function& function) { function.body().function()->make_names_unique(); }
 
 }  // namespace
 

@@ -42,4 +42,7 @@ std::string head(const Node& node);
 /// The result has been parsed, not verified.
 Result<std::unique_ptr<Module>> parse(std::string_view text, std::string_view file = "<ir>");
 
+/// Graphviz text of a function; groups are clusters, nodes are labelled with name, op and type, edges that only order are dashed.
+std::string to_dot(const Function& function);
+
 }  // namespace heddle::ir

@@ -2,7 +2,7 @@
 // parser lets through.
 #include "fuzz.h"
 
-#include "ir/graph_view.h"
+#include "ir/dependencies.h"
 #include "ir/text/text.h"
 #include "ir/verify.h"
 
@@ -18,7 +18,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   HEDDLE_CHECK(ir::print(**again) == printed);
   HEDDLE_CHECK(ir::verify(**again).ok() == verified);
   for (const auto& function : (*module)->functions()) {
-    const bool ordered = ir::topological_order(function->body()).ok();
+    const bool ordered = ir::Dependencies(function->body()).topological_order().ok();
     HEDDLE_CHECK(ordered || !verified);
   }
   return 0;

@@ -1,6 +1,6 @@
 #include <random>
 
-#include "ir/graph_view.h"
+#include "ir/dependencies.h"
 #include "ir_text.h"
 
 namespace heddle::ir::testing {
@@ -120,7 +120,7 @@ TEST(Fuzz, NoTextCrashesParserVerifierOrPrinter) {
     EXPECT_EQ(print(**again), printed);
     EXPECT_EQ(verify(**again).ok(), verified);
     for (const auto& function : (*module)->functions()) {
-      const bool ordered = topological_order(function->body()).ok();
+      const bool ordered = Dependencies(function->body()).topological_order().ok();
       EXPECT_TRUE(ordered || !verified);
       to_dot(*function);
     }

@@ -1,7 +1,7 @@
 #include "ir/graph.h"
 
 #include "ir/builder.h"
-#include "ir/graph_view.h"
+#include "ir/dependencies.h"
 #include "ir_text.h"
 
 namespace heddle::ir::testing {
@@ -14,7 +14,7 @@ std::string grouped(std::string_view arguments, std::string_view body, std::vect
   Function& function = *module->function("f");
   std::vector<Node*> members;
   for (llvm::StringRef name : names) members.push_back(node_of(function, name));
-  EXPECT_TRUE(is_convex(function.body(), members));
+  EXPECT_TRUE(Dependencies(function.body()).is_convex(members));
   make_group(members, label);
   EXPECT_EQ(complaint(*module), "");
   const std::string text = print(*module);
@@ -240,7 +240,7 @@ TEST(MakeGroup, KeepsTheMeaningOfRandomFunctions) {
       candidates.pop_back();
       for (Node* node : candidates)
         if (below(3) == 0) members.push_back(node);
-      if (members.empty() || !is_convex(function.body(), members)) continue;
+      if (members.empty() || !Dependencies(function.body()).is_convex(members)) continue;
       make_group(members, "g");
       ++made;
       ASSERT_EQ(complaint(module), "") << print(module);
@@ -296,6 +296,28 @@ TEST(Value, UsesAreReplacedEverywhere) {
   EXPECT_FALSE(function.argument("x")->has_uses());
   EXPECT_EQ(function.argument("y")->uses().size(), 3u);
   EXPECT_EQ(print(*node_of(function, "a")), "%a = mul %y, %y : f32[2, 64]");
+}
+
+TEST(Builder, PutsNodesBeforeAnother) {
+  const auto module = parsed(function_text("%x: f32[2, 64]", "%a = neg %x; %g = group { %g.in = exp %a; yield %g.in }; ret %g"));
+  Function& function = *module->function("f");
+  auto before = Builder::before(*node_of(function, "g"));
+  Value* first = before.tanh("first", function.argument("x"));
+  before.add("second", first, value_named(function, "a"));
+  Builder::before(*node_of(function, "g.in")).constant("inner", 2.0);
+  const std::string text = print(function);
+  EXPECT_EQ(text.substr(text.find('\n')), R"(
+  %a = neg %x : f32[2, 64]
+  %first = tanh %x : f32[2, 64]
+  %second = add %first, %a : f32[2, 64]
+  %g = group "" {
+    %inner = constant {value=2} : f32[]
+    %g.in = exp %a : f32[2, 64]
+    yield %g.in
+  } : f32[2, 64]
+  ret %g
+}
+)");
 }
 
 TEST(Builder, FollowsTheRows) {

@@ -3,7 +3,6 @@
 #include <nlohmann/json.hpp>
 
 #include "codegen/spec.h"
-#include "ir/graph_view.h"
 #include "ir/text/ops_reference.h"
 #include "ir/text/text.h"
 #include "runtime/cuda/device.h"
