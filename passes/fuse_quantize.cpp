@@ -1,6 +1,6 @@
 // passes/fuse_quantize.cpp: pull a quantize that no product could take into the kernel that computes its operand: a norm or an attention.
 //   before  %n = rms_norm %x, @g  %q = quantize %n {format="f16_128"}  %y = group "qkv" { ... matmul @w, %q ... }
-//   after   %q = group "norm_quantize" { %n = rms_norm %x, @g  %q = quantize %n {format="f16_128"}; yield %q }  %y = group "qkv" { ... }
+//   after   %q = group "norm_quantize" { %n = rms_norm %x, @g; %q = quantize %n {format="f16_128"}; yield %q }  %y = group "qkv" { ... }
 // Kernels on matrix units read their activations from memory; so do those whose products are too wide for a norm in front of them.
 #include "passes/builtin.h"
 #include "passes/match.h"

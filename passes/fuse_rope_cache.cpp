@@ -1,6 +1,8 @@
 // passes/fuse_rope_cache.cpp: pull the rotary embedding of q and k, and the store of k and v, into the kernel of their products.
-//   before  %q, %k, %v = group "qkv" { ... }  %q_rope = rope %q, %pos  %k_rope = rope %k, %pos  %kv.1 = kv_store %kv, %k_rope, %v, %slot,
-//   %pos after   %q_rope, %kv.1 = group "qkv_rope_cache" { ...; %q_rope = rope %q, %pos; %k_rope = rope %k, %pos;
+//   before  %q, %k, %v = group "qkv" { ... }
+//           %q_rope = rope %q, %pos  %k_rope = rope %k, %pos
+//           %kv.1 = kv_store %kv, %k_rope, %v, %slot, %pos
+//   after   %q_rope, %kv.1 = group "qkv_rope_cache" { ...; %q_rope = rope %q, %pos; %k_rope = rope %k, %pos;
 //                                                     %kv.1 = kv_store %kv, %k_rope, %v, %slot, %pos; yield %q_rope, %kv.1 }
 #include "passes/builtin.h"
 #include "passes/match.h"

@@ -1,8 +1,11 @@
 // passes/plan_memory.cpp: give every value that kernels exchange its place: one arena, reused as values die; all versions of a state the
 // state's own memory; arguments and returned values the caller's.
-//   before  %kv.1 = group { kv_store %kv, ... }              %h = group { ... } : f32[1, 64]                %y = group { ... }
-//   after   %kv.1 = group { kv_store %kv, ... } at state+3   %h = group { ... } : f32[1, 64] at arena+256:256   %y = group after(%k) { ...
-//   } at output+0
+//   before  %kv.1 = group { kv_store %kv, ... }
+//           %h = group { ... } : f32[1, 64]
+//           %y = group { ... } : f32[1, 64]
+//   after   %kv.1 = group { kv_store %kv, ... } at state+3
+//           %h = group { ... } : f32[1, 64] at arena+256:256
+//           %y = group after(%k) { ... } : f32[1, 64] at output+0
 // First fit, the largest first, at multiples of 256 bytes. A kernel that writes where another value was waits, by data or by an `after`
 // edge added here, for all that read that value: only edges order kernels on a device. A state that would need a copy is an error.
 #include <llvm/ADT/BitVector.h>

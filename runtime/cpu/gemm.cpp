@@ -2,8 +2,7 @@
 //   1. prologue: every row's program; its result becomes rows for the integer or the float products. With one row every member does it
 //      for itself, which is cheaper than waiting; with more the rows are shared out.
 //   2. work items: granules of the parts' columns; a column's result does not depend on the cut. For each the accumulators of all segments
-//   and rows
-//      (a weight is read from memory once), then the epilogue row by row.
+//      and rows (a weight is read from memory once), then the epilogue row by row.
 // Weights in panels are multiplied with integers where the activation is q8_1; everything else with floats, those of 16 bits in the
 // processor's matrix unit if it has one and the step has rows for it.
 // With experts, an item's columns are those of one expert, and its work is the products of every row with each expert that it chose: in the

@@ -2,16 +2,27 @@
 #include <cstddef>
 #include <cstdint>
 
-/// What a kernel of loop kind `sample` exchanges with the runtime: its last parameter is the address of a SampleControl in device memory.
-/// Emitted text declares the same structs; the offsets are the agreement.
+/// The contract between a kernel of loop kind `sample` and the runtime. The kernel's last parameter is the address of a SampleControl in
+/// device memory; the emitted text declares the same structs, and their offsets (asserted below) are the agreement.
 ///
-/// For each row r with slots[r] >= 0 (of any other row nothing is read or written):
-///   position = positions[r] + 1, that of the token to be drawn; token = sample(logits of the row, knobs, history, position), as
-///   runtime/sampling/sampling.h defines it drawn: it goes to the end of the history, history_count + 1, remaining - 1; status end_token, last
-///   (remaining is 0 now) or more a logit is not finite: nothing is drawn, `token` is the smallest such id, status nan, inf or minus_inf
-///   status more: tokens[r] = token, positions[r] = position, so that the next replay feeds it; any other: slots[r] = -1, later replays are
-///   idle sequence + 1; token and status go to ring[r * ring_capacity + sequence % ring_capacity], then, visible to the host after them,
-///   sequence
+/// Before the first replay the runtime writes SampleControl, a SampleRow and a history for each row, and zeroes the ring.
+///
+/// In each replay the kernel does, for every row r with slots[r] >= 0, and for no other row (of those it reads and writes nothing more):
+///   1. position = positions[r] + 1: the position of the token to be drawn.
+///   2. All logits finite: token = sample(logits of the row, knobs, history, position), as runtime/sampling/sampling.h defines it.
+///      The token goes to the end of the history; history_count + 1; remaining - 1. The status is
+///        end_token   the token is one of end_tokens (this wins over `last`)
+///        last        else, if remaining is 0 now
+///        more        else
+///   3. A logit is not finite: nothing is drawn, history_count and remaining stay. `token` is the smallest id of such a logit, and the
+///      status says what it is: nan, inf or minus_inf.
+///   4. Status more: tokens[r] = token and positions[r] = position, so that the next replay feeds the token.
+///      Any other: slots[r] = -1, so that later replays leave the row alone.
+///   5. sequence + 1. Token and status go to ring[r * ring_capacity + sequence % ring_capacity]; then, so that the host sees it after
+///      them, the entry's `sequence` is written.
+///
+/// The host waits for the `sequence` that it expects, with acquire order, and only then reads token and status. It queues fewer replays
+/// ahead than the ring has entries, so that none is overwritten before it is read.
 namespace heddle::runtime::cuda {
 
 struct SampleRow {  // device memory; the kernel writes the last three

@@ -6,6 +6,9 @@
 #include "runtime/jinja/object.h"
 #include "runtime/jinja/syntax.h"
 
+/// An interpreter of Jinja as models' chat templates use it. It is ours because google/minja, tried first over the same goldens
+/// (tests/runtime/chat: 70 templates by 15 conversations), renders 277 of 1050 otherwise than jinja2, where ours differs in 3; overflows
+/// the stack where a macro calls itself; and leaks every macro. A template comes with a model: it must neither crash nor hang the program.
 namespace heddle::chat {
 
 /// Variables by name, and the scope around it.

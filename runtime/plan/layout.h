@@ -8,10 +8,12 @@
 #include "ir/base/error.h"
 #include "ir/base/layout.h"
 
-/// How a target stores a weight matrix. "rows": the file's own order. "panels": what a processor's vectors read (panels.h). "planes": what
-/// a GPU reads with aligned, coalesced loads: every
-/// block is taken apart, and each piece goes to a plane of its own, [rows, columns / per] pieces of `bytes`, planes one after the other,
-/// each at a multiple of 256 bytes. The emitter reads by this table, the upload writes by it.
+/// How a target stores a weight matrix:
+///   "rows"    the file's own order
+///   "panels"  what a processor's vectors read (panels.h)
+///   "planes"  what a GPU reads with aligned, coalesced loads: every block is taken apart, and each piece goes to a plane of its own,
+///             [rows, columns / per] pieces of `bytes`; planes one after the other, each at a multiple of 256 bytes
+/// Planes by type (the emitter reads by this table, the upload writes by it):
 ///
 ///   q4_0    qs 16 bytes per 32: byte b holds element b in its low nibble, 16 + b in the high one;  d f16 per 32
 ///   q4_1    qs as q4_0;  dm per 32: f16 d, f16 m

@@ -20,7 +20,8 @@
 ///   q2_K    f16 d[16], dmin[16]; scale and minimum of 4 bits as in the file in bytes [16][16], one row per 16 columns; then per 32 columns
 ///           2 vectors of two-bit quants: bits 2i, 2i + 1 of the first belong to word i, of the second to word 4 + i
 ///   q3_K    f16 d[16]; 3 vectors: the file's 12 bytes of scales; then per 32 columns 2 vectors as q2_K and one of third bits as q5_0's
-///   fifth q4_K    f16 d[16], f16 dmin[16]; 3 vectors of scales and minima; then per 32 columns 4 vectors of nibbles as q4_0
+///           fifth bits
+///   q4_K    f16 d[16], f16 dmin[16]; 3 vectors of scales and minima; then per 32 columns 4 vectors of nibbles as q4_0
 ///           In the vectors of scales bits 6i .. 6i + 5 of word v are value 5v + i, of 8 scales and then 7 minima; bits 30 and 31 of words
 ///           0, 1, 2 are bits 0..1, 2..3, 4..5 of the last minimum.
 ///   q5_K    as q4_K, with fifth bits as q5_0

@@ -9,8 +9,8 @@
 namespace heddle::text {
 
 /// SentencePiece BPE (vocabulary kind "spm"): of all neighbours that together are a token, the pair with the best score is merged, the
-/// leftmost among equals. Characters that are no token fall back to byte tokens <0xNN>. A blank is the character U+2581,
-/// which tokens may hold anywhere; one is put in front of a text and after a special token when `add_space_prefix` is set.
+/// leftmost among equals. Characters that are no token fall back to byte tokens <0xNN>. A blank is the character U+2581, which tokens may
+/// hold anywhere; one is put in front of a text and after a special token when `add_space_prefix` is set.
 class SpmTokenizer final : public Tokenizer {
  public:
   explicit SpmTokenizer(const plan::Vocabulary& vocabulary);

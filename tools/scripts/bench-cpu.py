@@ -122,7 +122,7 @@ def main():
     parser.add_argument("--bench", default=None)
     options = parser.parse_args()
     tests = [parse_test(test) for test in options.tests.split(",")]
-    bench = options.bench or str(Path(options.heddle).resolve().parent.parent / "tests" / "cpu" / "bench_cpu")
+    bench = options.bench or str(Path(options.heddle).resolve().parent.parent / "tests" / "runtime" / "cpu" / "bench_cpu")
     llama = options.llama
     if llama and subprocess.run([llama, "-c", "import llama_cpp"], capture_output=True).returncode:
         print(f"{llama} has no llama_cpp: heddle alone")

@@ -40,7 +40,7 @@ struct Format {
 Result<Format> format_of(DType type, Layout layout, std::int64_t rows, std::int64_t columns);
 
 /// Text that all formats need: Block, Floats, activations and their products. `k`: columns; `x_piece`: elements of the pieces that float
-/// activations are laid out for, see x_index in formats.cpp.
+/// activations are laid out for, see x_index in lane_formats.cpp.
 std::string format_prelude(std::int64_t k, int x_piece);
 
 }  // namespace heddle::codegen::cuda

@@ -1,7 +1,7 @@
 // Attention of a few rows over a cache: one block for each row, key/value head and split of the context. Every warp runs over positions of
-// its own with its own running maximum and sums: on tensor cores where the cache is f16 and heads fit their tiles (attention_mma.cpp),
-// otherwise on lanes, which share a key by 16 bytes each, with the keys of several positions side by side in a warp. The block merges its
-// warps; of several splits the last block to finish merges all and runs the epilogue.
+// its own with its own running maximum and sums: on tensor cores where the cache is f16 and heads fit their tiles
+// (decode_attention_mma.cpp), otherwise on lanes, which share a key by 16 bytes each, with the keys of several positions side by side in a
+// warp. The block merges its warps; of several splits the last block to finish merges all and runs the epilogue.
 #include <algorithm>
 #include <bit>
 #include <numeric>

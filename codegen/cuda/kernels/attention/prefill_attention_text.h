@@ -11,10 +11,10 @@ namespace heddle::codegen::cuda {
 /// the sums each.
 enum class FlashForm { warps, pairs };
 
-/// The body of a kernel of flash.cpp up to its tile of results in shared memory. `cache`: f16 or f32; `kv`: the argument that is the
-/// cache. `words`: what stands for slots, positions, q, scale, score, begin and window. The constants in front of it: ROWS, HEADS, KV_HEADS,
-/// SHARED (query heads of a cache head), HEAD_DIM, KEYS of a stage; in bytes PITCH of a key, STAGE, META (slots and positions); RESULTS
-/// floats of a row; for pairs also WARPS, OWN_KEYS and COLUMNS of a warp, and in bytes WEIGHTS, WEIGHT_PITCH and MET.
+/// The body of a kernel of prefill_attention.cpp up to its tile of results in shared memory. `cache`: f16 or f32; `kv`: the argument that
+/// is the cache. `words`: what stands for slots, positions, q, scale, score, begin and window. The constants in front of it: ROWS, HEADS,
+/// KV_HEADS, SHARED (query heads of a cache head), HEAD_DIM, KEYS of a stage; in bytes PITCH of a key, STAGE, META (slots and positions);
+/// RESULTS floats of a row; for pairs also WARPS, OWN_KEYS and COLUMNS of a warp, and in bytes WEIGHTS, WEIGHT_PITCH and MET.
 std::string flash_text(FlashForm form, DType cache, std::string_view kv, const Words& words);
 
 }  // namespace heddle::codegen::cuda

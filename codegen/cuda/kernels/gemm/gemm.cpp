@@ -1,4 +1,4 @@
-// Products of many activation rows on the matrix units, see tiles.h for the structure.
+// Products of many activation rows on the matrix units, see gemm.h for the structure.
 #include "codegen/cuda/kernels/gemm/gemm.h"
 
 #include <algorithm>

@@ -234,7 +234,7 @@ class GemmKernel {
     out.close();
   }
 
-  // ---- On tensor cores (gemm_mma.cpp)
+  // ---- On tensor cores (gemv_matrix_units.cpp)
 
   void print_team(Text& out);
   void print_tile_fetch(Text& out);
