@@ -62,6 +62,11 @@ struct Assembly {
     part.n = n;
     return part;
   }
+  /// Of the parts in order.
+  void set_epilogue(unsigned part, ProgramBuilder& program) {
+    out.spec.parts[part].epilogue = program.take();
+    out.programs.push_back(program.nodes());
+  }
 };
 
 /// Columns that `node` must see together when it stands after a loop; 0 if it cannot stand there.
@@ -202,8 +207,9 @@ std::optional<Refusal> gemm(Assembly& a, const Places& places) {
     part_of[anchor.result()] = part;
   }
   if (auto refusal = append_epilogue(a, places, part_of, programs, false)) return refusal;
-  for (unsigned i = 0; i < programs.size(); ++i) spec.parts[i].epilogue = programs[i].take();
   loop.prologue = prologue.take();
+  a.out.programs.push_back(prologue.nodes());
+  for (unsigned i = 0; i < programs.size(); ++i) a.set_epilogue(i, programs[i]);
   return std::nullopt;
 }
 
@@ -296,7 +302,7 @@ std::optional<Refusal> single_loop(Assembly& a, const Places& places) {
   if (spec.attention() && part.granule != spec.attention()->head_dim)
     return Refusal{places.after.front(),
                    fmt::format("it works on {} columns together, and a head has {}", part.granule, spec.attention()->head_dim)};
-  part.epilogue = programs[0].take();
+  a.set_epilogue(0, programs[0]);
   return std::nullopt;
 }
 
@@ -355,7 +361,7 @@ std::optional<Refusal> rowwise(Assembly& a, Places& places) {
   if (auto refusal = append_epilogue(a, places, part_of, programs, true)) return refusal;
   for (unsigned i = 0; i < programs.size(); ++i) {
     a.out.spec.parts[i].granule = a.out.spec.parts[i].n;
-    a.out.spec.parts[i].epilogue = programs[i].take();
+    a.set_epilogue(i, programs[i]);
   }
   return std::nullopt;
 }
@@ -389,6 +395,7 @@ std::variant<SpecOfGroup, Refusal> spec_of(const Node& group) {
   if (auto* refusal = std::get_if<Refusal>(&places)) return *refusal;
   Places& p = std::get<Places>(places);
   Assembly a(group);
+  a.out.loop = p.anchors;
   std::optional<Refusal> refusal;
   if (p.anchors.empty() && !p.before.empty() && p.before.front()->op() == Op::select_rows) refusal = select(a, p);
   else if (p.anchors.empty()) refusal = rowwise(a, p);
@@ -399,6 +406,11 @@ std::variant<SpecOfGroup, Refusal> spec_of(const Node& group) {
   a.out.spec.rows = std::get<std::int64_t>(rows);
   a.out.spec.name = name_of(a.out.spec);
   return std::move(a.out);
+}
+
+const Node* SpecOfGroup::node_of(const Refusal& refused) const {
+  if (refused.instr) return programs[refused.instr->program][refused.instr->index];
+  return refused.op.empty() || loop.empty() ? nullptr : loop.back();
 }
 
 std::optional<Refusal> SpecQuestions::cannot_emit(const Node& group) const {

@@ -8,10 +8,15 @@
 
 namespace heddle::codegen {
 
-/// A kernel's spec and the IR value behind each of its arguments, in order.
+/// A kernel's spec, and what of the IR stands behind its pieces.
 struct SpecOfGroup {
   plan::KernelSpec spec;
-  std::vector<const ir::Value*> args;
+  std::vector<const ir::Value*> args = {};                  // of every argument
+  std::vector<const ir::Node*> loop = {};                   // the loop's nodes, in order
+  std::vector<std::vector<const ir::Node*>> programs = {};  // of every instruction of the programs: the prologue's, then the parts'
+
+  /// The node at the place of the spec that was refused; of a loop its last one; null: the whole group.
+  const ir::Node* node_of(const Refusal& refused) const;
 };
 
 /// The spec of a group: one loop kind, a program before and programs after it; or the node that does not fit and why.

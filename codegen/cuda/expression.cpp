@@ -41,6 +41,26 @@ Program::Program(const plan::Program& program, const plan::KernelSpec& spec, std
   }
 }
 
+Refusal Program::refused(const plan::Instr& instr, std::string reason) const {
+  const auto programs = programs_of(spec_);
+  const auto at = std::ranges::find(programs, &program_) - programs.begin();
+  return {.reason = std::move(reason),
+          .op = std::string(name(instr.op)),
+          .instr = Refusal::Instr{unsigned(at), unsigned(&instr - program_.instrs.data())}};
+}
+
+std::vector<const plan::Program*> programs_of(const plan::KernelSpec& spec) {
+  std::vector<const plan::Program*> programs;
+  if (spec.gemm()) programs.push_back(&spec.gemm()->prologue);
+  for (const plan::Part& part : spec.parts) programs.push_back(&part.epilogue);
+  return programs;
+}
+
+Refusal refused_loop(const plan::KernelSpec& spec, std::string reason) {
+  const bool product = spec.gemm(), experts = spec.top_experts();
+  return {.reason = std::move(reason), .op = product ? "matmul" : experts ? "top_k" : std::string(plan::name(spec.loop))};
+}
+
 void Program::mark_needed(unsigned value, std::vector<bool>& needed) const {
   needed.resize(size());
   if (needed[value]) return;

@@ -12,14 +12,14 @@
 namespace heddle::codegen::cuda {
 namespace {
 
-using Refused = std::optional<CannotEmit>;
+using Refused = std::optional<Refusal>;
 
 Refused check_prologue(const plan::KernelSpec& spec, TilePlan& plan) {
   const plan::Program& prologue = spec.gemm()->prologue;
   const unsigned activation = spec.gemm()->activation;
-  if (!prologue.instrs.empty() || !prologue.stores.empty() || prologue.inputs.size() != 1)
-    return CannotEmit{prologue.instrs.empty() ? "matmul" : std::string(name(prologue.instrs.back().op)),
-                      "in front of a product on the matrix units nothing is computed: its activations come from memory"};
+  constexpr auto nothing = "in front of a product on the matrix units nothing is computed: its activations come from memory";
+  if (!prologue.instrs.empty()) return Program(prologue, spec, plan.k).refused(prologue.instrs.back(), nothing);
+  if (!prologue.stores.empty() || prologue.inputs.size() != 1) return refused_loop(spec, nothing);
   plan.x = prologue.inputs[activation].index;
   return std::nullopt;
 }
@@ -28,30 +28,31 @@ Refused plan_parts(const plan::KernelSpec& spec, TilePlan& plan) {
   for (const auto& part : spec.parts) {
     TilePart out{.spec = &part, .epilogue = Program(part.epilogue, spec, part.n), .formats = {}};
     std::int64_t together = 1;
-    if (auto refused = check_tile_epilogue(spec, out.epilogue, "matmul", together)) return refused;
+    if (auto refused = check_tile_epilogue(out.epilogue, "matmul", together)) return refused;
     for (const auto& segment : part.segments) {
       const plan::Arg& weight = spec.args[segment.weight];
       const DType type = weight.dtype;
       if (!has_tiles(type, plan.k))
-        return CannotEmit{"matmul", fmt::format("rows of {} {} are not multiplied on the matrix units", plan.k, weight.dtype)};
+        return refused_loop(spec, fmt::format("rows of {} {} are not multiplied on the matrix units", plan.k, weight.dtype));
       auto format = format_of(type, weight.layout, part.n, plan.k);
-      if (!format.ok()) return CannotEmit{"matmul", format.error().message()};
+      if (!format.ok()) return refused_loop(spec, format.error().message());
       if (!out.formats.empty() && out.formats.front().type != type)
-        return CannotEmit{"matmul", fmt::format("weights in {} and {} do not share a tile", out.formats.front().name, format->name)};
+        return refused_loop(spec, fmt::format("weights in {} and {} do not share a tile", out.formats.front().name, format->name));
       if (!format->planes.empty() && format->planes.back() > std::numeric_limits<std::uint32_t>::max())
-        return CannotEmit{"matmul", fmt::format("a weight of {} rows is too large for addresses of 32 bits within it", part.n)};
+        return refused_loop(spec, fmt::format("a weight of {} rows is too large for addresses of 32 bits within it", part.n));
       out.formats.push_back(std::move(*format));
     }
     if (int(out.formats.size()) > plan.warps)
-      return CannotEmit{"matmul", fmt::format("{} products do not share a tile", out.formats.size())};
+      return refused_loop(spec, fmt::format("{} products do not share a tile", out.formats.size()));
     out.share = plan.warps * 16 / int(std::bit_ceil(out.formats.size()));
     if (together > out.share) {
-      const std::string op = out.epilogue.find<heddle::Rope>() ? "rope" : "matmul";
-      return CannotEmit{op, fmt::format("it works on {} columns together, and a tile has {}", together, out.share)};
+      std::string reason = fmt::format("it works on {} columns together, and a tile has {}", together, out.share);
+      if (const plan::Instr* rope = out.epilogue.find<heddle::Rope>()) return out.epilogue.refused(*rope, std::move(reason));
+      return refused_loop(spec, std::move(reason));
     }
     out.columns = int(out.share / together * together);
-    if (out.epilogue.find<Quantize>() && out.columns % 32 != 0)
-      return CannotEmit{"quantize", fmt::format("a tile has {} columns, which are not whole pieces of 32", out.columns)};
+    if (const plan::Instr* quantize = out.epilogue.find<Quantize>(); quantize && out.columns % 32 != 0)
+      return out.epilogue.refused(*quantize, fmt::format("a tile has {} columns, which are not whole pieces of 32", out.columns));
     out.begin = plan.tiles;
     out.end = plan.tiles += (part.n + out.columns - 1) / out.columns;
     plan.parts.push_back(std::move(out));
@@ -82,7 +83,7 @@ double about_us(const TilePlan& plan, std::int64_t rows, const ir::Target& targe
   return double(of_one) / together * columns * std::max(alone, together * plan.teams * busy) + plan.teams + merging;
 }
 
-std::variant<TilePlan, CannotEmit> plan_with(const plan::KernelSpec& spec, const ir::Target& target, int tokens, int warps, int teams,
+std::variant<TilePlan, Refusal> plan_with(const plan::KernelSpec& spec, const ir::Target& target, int tokens, int warps, int teams,
                                              int splits) {
   TilePlan plan{};
   plan.k = spec.gemm()->k;
@@ -101,8 +102,7 @@ std::variant<TilePlan, CannotEmit> plan_with(const plan::KernelSpec& spec, const
   plan.ring_bytes = plan.stages * stage;
   plan.shared_bytes = std::max(teams * plan.ring_bytes, sums);
   if (plan.shared_bytes + tokens * 8 > room)
-    return CannotEmit{"matmul",
-                      fmt::format("a tile of {} rows does not fit into the {} KiB of a block's shared memory", tokens, room / 1024)};
+    return refused_loop(spec, fmt::format("a tile of {} rows does not fit into the {} KiB of a block's shared memory", tokens, room / 1024));
   return plan;
 }
 
@@ -114,6 +114,19 @@ bool has_tiles(DType type, std::int64_t k) {
 
 namespace {
 
+Launch launch_of(const TilePlan& plan, std::int64_t rows, const ir::Target& target) {
+  const int threads = plan.teams * plan.warps * 32;
+  Launch launch;
+  launch.grid = {std::uint32_t(rows / plan.tokens), std::uint32_t(plan.tiles), std::uint32_t(plan.splits)};
+  launch.block = {std::uint32_t(threads), 1, 1};
+  launch.cluster = std::uint32_t(plan.splits);
+  launch.dynamic_shared_bytes = std::uint32_t(plan.shared_bytes + plan.tokens * 8);
+  launch.programmatic = target.has("programmatic_launch");
+  launch.even_start = threads <= 256;  // more threads have all registers of a multiprocessor
+  launch.architecture_only = plan.warpgroups;
+  return launch;
+}
+
 /// Whether weights take more of the second-level cache's time than activations: a team of 16 warps then reads the latter half as often. For
 /// others it loses (267 us against 219 for gate and up of Llama-3.1-8B at 512 rows): all its warps wait at one barrier.
 bool wide_weights(const plan::KernelSpec& spec) {
@@ -124,9 +137,9 @@ bool wide_weights(const plan::KernelSpec& spec) {
 
 }  // namespace
 
-std::variant<TilePlan, CannotEmit> plan_tiles(const plan::KernelSpec& spec, const ir::Target& target) {
+std::variant<TilePlan, Refusal> plan_tiles(const plan::KernelSpec& spec, const ir::Target& target) {
   if (spec.rows % least_tile_rows != 0)
-    return CannotEmit{"matmul", fmt::format("{} rows are not whole tiles of {}", spec.rows, least_tile_rows)};
+    return refused_loop(spec, fmt::format("{} rows are not whole tiles of {}", spec.rows, least_tile_rows));
   // Two teams or two blocks on a multiprocessor: one turns weights into halves while the other multiplies. Four teams where few rows leave
   // each waiting for memory. Clusters where large tiles, which read the least, are too few: of two blocks, which always find two neighbours
   // free; of four an H100 holds 30, so that 32 took twice as long. The first of equals is taken.
@@ -135,8 +148,7 @@ std::variant<TilePlan, CannotEmit> plan_tiles(const plan::KernelSpec& spec, cons
   };
   constexpr Shape shapes[] = {{8, 1, 1}, {16, 1, 1}, {8, 2, 1}, {4, 4, 1}, {8, 1, 2}, {16, 1, 2}, {8, 2, 2}, {4, 4, 2}};
   std::optional<TilePlan> best;
-  std::optional<CannotEmit> refused;
-  double best_us = 0;
+  std::optional<Refusal> refused;
   for (int tokens = 128; tokens >= least_tile_rows; tokens /= 2) {
     if (spec.rows % tokens != 0) continue;
     for (const Shape& shape : shapes) {
@@ -145,24 +157,19 @@ std::variant<TilePlan, CannotEmit> plan_tiles(const plan::KernelSpec& spec, cons
       if (shape.warps > 8 && !wide_weights(spec)) continue;
       if (shape.splits > 1 && !has_warpgroups(target)) continue;
       auto made = plan_with(spec, target, tokens, shape.warps, shape.teams, shape.splits);
-      if (auto* why = std::get_if<CannotEmit>(&made)) {
+      if (auto* why = std::get_if<Refusal>(&made)) {
         if (!refused) refused = std::move(*why);
         continue;
       }
       TilePlan& plan = std::get<TilePlan>(made);
-      const double us = about_us(plan, spec.rows, target);
-      if (best && us >= best_us * 0.99) continue;
-      best = std::move(plan), best_us = us;
+      plan.us = about_us(plan, spec.rows, target);
+      if (best && plan.us >= best->us * 0.99) continue;
+      best = std::move(plan);
     }
   }
   if (!best) return *refused;
+  best->launch = launch_of(*best, spec.rows, target);
   return std::move(*best);
-}
-
-std::optional<double> tiles_us(const plan::KernelSpec& spec, const ir::Target& target) {
-  const auto plan = plan_tiles(spec, target);
-  if (!std::holds_alternative<TilePlan>(plan)) return std::nullopt;
-  return about_us(std::get<TilePlan>(plan), spec.rows, target);
 }
 
 }  // namespace heddle::codegen::cuda
