@@ -22,7 +22,7 @@ struct Refusal {
 class Questions {
  public:
   virtual ~Questions() = default;
-  /// Whether the target can emit a group with these nodes (of one block, in order, terminator left out) as one kernel.
+  /// Whether the target can emit a group as one kernel. The group may stand in no block: one that is only thought of.
   virtual std::optional<Refusal> cannot_emit(const ir::Node& group) const = 0;
   /// How the target's kernels read a weight matrix of this type (runtime/plan/layout.h has the names).
   virtual Layout layout_of(DType) const { return Layout::rows; }

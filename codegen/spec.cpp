@@ -373,7 +373,7 @@ std::int64_t rows_of(const Value& value) {
   return shape[0];
 }
 
-/// The rows that all of a group's nodes have in common.
+/// The rows that all of a group's nodes have in common; without any those of its function, where it stands in one.
 std::variant<std::int64_t, Refusal> rows_of(const Node& group) {
   std::int64_t rows = 0;
   for (const Node* node : group.body()->nodes()) {
@@ -382,7 +382,8 @@ std::variant<std::int64_t, Refusal> rows_of(const Node& group) {
     if (here != 0 && rows != 0 && here != rows) return Refusal{node, fmt::format("it has {} rows, what stands before it {}", here, rows)};
     rows = std::max(rows, here);
   }
-  return rows > 0 ? rows : group.block()->function()->rows;
+  if (rows > 0) return rows;
+  return group.block() ? group.block()->function()->rows : 1;
 }
 
 }  // namespace

@@ -130,7 +130,7 @@ bool is_name(std::string_view name) { return !name.empty() && std::all_of(name.b
 
 Result<void> check_names(const Function& function) {
   if (!is_name(function.name)) return rule_broken(function, "a function's name is made of [A-Za-z0-9_.-]");
-  llvm::StringSet<> taken;
+  llvm::DenseSet<llvm::StringRef> taken;
   auto look = [&](const Value& value) -> Result<void> {
     if (value.name.empty()) return {};
     if (!is_name(value.name)) return rule_broken(function, "value '{}': a value's name is made of [A-Za-z0-9_.-]", value.name);
