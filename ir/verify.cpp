@@ -20,12 +20,12 @@ Result<void> check_operands(const Function& function) {
 
 Result<void> check_terminators(const Function& function) {
   auto in_place = [&](const Block& block, Op wanted) -> Result<void> {
-    const std::string whose = block.group() ? fmt::format("node '{}': its body", head(*block.group())) : "its body";
-    if (block.empty()) return rule_broken(function, "{} is empty, wants {} at the end", whose, info(wanted).name);
+    const auto whose = [&] { return block.group() ? fmt::format("node '{}': its body", head(*block.group())) : "its body"; };
+    if (block.empty()) return rule_broken(function, "{} is empty, wants {} at the end", whose(), info(wanted).name);
     for (const Node* node : block.nodes()) {
       const bool last = node == &block[block.size() - 1];
       if (last && node->op() != wanted)
-        return rule_broken(function, "{} ends with '{}', wants {} at the end", whose, head(*node), info(wanted).name);
+        return rule_broken(function, "{} ends with '{}', wants {} at the end", whose(), head(*node), info(wanted).name);
       if (!last && node->has(terminator)) return rule_broken(function, *node, "stands before the end of its block");
     }
     return {};

@@ -22,6 +22,7 @@ struct TilePart {
   const plan::Part* spec;
   Program epilogue;
   std::vector<Format> formats;      // of the segments, all of one type
+  std::int64_t together = 1;        // columns that the epilogue must see at once
   int share = 128;                  // rows of the tile for a segment
   int columns = 128;                // of them used: a multiple of what the epilogue must see together
   std::int64_t begin = 0, end = 0;  // tiles
