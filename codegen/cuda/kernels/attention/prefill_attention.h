@@ -9,7 +9,7 @@
 namespace heddle::codegen::cuda {
 
 /// Whether the attention of a spec goes through tiles of rows on the matrix units: whole pairs of tiles of 64 rows, heads of up to 256
-/// elements in whole steps of 16. Otherwise each row has a block of its own (attention.cpp).
+/// elements in whole steps of 16. Otherwise each row has a block of its own (decode_attention.cpp).
 bool flash_wanted(const plan::KernelSpec& spec);
 
 /// Where things lie in shared memory, in bytes but for `keys` of a stage and `results` (floats of a row).

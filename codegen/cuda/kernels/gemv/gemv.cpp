@@ -1,4 +1,4 @@
-// Products of a few activation rows with weight matrices, see gemm.h for the structure.
+// Products of a few activation rows with weight matrices, see gemv.h for the structure.
 #include "codegen/cuda/kernels/gemv/gemv_kernel.h"
 
 #include <algorithm>
