@@ -49,7 +49,7 @@ def measure(program, name, file, arguments):
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{' '.join(command)}: {done.stderr.strip()}")
-    return {f"pp{row['n_prompt']}" if row["n_prompt"] else f"tg{row['n_gen']}": row["median_ts"] for row in json.loads(done.stdout)}
+    return {row["test"]: row["median_ts"] for row in json.loads(done.stdout)}
 
 
 slower = []
@@ -65,15 +65,13 @@ for shape, weights, arguments in ROWS:
         measure(program, name, file, arguments)  # compiles the plan, brings the file into memory
     for _ in range(options.pairs):
         pairs.append((measure(options.before, "before", file, arguments), measure(options.after, "after", file, arguments)))
-    depth = arguments.split("-d ")[1] if "-d " in arguments else ""
     for row in pairs[0][0]:
         ratios = sorted(after[row] / before[row] for before, after in pairs)
         middle = statistics.median(ratios)
-        label = f"{row} at {depth}" if depth else row
-        print(f"| {shape} | {weights} | {label} | {statistics.median(b[row] for b, _ in pairs):.1f} | "
+        print(f"| {shape} | {weights} | {row} | {statistics.median(b[row] for b, _ in pairs):.1f} | "
               f"{statistics.median(a[row] for _, a in pairs):.1f} | {middle:.3f} | {ratios[0]:.3f} to {ratios[-1]:.3f} |", flush=True)
         if middle < 1 - options.limit:
-            slower.append(f"{shape} {weights} {label}")
+            slower.append(f"{shape} {weights} {row}")
 for row in slower:
     print(f"slower: {row}")
 sys.exit(bool(slower))
