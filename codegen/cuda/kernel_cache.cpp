@@ -8,6 +8,7 @@
 #include <map>
 #include <thread>
 
+#include "codegen/cuda/target.h"
 #include "ir/base/mapped_file.h"
 #include "runtime/plan/plan_file.h"
 

@@ -35,7 +35,7 @@ function(names_rule what names allowed)
 endfunction()
 
 rule("a target's name is cut apart, ask codegen::backend or runtime::device_factory"
-     "\"cuda:(sm_)?\"|[!=]= *\"(cpu|cuda)\"|\"(cpu|cuda)\" *[!=]=|starts_with\\(\"(cpu|cuda)" "^ir/base/(target_name|cuda_card)\\.")
+     "\"cuda:(sm_)?\"|[!=]= *\"(cpu|cuda)\"|\"(cpu|cuda)\" *[!=]=|starts_with\\(\"(cpu|cuda)|target(\\.name)?\\.(find|substr|starts_with)\\(" "^ir/base/(target_name|cuda_card)\\.")
 rule("generated types of the plan stay under runtime/plan" "plan_generated\\.h" "^runtime/plan/")
 
 # Names come from the tables, so that new rows are watched too.

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "codegen/backend.h"
 #include "tests/support/paths.h"
 #include "tools/compiler/measured_choices.h"
 #include "tools/compiler/targets.h"
@@ -26,6 +27,27 @@ TEST(CompileModel, PrintsNothingAndTellsItsListener) {
   ASSERT_TRUE(compiled.ok()) << compiled.error().message();
   EXPECT_THAT(heard, HasSubstr("# after cse\nheddle-ir 1"));
   EXPECT_TRUE(compiled->remarks.empty());
+}
+
+TEST(CompileModel, APlanForACardIsCompiledForItsArchitecture) {
+  if (const auto compiler = codegen::backend(BackendKind::cuda).kernel_compiler(); !compiler.ok()) GTEST_SKIP() << compiler.error().message();
+  const testing::TempDir folder;
+  CompileOptions options;
+  options.cache_dir = folder.path();
+  options.prefill = {0};
+  const auto compile = [&](const char* target) {
+    options.target = target;
+    return compile_model(testing::source_path("tests/models/tiny-llama-Q4_K_M.gguf"), options);
+  };
+  const auto card = compile("cuda:h200"), same = compile("cuda:h200"), generic = compile("cuda:sm_90");
+  ASSERT_TRUE(card.ok()) << card.error().message();
+  ASSERT_TRUE(same.ok() && generic.ok());
+  EXPECT_EQ(card->plan->target, "cuda:h200");
+  EXPECT_FALSE(card->plan->kernels.front().cuda->cubin.empty());
+  EXPECT_FALSE(same->built);
+  EXPECT_THAT(generic->plan->remarks.front(), HasSubstr("the figures of cuda:sm_90 are those of cuda:h100"));
+  EXPECT_EQ(generic->remarks.front(), generic->plan->remarks.front());
+  EXPECT_NE(generic->path, card->path);
 }
 
 TEST(Targets, AreThoseOfTheBackends) {
