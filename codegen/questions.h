@@ -1,6 +1,7 @@
 #pragma once
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "ir/graph.h"
 
@@ -37,6 +38,11 @@ class Questions {
   /// About the microseconds by which every row of a step takes longer for one key more in the cache, in the attention of a group's kernel;
   /// 0 if it reads no more keys then.
   virtual double key_us(const ir::Node& /*group*/) const { return 0; }
+};
+
+/// A pass that a target's pipeline has beside those of every target, and the pass that it stands before; of several before one, in order.
+struct ExtraPass {
+  std::string_view pass, before;
 };
 
 }  // namespace heddle::codegen

@@ -414,29 +414,8 @@ const Node* SpecOfGroup::node_of(const Refusal& refused) const {
   return refused.op.empty() || loop.empty() ? nullptr : loop.back();
 }
 
-std::optional<Refusal> SpecQuestions::cannot_emit(const Node& group) const {
-  auto spec = spec_of(group);
-  if (auto* refusal = std::get_if<Refusal>(&spec)) return *refusal;
-  return std::nullopt;
-}
-
 double operations_per_key(const plan::KernelSpec& spec) {
   return spec.attention() && spec.attention()->window <= 0 ? 4 * double(spec.attention()->heads * spec.attention()->head_dim) : 0;
-}
-
-double SpecQuestions::key_us(const Node& group) const {
-  constexpr double operations_per_us = 0.1e6;  // of attention on two cores with AVX-512
-  auto spec = spec_of(group);
-  auto* found = std::get_if<SpecOfGroup>(&spec);
-  return found ? operations_per_key(found->spec) / operations_per_us : 0;
-}
-
-Layout SpecQuestions::stack_layout_of(DType type, std::int64_t rows) const {
-  return rows % plan::panel_rows == 0 ? layout_of(type) : Layout::rows;  // a panel holds rows of one matrix
-}
-
-Layout SpecQuestions::layout_of(DType type) const {
-  return activations_ == DType::q8_1 && plan::has_panels(type) ? Layout::panels : Layout::rows;
 }
 
 }  // namespace heddle::codegen

@@ -37,19 +37,4 @@ std::int64_t min_bytes(const plan::KernelSpec& spec);
 /// Float operations of one more key for a row: a dot product and a weighted sum in every head. 0 where no row reads more keys for it.
 double operations_per_key(const plan::KernelSpec& spec);
 
-/// Answers for targets whose kernels are all specs of the form above: the CPU.
-class SpecQuestions : public Questions {
- public:
-  /// `activations`: of the target. Panels are multiplied with q8_1.
-  explicit SpecQuestions(DType activations = DType::f32) : activations_(activations) {}
-  std::optional<Refusal> cannot_emit(const ir::Node& group) const override;
-  Layout layout_of(DType type) const override;
-  Layout stack_layout_of(DType type, std::int64_t rows) const override;
-  Layout table_layout_of(DType) const override { return Layout::rows; }
-  double key_us(const ir::Node& group) const override;
-
- private:
-  DType activations_;
-};
-
 }  // namespace heddle::codegen

@@ -38,8 +38,8 @@ void register_builtin_passes(Registry& registry) {
   }
 }
 
-/// The same list for every target but for one step: what a target does not gain from is declined by its figures and by what it can emit.
-std::vector<Step> default_pipeline(const ir::Target& target) {
+/// The same list for every target but for its extras: what a target does not gain from is declined by its figures and by what it can emit.
+std::vector<Step> default_pipeline(std::span<const codegen::ExtraPass> extras) {
   std::vector<Step> steps;
   for (const char* pass : {
            "fold_constants",        // first: frontends write plain arithmetic
@@ -65,19 +65,12 @@ std::vector<Step> default_pipeline(const ir::Target& target) {
            "plan_memory",           // last: every pass above may still add or drop a value
        })
     steps.push_back({pass, {}});
-  // A GPU's block must know the whole row before it can normalise it; the row's scale passes through the product and is needed only at its
-  // end, which saves a barrier in front of every product. (The CPU's workers have no barrier there.) After the fusions, whose patterns it
-  // would hide.
-  // Products on its matrix units read their activation from memory, so a norm and the quantize behind it are a kernel; that goes first, since
-  // a scale that has left a norm alone at the top level would be a kernel of its own.
-  if (target.name.starts_with("cuda:")) {
-    const auto rest = steps.insert(llvm::find_if(steps, [](const Step& step) { return step.pass == "group_rest"; }), {"fuse_quantize", {}});
-    steps.insert(rest + 1, {"norm_scale_through_matmul", {}});
-  }
-  for (const Pass* pass : Registry::global().all()) {
-    const auto place = llvm::find_if(steps, [&](const Step& step) { return step.pass == pass->before; });
-    if (place != steps.end()) steps.insert(place, {pass->name, {}});
-  }
+  const auto insert = [&](std::string_view pass, std::string_view before) {
+    const auto place = llvm::find_if(steps, [&](const Step& step) { return step.pass == before; });
+    if (place != steps.end()) steps.insert(place, {std::string(pass), {}});
+  };
+  for (const codegen::ExtraPass& extra : extras) insert(extra.pass, extra.before);
+  for (const Pass* pass : Registry::global().all()) insert(pass->name, pass->before);
   return steps;
 }
 
