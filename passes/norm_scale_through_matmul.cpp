@@ -2,14 +2,9 @@
 // loop (and the quantize before it) need not wait for the sum of squares.
 //   before  %n = rms_norm %x, @g {eps=1e-5}  %q = quantize %n  %y = matmul @w, %q
 //   after   %xg = mul %x, @g  %q = quantize %xg  %s = rms_scale %x {eps=1e-5}  %m = matmul @w, %q  %y = mul %m, %s
-<<<<<<< HEAD
-// The rounding changes (a block's scale is rounded before the row scale, not after). It works
-// at the top level and inside a group, where the norm and its products are in one block: before the fusions or after fuse_norm_matmul.
-#include "ir/builder.h"
-=======
 // The rounding changes (a block's scale is rounded before the row scale, not after). It works at the top level and inside a group, where
 // the norm and its products are in one block: before the fusions or after fuse_norm_matmul.
->>>>>>> docs
+#include "ir/builder.h"
 #include "passes/builtin.h"
 
 namespace heddle::passes {
