@@ -110,9 +110,10 @@ Result<const wire::Plan*> checked_root(std::span<const std::byte> body, std::vec
 
 }  // namespace
 
-std::string serialize(const Plan& plan) {
+std::string serialize(const Plan& plan) { return serialize(to_wire(plan)); }
+
+std::string serialize(const wire::PlanT& tables) {
   flatbuffers::FlatBufferBuilder builder;
-  const wire::PlanT tables = to_wire(plan);
   builder.Finish(wire::Plan::Pack(builder, &tables));
   std::string file(header_bytes, '\0');
   file.replace(0, magic.size(), magic);

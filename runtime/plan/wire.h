@@ -1,5 +1,6 @@
 #pragma once
 #include <memory>
+#include <string>
 
 #include "ir/base/error.h"
 #include "runtime/plan/plan.h"
@@ -11,6 +12,9 @@ namespace heddle::plan {
 wire::PlanT to_wire(const Plan& plan);
 wire::KernelSpecT to_wire(const KernelSpec& spec);
 wire::CudaCodeT to_wire(const CudaCode& code);
+
+/// A plan file of these tables, header and checksum included.
+std::string serialize(const wire::PlanT& tables);
 
 /// Names become enums, positions stay as they are; what the plan means is not looked at (`check` does that). Errors name the table, the index, found
 /// and wanted: "weights[3]: dtype is 'q9_X', which is unknown", "kernels[0].spec: attention is missing, the loop is attention".

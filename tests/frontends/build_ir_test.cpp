@@ -315,7 +315,7 @@ TEST(BuildIr, WeightsKeepTypeShapeAndSource) {
   EXPECT_EQ(up->sources[0].tensor, "blk.1.ffn_up.weight");
   EXPECT_EQ(up->sources[0].row_begin, 0);
   EXPECT_EQ(up->sources[0].rows, 64);
-  EXPECT_EQ(up->layout.name, "rows");
+  EXPECT_EQ(up->layout, "rows");
   const ir::Value* gain = module->weight("output_norm.weight");
   EXPECT_EQ(gain->type.str(), "f32[32]");
   EXPECT_EQ(gain->sources[0].rows, 1);

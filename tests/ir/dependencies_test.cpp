@@ -161,7 +161,7 @@ TEST(Dependencies, DirectOnesOfGroupsAreThoseOfTheirBodies) {
 /// Of `adds` nodes that each read two earlier values, taken at random, most of them near.
 struct RandomBlock {
   Module module;
-  Function& function = module.add_function("f", "decode", 2);
+  Function& function = module.add_function("f", EntryKind::decode, 2);
   RandomBlock(unsigned seed, std::size_t adds) {
     std::mt19937 random(seed);
     std::vector<Value*> values = {function.add_argument("x", Type{DType::f32, {2, 64}})};

@@ -186,7 +186,7 @@ TEST(MakeGroup, AnOutsiderThatWaitsForAMemberMoves) {
 
 TEST(MakeGroup, WorksInABlockWithoutTerminator) {
   Module module;
-  Function& function = module.add_function("f", "decode", 2);
+  Function& function = module.add_function("f", EntryKind::decode, 2);
   Value* x = function.add_argument("x", Type{DType::f32, {2, 64}});
   Builder builder(function.body());
   Value* a = builder.neg("a", x);
@@ -207,7 +207,7 @@ TEST(MakeGroup, KeepsTheMeaningOfRandomFunctions) {
   int made = 0;
   for (int round = 0; round < 200; ++round) {
     Module module;
-    Function& function = module.add_function("f", "decode", 2);
+    Function& function = module.add_function("f", EntryKind::decode, 2);
     std::vector<Value*> values = {function.add_argument("x", Type{DType::f32, {2, 64}})};
     Builder builder(function.body());
     const std::size_t size = 4 + below(12);
@@ -322,7 +322,7 @@ TEST(Builder, PutsNodesBeforeAnother) {
 
 TEST(Builder, FollowsTheRows) {
   Module module;
-  Function& function = module.add_function("f", "decode", 2);
+  Function& function = module.add_function("f", EntryKind::decode, 2);
   Value* x = function.add_argument("x", Type{DType::f32, {2, 64}});
   Value* pos = function.add_argument("pos", Type{DType::i32, {2}});
   Builder builder(function.body());

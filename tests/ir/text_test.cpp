@@ -32,9 +32,9 @@ TEST(Text, WhatTheParserKeeps) {
   EXPECT_EQ(weight.sources[1].tensor, "more");
   EXPECT_EQ(weight.sources[1].row_begin, 64);
   EXPECT_EQ(weight.sources[1].rows, 64);
-  EXPECT_EQ(module->weight("blk.0.attn_q.weight")->layout.name, "planes");
+  EXPECT_EQ(module->weight("blk.0.attn_q.weight")->layout, Layout::planes);
   const Function& function = *module->function("decode_2");
-  EXPECT_EQ(function.kind, "decode");
+  EXPECT_EQ(function.kind, EntryKind::decode);
   EXPECT_EQ(function.rows, 2);
   EXPECT_EQ(function.arena_bytes, 12288);
   EXPECT_TRUE(function.argument("kv.0")->type.state);
@@ -84,7 +84,7 @@ TEST(Text, AttributesAndTargetFieldsComeInAnyOrder) {
 TEST(Text, NumbersReadBackExactly) {
   for (double value : {0.1, 1e300, 5e-324, -0.0, 1.0 / 3, 123456789012345680.0, std::numeric_limits<double>::infinity()}) {
     Module module;
-    Function& function = module.add_function("f", "decode", 1);
+    Function& function = module.add_function("f", EntryKind::decode, 1);
     Builder builder(function.body());
     builder.ret("", llvm::ArrayRef<Value*>(builder.constant("c", value)));
     const auto again = parsed(print(module));
@@ -94,7 +94,7 @@ TEST(Text, NumbersReadBackExactly) {
 
 TEST(Text, NamelessAndEqualNamesAreMadeUnique) {
   Module module;
-  Function& function = module.add_function("f", "decode", 1);
+  Function& function = module.add_function("f", EntryKind::decode, 1);
   Value* x = function.add_argument("x", Type{DType::f32, {1, 4}});
   Builder builder(function.body());
   Value* a = builder.neg("", x);

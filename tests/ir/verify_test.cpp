@@ -12,7 +12,7 @@ const std::string cached = "%x: f32[2, 64], %slot: i32[2], %pos: i32[2], %kv: st
 /// A function `f` over %x, with its ret still missing.
 struct Draft {
   Module module;
-  Function& function = module.add_function("f", "decode", 2);
+  Function& function = module.add_function("f", EntryKind::decode, 2);
   Value* x = function.add_argument("x", Type{DType::f32, {2, 64}});
   Builder builder{function.body()};
   void ret(llvm::ArrayRef<Value*> values) { builder.ret("", values); }
@@ -200,7 +200,7 @@ TEST(Verify, Names) {
   {
     Draft draft;
     draft.ret(draft.x);
-    Function& twin = draft.module.add_function("f", "decode", 1);
+    Function& twin = draft.module.add_function("f", EntryKind::decode, 1);
     Builder(twin.body()).ret("", llvm::ArrayRef<Value*>());
     EXPECT_EQ(draft.complaint(), "function 'f': two functions have this name");
   }

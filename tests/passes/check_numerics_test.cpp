@@ -86,7 +86,7 @@ TEST(CheckNumerics, RefusesProgramsThatCannotBeCompared) {
   EXPECT_EQ(ir::interp::check_numerics(*one, *other, 1).error().message(), "@f: returned value 0 is f32[3, 32] before, f32[3, 256] after");
   two->functions()[0]->name = "g";
   EXPECT_EQ(ir::interp::check_numerics(*one, *two, 1).error().message(), "@f: there is no such function after");
-  two->add_function("f", "decode", 1);
+  two->add_function("f", EntryKind::decode, 1);
   EXPECT_EQ(ir::interp::check_numerics(*one, *two, 1).error().message(), "1 functions before, 2 after");
 }
 

@@ -9,11 +9,6 @@ using namespace heddle::plan;
 
 constexpr std::int64_t vocabulary = 48, width = 32, heads = 2, kv_heads = 1, head_dim = 16, kv_width = kv_heads * head_dim;
 
-template <class T>
-std::unique_ptr<T> own(T value) {
-  return std::make_unique<T>(std::move(value));
-}
-
 // ---- Programs
 
 void add_input(Program& program, InputKind kind, std::uint32_t index, double value = 0) {
@@ -21,19 +16,15 @@ void add_input(Program& program, InputKind kind, std::uint32_t index, double val
   input.kind = kind, input.index = index, input.value = value;
 }
 
-Instr& add_instr(Program& program, const std::string& op, std::vector<std::uint32_t> operands) {
-  auto& instr = program.instrs.emplace_back();
-  instr.op = op, instr.operands = std::move(operands);
-  return instr;
+void add_instr(Program& program, RowOp op, std::vector<std::uint32_t> operands) {
+  program.instrs.push_back({std::move(op), std::move(operands)});
 }
 
-void add_norm(Program& program, const std::string& op, std::vector<std::uint32_t> operands) {
-  add_instr(program, op, std::move(operands)).f0 = 1e-5;
-}
+constexpr Elementwise add{ScalarOp::add}, mul{ScalarOp::mul};
+constexpr double eps = 1e-5;
 
 void add_rope(Program& program, std::uint32_t x) {
-  Instr& rope = add_instr(program, "rope", {x});
-  rope.i0 = head_dim, rope.i1 = head_dim, rope.f0 = 10000, rope.text = "adjacent";
+  add_instr(program, Rope{.head_dim = head_dim, .dims = head_dim, .theta = 10000, .pairing = Pairing::adjacent}, {x});
 }
 
 void add_store(Program& program, std::uint32_t value, StoreKind kind, std::uint32_t index) {
@@ -46,50 +37,42 @@ void add_store(Program& program, std::uint32_t value, StoreKind kind, std::uint3
 struct Spec {
   KernelSpec spec;
 
-  Spec(LoopKind loop, std::string name, std::int64_t rows) { spec.loop = loop, spec.name = std::move(name), spec.rows = rows; }
-  std::uint32_t arg(ArgRole role, const std::string& dtype, std::vector<std::int64_t> shape, bool written = false) {
+  Spec(Loop loop, std::string name, std::int64_t rows) { spec.loop = std::move(loop), spec.name = std::move(name), spec.rows = rows; }
+  std::uint32_t arg(ArgRole role, DType dtype, std::vector<std::int64_t> shape, bool written = false) {
     auto& arg = spec.args.emplace_back();
     arg.role = role, arg.dtype = dtype, arg.shape = std::move(shape), arg.layout = Layout::rows, arg.written = written;
     arg.name = std::string(name(role)) + std::to_string(spec.args.size() - 1);
     return std::uint32_t(spec.args.size() - 1);
   }
-  std::uint32_t buffer(std::int64_t n, bool written = false) { return arg(ArgRole::buffer, "f32", {spec.rows, n}, written); }
-  std::uint32_t per_row(ArgRole role) { return arg(role, "i32", {spec.rows}); }
-  std::uint32_t state(bool written) { return arg(ArgRole::state, "f32", {2, kv_heads, head_dim}, written); }
+  std::uint32_t buffer(std::int64_t n, bool written = false) { return arg(ArgRole::buffer, DType::f32, {spec.rows, n}, written); }
+  std::uint32_t per_row(ArgRole role) { return arg(role, DType::i32, {spec.rows}); }
+  std::uint32_t state(bool written) { return arg(ArgRole::state, DType::f32, {2, kv_heads, head_dim}, written); }
   void slots_and_positions() {
     spec.slots_arg = std::int32_t(per_row(ArgRole::slots));
     spec.positions_arg = std::int32_t(per_row(ArgRole::positions));
   }
   Program& part(std::int64_t n, std::int64_t granule) {
     auto& part = spec.parts.emplace_back();
-    part.n = n, part.granule = granule, part.epilogue = std::make_unique<Program>();
+    part.n = n, part.granule = granule;
     return part.epilogue;
   }
   Program& product(std::int64_t n, std::int64_t granule, std::uint32_t weight) {
     Program& epilogue = part(n, granule);
-    spec.parts.back().segments.push_back(std::make_unique<Segment>());
-    spec.parts.back().segments.back().weight = weight;
+    spec.parts.back().segments.push_back({weight});
     add_input(epilogue, InputKind::loop, 0);
     return epilogue;
   }
-  Program& gemm(const std::string& activations, std::uint32_t activation) {
-    spec.gemm = std::make_unique<Gemm>();
-    spec.gemm()->k = width, spec.gemm()->activations = activations, spec.gemm()->activation = activation;
-    spec.prologue = std::make_unique<Program>();
-    return *spec.prologue;
+  Program& gemm(DType activations, std::uint32_t activation) {
+    Gemm& loop = spec.loop.emplace<Gemm>();
+    loop.k = width, loop.activations = activations, loop.activation = activation;
+    return loop.prologue;
   }
-  std::unique_ptr<Kernel> kernel() {
-    auto kernel = std::make_unique<Kernel>();
-    kernel->spec = own(std::move(spec));
-    kernel->min_bytes = 1;
-    return kernel;
-  }
+  Kernel kernel() { return {.spec = std::move(spec), .min_bytes = 1, .cuda = {}}; }
 };
 
-std::unique_ptr<Kernel> embed(std::int64_t rows) {
-  Spec s(LoopKind::embed, "embed", rows);
-  s.spec.embed = std::make_unique<Embed>();
-  s.spec.embed()->table = s.arg(ArgRole::weight, "q8_0", {vocabulary, width});
+Kernel embed(std::int64_t rows) {
+  Spec s(Embed{}, "embed", rows);
+  s.spec.embed()->table = s.arg(ArgRole::weight, DType::q8_0, {vocabulary, width});
   s.spec.embed()->tokens = s.per_row(ArgRole::tokens);
   const auto out = s.buffer(width, true);
   Program& program = s.part(width, 1);
@@ -98,18 +81,18 @@ std::unique_ptr<Kernel> embed(std::int64_t rows) {
   return s.kernel();
 }
 
-std::unique_ptr<Kernel> project(std::int64_t rows) {
-  Spec s(LoopKind::gemm, "project", rows);
-  const auto x = s.buffer(width), gain = s.arg(ArgRole::weight, "f32", {width});
-  const auto wq = s.arg(ArgRole::weight, "q8_0", {width, width}), wk = s.arg(ArgRole::weight, "q8_0", {kv_width, width});
-  const auto wv = s.arg(ArgRole::weight, "q8_0", {kv_width, width});
+Kernel project(std::int64_t rows) {
+  Spec s(Gemm{}, "project", rows);
+  const auto x = s.buffer(width), gain = s.arg(ArgRole::weight, DType::f32, {width});
+  const auto wq = s.arg(ArgRole::weight, DType::q8_0, {width, width}), wk = s.arg(ArgRole::weight, DType::q8_0, {kv_width, width});
+  const auto wv = s.arg(ArgRole::weight, DType::q8_0, {kv_width, width});
   const auto q = s.buffer(width, true), kv = s.state(true);
   s.slots_and_positions();
-  Program& before = s.gemm("q8_1", 3);
+  Program& before = s.gemm(DType::q8_1, 3);
   add_input(before, InputKind::rows, x);
   add_input(before, InputKind::vector, gain);
-  add_norm(before, "rms_norm", {0, 1});
-  add_instr(before, "quantize", {2}).text = "q8_1";
+  add_instr(before, RmsNorm{.eps = eps}, {0, 1});
+  add_instr(before, Quantize{.format = DType::q8_1}, {2});
   Program& query = s.product(width, head_dim, wq);
   add_rope(query, 0);
   add_store(query, 1, StoreKind::buffer, q);
@@ -121,22 +104,21 @@ std::unique_ptr<Kernel> project(std::int64_t rows) {
 }
 
 /// The last row of x and of the queries, its slot and its position.
-std::unique_ptr<Kernel> select(std::int64_t rows) {
-  Spec s(LoopKind::select, "select", 1);
-  s.spec.select = std::make_unique<GatherRows>();
+Kernel select(std::int64_t rows) {
+  Spec s(GatherRows{}, "select", 1);
   s.spec.gather_rows()->rows = rows, s.spec.gather_rows()->index = s.per_row(ArgRole::last);
   for (const ArgRole role : {ArgRole::buffer, ArgRole::buffer, ArgRole::slots, ArgRole::positions}) {
     const bool is_buffer = role == ArgRole::buffer;
     auto& pair = s.spec.gather_rows()->pairs.emplace_back();
-    pair.from = is_buffer ? s.arg(role, "f32", {rows, width}) : s.arg(role, "i32", {rows});
-    pair.to = is_buffer ? s.buffer(width, true) : s.arg(role, "i32", {1}, true);
+    pair.from = is_buffer ? s.arg(role, DType::f32, {rows, width}) : s.arg(role, DType::i32, {rows});
+    pair.to = is_buffer ? s.buffer(width, true) : s.arg(role, DType::i32, {1}, true);
   }
   return s.kernel();
 }
 
-std::unique_ptr<Kernel> attend(std::int64_t rows, bool selected = false) {
-  Spec s(LoopKind::attention, "attend", rows);
-  auto& loop = *(s.spec.attention = std::make_unique<Attention>());
+Kernel attend(std::int64_t rows, bool selected = false) {
+  Spec s(Attention{}, "attend", rows);
+  Attention& loop = *s.spec.attention();
   loop.selected = selected;
   loop.q = s.buffer(width), loop.kv = s.state(false);
   loop.heads = heads, loop.kv_heads = kv_heads, loop.head_dim = head_dim, loop.scale = 0.25;
@@ -148,42 +130,42 @@ std::unique_ptr<Kernel> attend(std::int64_t rows, bool selected = false) {
   return s.kernel();
 }
 
-std::unique_ptr<Kernel> output(std::int64_t rows) {
-  Spec s(LoopKind::gemm, "output", rows);
-  const auto x = s.buffer(width), w = s.arg(ArgRole::weight, "f16", {width, width}), residual = s.buffer(width),
+Kernel output(std::int64_t rows) {
+  Spec s(Gemm{}, "output", rows);
+  const auto x = s.buffer(width), w = s.arg(ArgRole::weight, DType::f16, {width, width}), residual = s.buffer(width),
              out = s.buffer(width, true);
-  add_input(s.gemm("f32", 0), InputKind::rows, x);
+  add_input(s.gemm(DType::f32, 0), InputKind::rows, x);
   Program& program = s.product(width, 1, w);
   add_input(program, InputKind::rows, residual);
-  add_instr(program, "add", {0, 1});
+  add_instr(program, add, {0, 1});
   add_store(program, 2, StoreKind::buffer, out);
   return s.kernel();
 }
 
-std::unique_ptr<Kernel> norm(std::int64_t rows) {
-  Spec s(LoopKind::rowwise, "norm", rows);
-  const auto x = s.buffer(width), gain = s.arg(ArgRole::weight, "f32", {width}), out = s.buffer(width, true);
+Kernel norm(std::int64_t rows) {
+  Spec s(Rowwise{}, "norm", rows);
+  const auto x = s.buffer(width), gain = s.arg(ArgRole::weight, DType::f32, {width}), out = s.buffer(width, true);
   Program& program = s.part(width, width);
   add_input(program, InputKind::rows, x);
   add_input(program, InputKind::vector, gain);
   add_input(program, InputKind::constant, 0, 1.5);
-  add_norm(program, "rms_scale", {0});
-  add_instr(program, "mul", {0, 3});
-  add_instr(program, "mul", {4, 1});
-  add_instr(program, "mul", {5, 2});
+  add_instr(program, RmsScale{.eps = eps}, {0});
+  add_instr(program, mul, {0, 3});
+  add_instr(program, mul, {4, 1});
+  add_instr(program, mul, {5, 2});
   add_store(program, 6, StoreKind::buffer, out);
   return s.kernel();
 }
 
-std::unique_ptr<Kernel> head(std::int64_t rows) {
-  Spec s(LoopKind::gemm, "head", rows);
-  const auto x = s.buffer(width), w = s.arg(ArgRole::weight, "f32", {vocabulary, width}), out = s.buffer(vocabulary, true);
-  Program& before = s.gemm("f32", 0);
+Kernel head(std::int64_t rows) {
+  Spec s(Gemm{}, "head", rows);
+  const auto x = s.buffer(width), w = s.arg(ArgRole::weight, DType::f32, {vocabulary, width}), out = s.buffer(vocabulary, true);
+  Program& before = s.gemm(DType::f32, 0);
   add_input(before, InputKind::rows, x);
-  add_norm(before, "rms_scale", {0});
+  add_instr(before, RmsScale{.eps = eps}, {0});
   Program& program = s.product(vocabulary, 1, w);
   add_input(program, InputKind::row_scalar, 1);
-  add_instr(program, "mul", {0, 1});
+  add_instr(program, mul, {0, 1});
   add_store(program, 2, StoreKind::buffer, out);
   return s.kernel();
 }
@@ -211,19 +193,19 @@ void add_node(EntryPoint& entry, std::uint32_t kernel, std::vector<std::uint32_t
               std::vector<Ref> args) {
   auto& node = entry.nodes.emplace_back();
   node.kernel = kernel, node.after = std::move(after), node.value_names = {value};
-  for (Ref& arg : args) node.args.push_back(own(std::move(arg)));
+  node.args = std::move(args);
 }
 
-Port port(const std::string& name, const std::string& dtype, std::vector<std::int64_t> shape) {
+Port port(const std::string& name, DType dtype, std::vector<std::int64_t> shape) {
   Port out;
   out.name = name, out.dtype = dtype, out.shape = std::move(shape);
   return out;
 }
 
-void add_entry(Plan& plan, const std::string& kind, std::int64_t rows) {
+void add_entry(Plan& plan, EntryKind kind, std::int64_t rows) {
   auto& entry = plan.entries.emplace_back();
-  entry.name = kind + "_" + std::to_string(rows), entry.kind = kind, entry.rows = std::uint32_t(rows);
-  for (const char* name : {"tokens", "slot", "pos"}) entry.inputs.push_back(own(port(name, "i32", {rows})));
+  entry.name = fmt::format("{}_{}", kind, rows), entry.kind = kind, entry.rows = std::uint32_t(rows);
+  for (const char* name : {"tokens", "slot", "pos"}) entry.inputs.push_back(port(name, DType::i32, {rows}));
   entry.arena_bytes = std::uint64_t(buffers * rows * width) * sizeof(float);
   const auto first = std::uint32_t(plan.kernels.size());
   const Ref tokens = ref(Where::input, 0), slots = ref(Where::input, 1), positions = ref(Where::input, 2), kv = ref(Where::state, 0);
@@ -233,7 +215,7 @@ void add_entry(Plan& plan, const std::string& kind, std::int64_t rows) {
   plan.kernels.push_back(project(rows));
   add_node(entry, first + 1, {0}, "l0.q_rope",
            {arena(rows, x), weight(attn_gain), weight(q), weight(k), weight(v), arena(rows, query), kv, slots, positions});
-  if (kind == "prefill") return;
+  if (kind == EntryKind::prefill) return;
   plan.kernels.push_back(attend(rows));
   add_node(entry, first + 2, {1}, "l0.attn", {arena(rows, query), kv, slots, positions, arena(rows, attn)});
   plan.kernels.push_back(output(rows));
@@ -242,15 +224,15 @@ void add_entry(Plan& plan, const std::string& kind, std::int64_t rows) {
   add_node(entry, first + 4, {3}, "norm", {arena(rows, x1), weight(out_gain), arena(rows, normed)});
   plan.kernels.push_back(head(rows));
   add_node(entry, first + 5, {4}, "logits", {arena(rows, normed), weight(head_weight), ref(Where::output, 0)});
-  entry.outputs.push_back(own(port("logits", "f32", {rows, vocabulary})));
+  entry.outputs.push_back(port("logits", DType::f32, {rows, vocabulary}));
 }
 
 /// As a prefill of so many rows, and the logits of one of them.
 void add_prompt(Plan& plan, std::int64_t rows) {
-  add_entry(plan, "prefill", rows);
+  add_entry(plan, EntryKind::prefill, rows);
   EntryPoint& entry = plan.entries.back();
   entry.name = "prompt_" + std::to_string(rows), entry.kind = EntryKind::prompt;
-  entry.inputs.push_back(own(port("last", "i32", {1})));
+  entry.inputs.push_back(port("last", DType::i32, {1}));
   const std::uint64_t behind = entry.arena_bytes;  // buffers of one row, then its slot and position
   entry.arena_bytes += std::uint64_t(buffers * width) * sizeof(float) + 32;
   const auto one = [&](Buffer i) {
@@ -278,7 +260,7 @@ void add_prompt(Plan& plan, std::int64_t rows) {
   add_node(entry, first + 3, {4}, "norm", {one(x1), weight(out_gain), one(normed)});
   plan.kernels.push_back(head(1));
   add_node(entry, first + 4, {5}, "logits", {one(normed), weight(head_weight), ref(Where::output, 0)});
-  entry.outputs.push_back(own(port("logits", "f32", {1, vocabulary})));
+  entry.outputs.push_back(port("logits", DType::f32, {1, vocabulary}));
 }
 
 // ---- The rest
@@ -286,7 +268,7 @@ void add_prompt(Plan& plan, std::int64_t rows) {
 /// A weight of `pieces` equal sources, right behind what is in the file so far.
 void add_weight(Plan& plan, const std::string& name, DType dtype, std::vector<std::int64_t> shape, std::int64_t pieces = 1) {
   auto& weight = plan.weights.emplace_back();
-  weight.name = name, weight.dtype = std::string(heddle::name(dtype)), weight.shape = shape, weight.layout = Layout::rows;
+  weight.name = name, weight.dtype = dtype, weight.shape = shape, weight.layout = Layout::rows;
   for (std::int64_t i = 0; i < pieces; ++i) {
     auto& source = weight.sources.emplace_back();
     source.rows = (shape.size() == 1 ? 1 : shape[0]) / pieces, source.columns = shape.back();
@@ -297,7 +279,6 @@ void add_weight(Plan& plan, const std::string& name, DType dtype, std::vector<st
 }
 
 void add_vocabulary(Plan& plan) {
-  plan.vocabulary = std::make_unique<Vocabulary>();
   plan.vocabulary.kind = "spm";
   for (std::int64_t i = 0; i < vocabulary; ++i) {
     auto& token = plan.vocabulary.tokens.emplace_back();
@@ -317,12 +298,9 @@ Plan tiny_plan() {
     entry.name = field, entry.value = value;
   }
   plan.target = "cpu";
-  plan.model = std::make_unique<ModelInfo>();
   plan.model.name = "tiny", plan.model.architecture = "llama", plan.model.vocabulary = vocabulary, plan.model.layers = 1;
   plan.model.trained_context = 128;
-  plan.files.push_back(std::make_unique<ModelFile>());
-  plan.files[0].path = "tiny.bin";
-  plan.files[0].bytes = 256;  // a header
+  plan.files.push_back({.path = "tiny.bin", .bytes = 256});  // a header
   add_weight(plan, "token_embd.weight", DType::q8_0, {vocabulary, width});
   add_weight(plan, "blk.0.attn_norm.weight", DType::f32, {width});
   add_weight(plan, "blk.0.attn_q.weight", DType::q8_0, {width, width});
@@ -333,9 +311,9 @@ Plan tiny_plan() {
   add_weight(plan, "output.weight", DType::f32, {vocabulary, width});
   auto& state = plan.states.emplace_back();
   state.name = "kv.0", state.dtype = DType::f32, state.shape = {2, kv_heads, head_dim};
-  add_entry(plan, "decode", 1);
-  add_entry(plan, "decode", 2);
-  add_entry(plan, "prefill", 4);
+  add_entry(plan, EntryKind::decode, 1);
+  add_entry(plan, EntryKind::decode, 2);
+  add_entry(plan, EntryKind::prefill, 4);
   add_vocabulary(plan);
   plan.chat_template = "{{ text }}";
   plan.remarks = {"fuse_norm_matmul: %l0.q fired"};

@@ -124,7 +124,7 @@ TEST_F(CompileKernels, FillsThePlanOnceAndThenFromTheCache) {
 TEST_F(CompileKernels, KernelsOfOneTextAreCompiledOnce) {
   plan::Plan plan = prepared_.plan;
   plan.kernels.resize(2);
-  plan.kernels.push_back(std::make_unique<plan::Kernel>(plan.kernels[0]));
+  plan.kernels.push_back(plan.kernels[0]);
   auto report = compile_kernels(plan, target_, "", 2);
   ASSERT_TRUE(report.ok()) << report.error().message();
   EXPECT_EQ(report->kernels, 3);

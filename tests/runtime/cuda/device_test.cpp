@@ -240,7 +240,7 @@ const std::vector<StepRow> two_rows = {{7, 0, 3}, {9, -1, 0}};
 TEST_F(CudaDeviceTest, KernelsAreTimedByManyCallsInTurn) {
   // Two nodes share a kernel, as layers do: the second of the same output on another weight.
   auto& nodes = p.plan->entries[1].nodes;
-  nodes.push_back(std::make_unique<plan::Node>(nodes[3]));
+  nodes.push_back(nodes[3]);
   nodes.back().after = {5};
   nodes.back().args[1].index = 0;
   const std::uint32_t shared = nodes[3].kernel, alone = nodes[0].kernel;

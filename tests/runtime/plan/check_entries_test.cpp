@@ -7,7 +7,6 @@ const Case entry_cases[] = {
     {"no_entries", [](Plan& p) { p.entries.clear(); }, "entries: there is none, at least one is needed"},
     {"entry_name", [](Plan& p) { decode(p).name.clear(); }, "entries[0]: name is empty"},
     {"entry_name_twice", [](Plan& p) { p.entries[1].name = "decode_1"; }, "entries[1]: name 'decode_1' is used twice"},
-    {"entry_kind", [](Plan& p) { decode(p).kind = "train"; }, "entries[0]: kind is 'train', wanted decode, prefill or prompt"},
     {"entry_rows_zero", [](Plan& p) { decode(p).rows = 0; }, "entries[0]: rows is 0, wanted 1 to 4096"},
     {"entry_rows", [](Plan& p) { decode(p).rows = 4294967295u; }, "entries[0]: rows is 4294967295, wanted 1 to 4096"},
     {"microseconds", [](Plan& p) { decode(p).microseconds = -1; }, "entries[0]: microseconds is -1, wanted a finite number of at least 0"},
@@ -37,7 +36,6 @@ const Case entry_cases[] = {
        decode(p).nodes[2].after = {0, 5};
      },
      "entries[0].nodes[2]: runs after node 5, wanted an earlier one"},
-    {"ref_where", [](Plan& p) { ref(p, 3, 0).where = Where(12); }, "entries[0].nodes[3].args[0]: where is 12, wanted 0 to 4"},
     {"ref_weight_as_buffer", [](Plan& p) { ref(p, 3, 0).where = Where::weight; },
      "entries[0].nodes[3].args[0]: lies in 'weight', the kernel wants a buffer"},
     {"ref_tokens_in_arena", [](Plan& p) { ref(p, 0, 1).where = Where::arena; },
@@ -70,9 +68,9 @@ const Case entry_cases[] = {
      "entries[0].nodes[3].args[3]: is written and shares bytes with argument 2"},
     {"overlap_of_a_state",
      [](Plan& p) {
-       kernel(p, 1).args.push_back(std::make_unique<Arg>(kernel(p, 1).args[6]));
+       kernel(p, 1).args.push_back(kernel(p, 1).args[6]);
        kernel(p, 1).args[9].written = false;
-       decode(p).nodes[1].args.push_back(std::make_unique<Ref>(ref(p, 1, 6)));
+       decode(p).nodes[1].args.push_back(ref(p, 1, 6));
      },
      "entries[0].nodes[1].args[6]: is written and shares bytes with argument 9"},
     {"output_index", [](Plan& p) { ref(p, 5, 2).index = 1; }, "entries[0].nodes[5].args[2]: output 1, there are 1"},
@@ -88,19 +86,19 @@ const Case entry_cases[] = {
     {"sampling_without_sample",
      [](Plan& p) {
        with_sampling(p);
-       decode(p).sampling[0] = std::make_unique<Node>(decode(p).nodes[5]);
+       decode(p).sampling[0] = decode(p).nodes[5];
      },
      "entries[0]: sampling has 0 loops of kind sample, wanted one"},
     {"sampling_twice",
      [](Plan& p) {
        with_sampling(p);
-       decode(p).sampling.push_back(std::make_unique<Node>(decode(p).sampling[0]));
+       decode(p).sampling.push_back(decode(p).sampling[0]);
      },
      "entries[0]: sampling has 2 loops of kind sample, wanted one"},
     {"sampling_of_prefill",
      [](Plan& p) {
        as_cuda(p);
-       p.entries[2].sampling.push_back(std::make_unique<Node>(p.entries[2].nodes[0]));
+       p.entries[2].sampling.push_back(p.entries[2].nodes[0]);
      },
      "entries[2]: sampling is there, kind 'prefill' draws no tokens"},
     {"sampling_edge",
@@ -155,9 +153,9 @@ const Case prompt_cases[] = {
     {"slots_written_over",
      [](Plan& p) {
        EntryPoint& entry = prompt(p);  // the query's row is computed again, over the slot
-       auto& again = *entry.nodes.insert(entry.nodes.begin() + 3, std::make_unique<Node>(entry.nodes[2]))->get();
+       Node& again = *entry.nodes.insert(entry.nodes.begin() + 3, Node(entry.nodes[2]));
        again.after = {2};
-       again.args[4]->offset = entry.nodes[2].args[6].offset - 112, again.args[6]->offset += 32, again.args[8]->offset += 32;
+       again.args[4].offset = entry.nodes[2].args[6].offset - 112, again.args[6].offset += 32, again.args[8].offset += 32;
        entry.arena_bytes += 64;
        for (std::size_t i = 4; i < entry.nodes.size(); ++i) entry.nodes[i].after = {std::uint32_t(i - 1)};
      },
@@ -187,7 +185,7 @@ const Case prompt_cases[] = {
      "entries[0].nodes[2]: its slots and positions lie in the input, the kernel is for those in the arena"},
     {"sampling_of_prompt",
      [](Plan& p) {
-       prompt(p).sampling.push_back(std::make_unique<Node>(p.entries[3].nodes[0]));
+       prompt(p).sampling.push_back(p.entries[3].nodes[0]);
        as_cuda(p);
      },
      "entries[3]: sampling is there, kind 'prompt' draws no tokens"},

@@ -33,6 +33,8 @@ KernelSpec& with_sampling(Plan& plan);
 
 inline std::string name_of(const ::testing::TestParamInfo<Case>& info) { return info.param.name; }
 
+/// The message with which a plan file is refused, without its path in front.
+std::string refusal(const std::string& file);
 /// The message with which the corrupted plan is refused, after a round through a file with a right checksum.
 std::string refusal(const Case& c);
 

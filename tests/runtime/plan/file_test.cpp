@@ -8,6 +8,7 @@
 
 #include "ir/base/mapped_file.h"
 #include "runtime/plan/plan_file.h"
+#include "runtime/plan/wire.h"
 #include "tests/support/paths.h"
 #include "tests/support/tiny_plan.h"
 
@@ -44,9 +45,9 @@ TEST(PlanFile, WhatIsWrittenIsRead) {
   ASSERT_TRUE(read.ok()) << read.error().message();
   EXPECT_EQ(serialize(**read), serialize(plan));
   EXPECT_EQ((*read)->entries[2].name, "prefill_4");
-  EXPECT_EQ((*read)->kernels[1].spec.prologue.instrs[1]->text, "q8_1");
+  EXPECT_EQ(std::get<Quantize>((*read)->kernels[1].spec.gemm()->prologue.instrs[1].op).format, DType::q8_1);
   EXPECT_EQ((*read)->vocabulary.tokens[5].text, "F");
-  EXPECT_EQ((*read)->kernels[0].spec.prologue, nullptr);
+  EXPECT_EQ((*read)->kernels[0].spec.gemm(), nullptr);
 }
 
 TEST(PlanFile, HeaderIsAsDocumented) {
@@ -86,7 +87,7 @@ TEST(PlanFile, RefusalsOfTheHeader) {
 
   std::string other = good;
   other[12] = 7;
-  EXPECT_EQ(refusal(other), "a.plan: plan version 7, this program reads 2");
+  EXPECT_EQ(refusal(other), "a.plan: plan version 7, this program reads 3");
   other = good;
   other[23] = 1;
   EXPECT_EQ(refusal(other),
@@ -153,14 +154,14 @@ std::string body_with_shared_remarks(std::size_t count) {
   flatbuffers::FlatBufferBuilder builder;
   const auto text = builder.CreateString(std::string(1 << 16, 'x'));
   const auto remarks = builder.CreateVector(std::vector(count, text));
-  PlanBuilder plan(builder);
+  wire::PlanBuilder plan(builder);
   plan.add_remarks(remarks);
   builder.Finish(plan.Finish());
   return {reinterpret_cast<const char*>(builder.GetBufferPointer()), builder.GetSize()};
 }
 
 TEST(PlanFile, ASmallFileThatUnpacksToALargePlanIsRefused) {
-  EXPECT_EQ(refusal(file_around(body_with_shared_remarks(1))), "a.plan: target: is '', wanted cpu or cuda:sm_NN");
+  EXPECT_EQ(refusal(file_around(body_with_shared_remarks(1))), "a.plan: target is '', which is unknown");
   EXPECT_EQ(refusal(file_around(body_with_shared_remarks(1000000))), "a.plan: the body holds the same bytes more than once");
 }
 

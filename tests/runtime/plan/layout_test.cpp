@@ -94,7 +94,7 @@ std::vector<std::byte> random_blocks(DType type, std::int64_t blocks, unsigned s
 }
 
 std::vector<std::byte> planes_from(DType type, const std::vector<std::byte>& in, std::int64_t rows, std::int64_t columns) {
-  std::vector<std::byte> out(std::size_t(*stored_bytes("planes", type, rows, columns)), std::byte(0xee));
+  std::vector<std::byte> out(std::size_t(*stored_bytes(heddle::Layout::planes, type, rows, columns)), std::byte(0xee));
   to_planes(type, in.data(), 0, rows, columns, rows, out.data());
   return out;
 }
@@ -131,7 +131,7 @@ TEST_P(Layout, PlanesStandApartAtMultiplesOf256) {
     EXPECT_LT(offset, end + 256);
     end = offset + rows * (columns / planes_of(type)[p].per) * planes_of(type)[p].bytes;
   }
-  EXPECT_EQ(*stored_bytes("planes", type, rows, columns), end);
+  EXPECT_EQ(*stored_bytes(heddle::Layout::planes, type, rows, columns), end);
 }
 
 TEST_P(Layout, RangesFromSeveralThreadsEqualTheWhole) {
@@ -149,14 +149,13 @@ TEST_P(Layout, RangesFromSeveralThreadsEqualTheWhole) {
 }
 
 TEST(StoredBytes, OfRowsIsTheFilesOwn) {
-  EXPECT_EQ(*stored_bytes("rows", DType::q6_K, 3, 512), 3 * 2 * 210);
-  EXPECT_EQ(*stored_bytes("rows", DType::f32, 1, 7), 28);
+  EXPECT_EQ(*stored_bytes(heddle::Layout::rows, DType::q6_K, 3, 512), 3 * 2 * 210);
+  EXPECT_EQ(*stored_bytes(heddle::Layout::rows, DType::f32, 1, 7), 28);
 }
 
 TEST(StoredBytes, RefusesWhatHasNoMeaning) {
-  EXPECT_EQ(stored_bytes("foo", DType::f32, 1, 32).error().message(), "layout 'foo' is not known (known: rows, planes, panels)");
-  EXPECT_EQ(stored_bytes("planes", DType::f32, 1, 32).error().message(), "layout 'planes' is not defined for f32");
-  EXPECT_EQ(stored_bytes("planes", DType::q4_K, 8, 32).error().message(),
+  EXPECT_EQ(stored_bytes(heddle::Layout::planes, DType::f32, 1, 32).error().message(), "layout 'planes' is not defined for f32");
+  EXPECT_EQ(stored_bytes(heddle::Layout::planes, DType::q4_K, 8, 32).error().message(),
             "layout 'planes' of q4_K needs whole blocks of 256 a row, 32 columns are none");
   EXPECT_TRUE(planes_of(DType::bf16).empty());
 }

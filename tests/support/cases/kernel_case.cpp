@@ -58,7 +58,7 @@ Result<PreparedCase> prepare(const KernelCase& test, const std::string& target) 
   HEDDLE_ASSIGN(out.module->target, codegen::cuda::target_named(target));
   for (ir::Value* weight : out.module->weights()) {
     weight->sources = {{weight->name, 0, weight->type.elements() / weight->type.width()}};
-    weight->layout.name = codegen::cuda::layout_of(weight->type.dtype);
+    weight->layout = codegen::cuda::layout_of(weight->type.dtype);
     out.weights.push_back(random_weight(*weight));
   }
   HEDDLE_TRY(ir::verify(*out.module));
