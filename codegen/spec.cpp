@@ -407,10 +407,6 @@ std::optional<Refusal> SpecQuestions::cannot_emit(const Node& group) const {
   return std::nullopt;
 }
 
-double operations_per_key(const plan::KernelSpec& spec) {
-  return spec.attention() && spec.attention()->window <= 0 ? 4 * double(spec.attention()->heads * spec.attention()->head_dim) : 0;
-}
-
 double SpecQuestions::key_us(const Node& group) const {
   constexpr double operations_per_us = 0.1e6;  // of attention on two cores with AVX-512
   auto spec = spec_of(group);

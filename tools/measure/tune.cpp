@@ -6,6 +6,7 @@
 #include "codegen/cuda/kernel_cache.h"
 #include "codegen/cuda/target.h"
 #include "ir/base/thread_pool.h"
+#include "ir/base/timing.h"
 #include "runtime/cuda/device.h"
 #include "tools/compiler/quantized_weights.h"
 
@@ -17,12 +18,6 @@ using codegen::cuda::Tuning;
 constexpr int rounds = 15, steps_a_round = 20, prompts_a_round = 2;
 constexpr std::int64_t context = 1024, position = 128, prompt_rows = 512;
 constexpr double spreads_to_win = 3;
-
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + std::ptrdiff_t(values.size() / 2);
-  std::ranges::nth_element(values, middle);
-  return *middle;
-}
 
 const plan::EntryPoint& decode_of_one_row(const plan::Plan& plan) {
   for (const auto& entry : plan.entries)
