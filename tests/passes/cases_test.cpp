@@ -40,10 +40,10 @@ std::string canonical(ir::Module& module) {
 
 /// Emits everything.
 struct Answers : codegen::Questions {
-  std::string layout;
+  Layout layout = Layout::rows;
   std::optional<codegen::Refusal> cannot_emit(const ir::Node&) const override { return std::nullopt; }
-  std::string layout_of(DType) const override { return layout; }
-  std::string table_layout_of(DType) const override { return "rows"; }
+  Layout layout_of(DType) const override { return layout; }
+  Layout table_layout_of(DType) const override { return Layout::rows; }
 };
 
 class PassCases : public ::testing::TestWithParam<PassCase> {};
@@ -59,7 +59,9 @@ TEST_P(PassCases, TextAndNumbers) {
   if (auto valid = ir::verify(**module); !valid.ok() && wanted.error.empty()) FAIL() << valid.error().message();
 
   Answers answers;
-  answers.layout = wanted.layout;
+  const auto layout = layout_named(wanted.layout);
+  ASSERT_TRUE(layout) << wanted.layout;
+  answers.layout = *layout;
   std::vector<passes::Remark> remarks;
   for (auto& function : (*module)->functions()) {
     passes::Context context{.target = (*module)->target,

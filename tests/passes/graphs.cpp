@@ -11,7 +11,7 @@ std::unique_ptr<ir::Module> small_model(const SmallModel& model) {
   auto module = std::make_unique<ir::Module>();
   module->name = "small";
   module->target.activations = model.activations;
-  const DType dtype = *dtype_named(model.weights);
+  const DType dtype = model.weights;
   auto weight = [&](std::string name, DType type, ir::Shape shape) {
     return module->add_weight(name, {type, shape}, {{name, 0, shape.size() > 1 ? shape[0] : 1}});
   };

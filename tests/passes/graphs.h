@@ -9,8 +9,8 @@ namespace heddle::testing {
 struct SmallModel {
   int layers = 2;
   std::int64_t rows = 1;
-  std::string kind = "decode";
-  std::string activations = "q8_1", weights = "q8_0";
+  EntryKind kind = EntryKind::decode;
+  DType activations = DType::q8_1, weights = DType::q8_0;
   bool biases = false;
 };
 

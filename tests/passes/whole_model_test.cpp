@@ -114,8 +114,8 @@ class EachPassOff : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(EachPassOff, GivesTheSameNumbers) {
   for (const SmallModel& kind :
-       {SmallModel{}, SmallModel{.rows = 3, .weights = "q4_0", .biases = true}, SmallModel{.rows = 4, .kind = EntryKind::prefill},
-        SmallModel{.rows = 4, .kind = EntryKind::prompt}, SmallModel{.rows = 4, .kind = EntryKind::prompt, .weights = "f32", .biases = true}}) {
+       {SmallModel{}, SmallModel{.rows = 3, .weights = DType::q4_0, .biases = true}, SmallModel{.rows = 4, .kind = EntryKind::prefill},
+        SmallModel{.rows = 4, .kind = EntryKind::prompt}, SmallModel{.rows = 4, .kind = EntryKind::prompt, .weights = DType::f32, .biases = true}}) {
     auto plain = small_model(kind), fused = small_model(kind);
     passes::RunOptions quantized;  // what the numbers are compared with: nothing but the 8-bit activations
     const auto steps = passes::parse_pipeline(GetParam() == "quantize_activations" ? "" : "quantize_activations", Registry::global());

@@ -18,11 +18,7 @@ struct SmallToken {
 };
 
 inline void add(plan::Vocabulary& vocabulary, const SmallToken& token) {
-  auto t = std::make_unique<plan::Token>();
-  t->text = token.text;
-  t->score = token.score;
-  t->type = std::uint8_t(token.type);
-  vocabulary.tokens.push_back(std::move(t));
+  vocabulary.tokens.push_back({.text = token.text, .score = token.score, .type = std::uint8_t(token.type), .match = {}});
 }
 
 /// 0 <unk>, 1 <s>, 2 </s> (ends a text), then `tokens` from 3 on.

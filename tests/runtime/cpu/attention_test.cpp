@@ -6,7 +6,6 @@
 namespace heddle::testing {
 namespace {
 
-using plan::LoopKind;
 
 struct Shape {
   std::int64_t heads = 4, kv_heads = 2, head_dim = 32, capacity = 64, slots = 1, window = 0;
@@ -16,10 +15,9 @@ struct Shape {
 };
 
 KernelCase attention(const Shape& shape, std::vector<std::int32_t> slots, std::vector<std::int32_t> positions) {
-  KernelCase kernel(LoopKind::attention, std::int64_t(slots.size()));
+  KernelCase kernel(plan::Attention{}, std::int64_t(slots.size()));
   kernel.slot_count = shape.slots;
   kernel.capacity = shape.capacity;
-  kernel.spec.attention = std::make_unique<plan::Attention>();
   auto& loop = *kernel.spec.attention();
   const std::int64_t n = shape.heads * shape.head_dim;
   loop.q = kernel.buffer(DType::f32, n);
@@ -60,7 +58,7 @@ TEST(attention, window_and_softcap) {
 TEST(attention, results_may_be_quantised) {
   for (const std::int64_t rows : {1, 3})
     expect_reference(
-        attention({.quantize = "q8_1"}, std::vector<std::int32_t>(std::size_t(rows), 0), std::vector<std::int32_t>(std::size_t(rows), 30)),
+        attention({.quantize = DType::q8_1}, std::vector<std::int32_t>(std::size_t(rows), 0), std::vector<std::int32_t>(std::size_t(rows), 30)),
         1e-5);
 }
 
@@ -97,7 +95,7 @@ TEST(attention, tiles_with_window_softcap_and_quantised_results) {
   expect_reference(prompt({.capacity = 300, .window = 10}, 33, 200), 2e-6);
   expect_reference(prompt({.capacity = 300, .window = 100}, 20, 90), 2e-6);
   expect_reference(prompt({.capacity = 90, .softcap = 0.5}, 12, 60), 2e-6);
-  expect_reference(prompt({.capacity = 90, .quantize = "q8_1"}, 12, 60), 1e-5);
+  expect_reference(prompt({.capacity = 90, .quantize = DType::q8_1}, 12, 60), 1e-5);
 }
 
 TEST(attention, a_tile_ends_with_its_slot) {

@@ -306,7 +306,7 @@ TEST_F(CpuDevice, RefusesPlansForOtherDevices) {
   auto device = make_cpu_device(1);
   plan->weights[2].layout = Layout::planes;
   EXPECT_EQ(load_error(*device), "weight 'blk.0.attn_q.weight': layout is 'planes', the cpu reads 'rows' and 'panels'");
-  plan->kernels[5].spec.loop = plan::LoopKind::sample;
+  plan->kernels[5].spec.loop = plan::Sample{};
   EXPECT_EQ(load_error(*device), "entry 'decode_1': kernel 'head' draws tokens, which the cpu leaves to the host");
 }
 

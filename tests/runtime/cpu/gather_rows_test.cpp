@@ -20,8 +20,7 @@ plan::Arg& add_arg(KernelCase& kernel, plan::ArgRole role, DType dtype, std::vec
 TEST(select, rows_are_copied_bit_for_bit) {
   constexpr std::int64_t rows = 9;
   const std::vector<std::int32_t> index = {8, 0, 3};
-  KernelCase kernel(plan::LoopKind::select, 3);
-  kernel.spec.select = std::make_unique<plan::GatherRows>();
+  KernelCase kernel(plan::GatherRows{}, 3);
   kernel.spec.gather_rows()->rows = rows;
   add_arg(kernel, plan::ArgRole::last, DType::i32, {3}, false, index);
   struct Pair {

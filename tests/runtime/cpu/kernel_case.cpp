@@ -30,44 +30,31 @@ std::vector<std::byte> bytes_of_integers(const std::vector<std::int32_t>& values
 
 unsigned ProgramWriter::input(plan::InputKind kind, unsigned index, double value) {
   HEDDLE_CHECK(program_.instrs.empty(), "inputs come first");
-  auto input = std::make_unique<plan::Input>();
-  input->kind = kind, input->index = index, input->value = value;
-  program_.inputs.push_back(std::move(input));
+  program_.inputs.push_back({kind, index, value});
   return last();
 }
 
-plan::Instr& ProgramWriter::instr(const std::string& name, std::vector<unsigned> operands) {
-  auto instr = std::make_unique<plan::Instr>();
-  instr->op = name, instr->operands = std::move(operands);
-  program_.instrs.push_back(std::move(instr));
-  return program_.instrs.back();
-}
-
-unsigned ProgramWriter::op(const std::string& name, std::vector<unsigned> operands) { return instr(name, std::move(operands)), last(); }
-unsigned ProgramWriter::rms_norm(unsigned x, unsigned gain, double eps) { return instr("rms_norm", {x, gain}).f0 = eps, last(); }
-unsigned ProgramWriter::rms_scale(unsigned x, double eps) { return instr("rms_scale", {x}).f0 = eps, last(); }
-unsigned ProgramWriter::quantize(unsigned x, const std::string& format) { return instr("quantize", {x}).text = format, last(); }
-unsigned ProgramWriter::rope(std::vector<unsigned> operands, std::int64_t head_dim, std::int64_t dims, double theta,
-                             const std::string& pairing) {
-  plan::Instr& rope = instr("rope", std::move(operands));
-  rope.i0 = head_dim, rope.i1 = dims, rope.f0 = theta, rope.text = pairing;
+unsigned ProgramWriter::instr(RowOp op, std::vector<unsigned> operands) {
+  program_.instrs.push_back({std::move(op), std::move(operands)});
   return last();
 }
-void ProgramWriter::store(unsigned value, unsigned arg, plan::StoreKind kind) {
-  auto store = std::make_unique<plan::Store>();
-  store->value = value, store->index = arg, store->kind = kind;
-  program_.stores.push_back(std::move(store));
-}
 
-KernelCase::KernelCase(plan::LoopKind loop, std::int64_t rows, unsigned seed) : random(seed) {
-  spec.loop = loop;
+unsigned ProgramWriter::op(const std::string& name, std::vector<unsigned> operands) { return instr(*row_op_named(name), std::move(operands)); }
+unsigned ProgramWriter::rms_norm(unsigned x, unsigned gain, double eps) { return instr(RmsNorm{eps}, {x, gain}); }
+unsigned ProgramWriter::rms_scale(unsigned x, double eps) { return instr(RmsScale{eps}, {x}); }
+unsigned ProgramWriter::quantize(unsigned x, DType format) { return instr(Quantize{format}, {x}); }
+unsigned ProgramWriter::rope(std::vector<unsigned> operands, std::int64_t head_dim, std::int64_t dims, double theta, Pairing pairing) {
+  return instr(Rope{head_dim, dims, theta, pairing}, std::move(operands));
+}
+void ProgramWriter::store(unsigned value, unsigned arg, plan::StoreKind kind) { program_.stores.push_back({value, kind, arg}); }
+
+KernelCase::KernelCase(plan::Loop loop, std::int64_t rows, unsigned seed) : random(seed) {
+  spec.loop = std::move(loop);
   spec.rows = rows;
 }
 
 unsigned KernelCase::add(plan::ArgRole role, DType dtype, std::vector<std::int64_t> shape, std::vector<std::byte> bytes, bool written) {
-  auto arg = std::make_unique<plan::Arg>();
-  arg->role = role, arg->dtype = std::string(name(dtype)), arg->shape = std::move(shape), arg->written = written, arg->layout = Layout::rows;
-  spec.args.push_back(std::move(arg));
+  spec.args.push_back({.role = role, .dtype = dtype, .shape = std::move(shape), .layout = Layout::rows, .name = {}, .written = written});
   memory.push_back(std::move(bytes));
   return unsigned(memory.size()) - 1;
 }
@@ -94,15 +81,11 @@ unsigned KernelCase::tokens(std::vector<std::int32_t> values) {
 }
 
 plan::Part& KernelCase::part(std::int64_t n, std::int64_t granule, std::vector<unsigned> weights, ProgramWriter epilogue) {
-  auto part = std::make_unique<plan::Part>();
-  part->n = n, part->granule = granule;
-  for (const unsigned weight : weights) {
-    part->segments.push_back(std::make_unique<plan::Segment>());
-    part->segments.back().weight = weight;
-  }
-  part->epilogue = epilogue.take();
-  spec.parts.push_back(std::move(part));
-  return spec.parts.back();
+  plan::Part& part = spec.parts.emplace_back();
+  part.n = n, part.granule = granule;
+  for (const unsigned weight : weights) part.segments.push_back({weight});
+  part.epilogue = epilogue.take();
+  return part;
 }
 
 std::vector<float> KernelCase::floats(unsigned arg, const std::vector<std::byte>& bytes) const {

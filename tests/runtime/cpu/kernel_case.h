@@ -21,15 +21,15 @@ class ProgramWriter {
   unsigned op(const std::string& name, std::vector<unsigned> operands);
   unsigned rms_norm(unsigned x, unsigned gain, double eps);
   unsigned rms_scale(unsigned x, double eps);
-  unsigned quantize(unsigned x, const std::string& format);
-  unsigned rope(std::vector<unsigned> operands, std::int64_t head_dim, std::int64_t dims, double theta, const std::string& pairing);
+  unsigned quantize(unsigned x, DType format);
+  unsigned rope(std::vector<unsigned> operands, std::int64_t head_dim, std::int64_t dims, double theta, Pairing pairing);
   void store(unsigned value, unsigned arg, plan::StoreKind kind = plan::StoreKind::buffer);
 
-  std::unique_ptr<plan::Program> take() { return std::make_unique<plan::Program>(std::move(program_)); }
+  plan::Program take() { return std::move(program_); }
 
  private:
   unsigned input(plan::InputKind kind, unsigned index, double value = 0);
-  plan::Instr& instr(const std::string& name, std::vector<unsigned> operands);
+  unsigned instr(RowOp op, std::vector<unsigned> operands);
   unsigned last() const { return unsigned(program_.inputs.size() + program_.instrs.size()) - 1; }
   plan::Program program_;
 };
@@ -37,7 +37,7 @@ class ProgramWriter {
 /// A kernel with memory for its arguments, filled with random numbers.
 class KernelCase {
  public:
-  KernelCase(plan::LoopKind loop, std::int64_t rows, unsigned seed = 1);
+  KernelCase(plan::Loop loop, std::int64_t rows, unsigned seed = 1);
 
   unsigned weight(DType dtype, std::vector<std::int64_t> shape);
   /// Every weight matrix whose type has panels reaches the kernel in them.

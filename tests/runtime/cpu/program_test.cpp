@@ -14,13 +14,12 @@
 namespace heddle::testing {
 namespace {
 
-using plan::LoopKind;
 using plan::StoreKind;
 
 /// One buffer in, one out, n columns: `write(program, x)` gives the stored value.
 template <class Write>
 KernelCase unary(std::int64_t rows, std::int64_t n, const Write& write) {
-  KernelCase kernel(LoopKind::rowwise, rows);
+  KernelCase kernel(plan::Rowwise{}, rows);
   kernel.capacity = 4096;
   const unsigned x = kernel.buffer(DType::f32, n), y = kernel.output(DType::f32, n);
   std::vector<std::int32_t> positions;
@@ -44,7 +43,7 @@ TEST(program, every_scalar_op_on_columns_and_scalars) {
       const ScalarOpInfo& op = info(which);
       SCOPED_TRACE(op.name);
       for (const std::int64_t n : {1, 16, 45}) {
-        KernelCase kernel(LoopKind::rowwise, 3);
+        KernelCase kernel(plan::Rowwise{}, 3);
         const unsigned x = kernel.buffer(DType::f32, n), y = kernel.buffer(DType::f32, n), s = kernel.buffer(DType::f32, 1);
         const unsigned bias = kernel.weight(DType::f16, {n});
         const unsigned out[4] = {kernel.output(DType::f32, n), kernel.output(DType::f32, n), kernel.output(DType::f32, n),
@@ -110,7 +109,7 @@ TEST(program, not_a_number_stays_one) {
 TEST(program, rms_norm_of_rows_and_of_heads) {
   on_every_target([] {
     for (const auto& [n, gain_size] : {std::pair{64, 64}, {172, 172}, {2048, 2048}, {96, 24}, {512, 128}}) {
-      KernelCase kernel(LoopKind::rowwise, 3);
+      KernelCase kernel(plan::Rowwise{}, 3);
       const unsigned x = kernel.buffer(DType::f32, n), gain = kernel.weight(DType::bf16, {gain_size}), y = kernel.output(DType::f32, n);
       ProgramWriter program;
       const unsigned a = program.rows(x), g = program.vector(gain);
@@ -122,7 +121,7 @@ TEST(program, rms_norm_of_rows_and_of_heads) {
 }
 
 TEST(program, rms_scale_is_a_row_scalar) {
-  KernelCase kernel(LoopKind::rowwise, 5);
+  KernelCase kernel(plan::Rowwise{}, 5);
   const unsigned x = kernel.buffer(DType::f32, 300), scale = kernel.output(DType::f32, 1), y = kernel.output(DType::f32, 300);
   ProgramWriter program;
   const unsigned a = program.rows(x), s = program.rms_scale(a, 1e-6);
@@ -134,7 +133,7 @@ TEST(program, rms_scale_is_a_row_scalar) {
 
 TEST(program, rope_turns_pairs_of_a_head) {
   on_every_target([] {
-    for (const char* pairing : {"adjacent", "halves"}) {
+    for (const char* pairing : {Pairing::adjacent, Pairing::halves}) {
       for (const auto& [head_dim, dims] : {std::pair{8, 8}, {64, 64}, {128, 96}, {80, 20}}) {
         SCOPED_TRACE(fmt::format("{} {} of {}", pairing, dims, head_dim));
         // Three rows: positions 0, 1999 and 3998. In place too, by the second rope.
@@ -149,14 +148,14 @@ TEST(program, rope_turns_pairs_of_a_head) {
 }
 
 TEST(program, rope_divides_by_factors) {
-  KernelCase kernel(LoopKind::rowwise, 2);
+  KernelCase kernel(plan::Rowwise{}, 2);
   kernel.capacity = 3000;
   const unsigned x = kernel.buffer(DType::f32, 128), factors = kernel.weight(DType::f32, {32}), y = kernel.output(DType::f32, 128);
   for (float *v = reinterpret_cast<float*>(kernel.memory[factors].data()), *end = v + 32; v != end; ++v) *v = 1 + std::fabs(*v);
   kernel.positions({5, 2900});
   ProgramWriter program;
   const unsigned a = program.rows(x), f = program.vector(factors);
-  program.store(program.rope({a, f}, 64, 64, 10000, "halves"), y);
+  program.store(program.rope({a, f}, 64, 64, 10000, Pairing::halves), y);
   kernel.part(128, 128, {}, std::move(program));
   expect_reference(kernel, 2e-6);
 }
@@ -164,7 +163,7 @@ TEST(program, rope_divides_by_factors) {
 TEST(program, quantize_equals_the_formats_own_bit_for_bit) {
   on_every_target([] {
     for (const DType format : {DType::q8_0, DType::q8_1, DType::q8_K}) {
-      KernelCase kernel(LoopKind::rowwise, 2);
+      KernelCase kernel(plan::Rowwise{}, 2);
       const unsigned x = kernel.buffer(DType::f32, 2048), y = kernel.output(format, 2048);
       auto* values = reinterpret_cast<float*>(kernel.memory[x].data());
       for (std::int64_t i = 0; i < 4096; ++i) values[i] = std::ldexp(values[i], int(i / 32 % 60) - 30) * 1.0009765625f;
@@ -194,7 +193,7 @@ TEST(program, quantize_equals_the_formats_own_bit_for_bit) {
 }
 
 TEST(program, stores_of_inputs_and_of_one_value_twice) {
-  KernelCase kernel(LoopKind::rowwise, 4);
+  KernelCase kernel(plan::Rowwise{}, 4);
   const unsigned x = kernel.buffer(DType::f32, 64), q = kernel.buffer(DType::q8_1, 64), bias = kernel.weight(DType::f32, {64});
   const unsigned x_copy = kernel.output(DType::f32, 64), q_copy = kernel.output(DType::q8_1, 64), first = kernel.output(DType::f32, 64),
                  second = kernel.output(DType::f32, 64), one = kernel.output(DType::f32, 1), bias_copy = kernel.output(DType::f32, 64);
@@ -213,7 +212,7 @@ TEST(program, stores_of_inputs_and_of_one_value_twice) {
 
 TEST(program, long_programs_reuse_their_scratch) {
   // Values that live long beside values that die at once, each op of its operands in a different order.
-  KernelCase kernel(LoopKind::rowwise, 3);
+  KernelCase kernel(plan::Rowwise{}, 3);
   const unsigned x = kernel.buffer(DType::f32, 77), y = kernel.output(DType::f32, 77), z = kernel.output(DType::f32, 77);
   ProgramWriter program;
   const unsigned a = program.rows(x);
@@ -233,7 +232,7 @@ TEST(program, long_programs_reuse_their_scratch) {
 
 TEST(program, cache_stores_leave_idle_rows_out) {
   for (const DType dtype : {DType::f32, DType::f16}) {
-    KernelCase kernel(LoopKind::rowwise, 4);
+    KernelCase kernel(plan::Rowwise{}, 4);
     kernel.slot_count = 3;
     kernel.capacity = 9;
     const unsigned k = kernel.buffer(DType::f32, 60), v = kernel.buffer(DType::f32, 60), kv = kernel.state(dtype, 3, 20, true);

@@ -23,24 +23,15 @@ class Reference {
   void row(std::int64_t r) {
     row_ = r;
     std::vector<Row> before;
-    if (spec_.gemm()) before = program(*spec_.prologue, spec_.gemm()->k, {}, {});
+    if (spec_.gemm()) before = program(spec_.gemm()->prologue, spec_.gemm()->k, {}, {});
     for (const auto& part : spec_.parts) {
       std::vector<Row> loops;
-      switch (spec_.loop) {
-        case plan::LoopKind::gemm:
-          for (const auto& segment : part.segments) loops.push_back(product(segment.weight, before[spec_.gemm()->activation]));
-          break;
-        case plan::LoopKind::attention:
-          loops.push_back(attention());
-          break;
-        case plan::LoopKind::embed:
-          loops.push_back(slice(spec_.embed()->table, kernel_.integers(int(spec_.embed()->tokens))[r], part.n));
-          break;
-        case plan::LoopKind::rowwise:
-        case plan::LoopKind::sample:
-        case plan::LoopKind::route:
-        case plan::LoopKind::select:
-          break;
+      if (const plan::Gemm* gemm = spec_.gemm()) {
+        for (const auto& segment : part.segments) loops.push_back(product(segment.weight, before[gemm->activation]));
+      } else if (spec_.attention()) {
+        loops.push_back(attention());
+      } else if (const plan::Embed* embed = spec_.embed()) {
+        loops.push_back(slice(embed->table, kernel_.integers(int(embed->tokens))[r], part.n));
       }
       program(part.epilogue, part.n, loops, before);
     }
@@ -114,13 +105,13 @@ class Reference {
     return 1 / std::sqrt(sum / double(n) + eps);
   }
 
-  Row rope(const plan::Instr& instr, Row x, const Row* factors) const {
+  Row rope(const Rope& op, Row x, const Row* factors) const {
     const double position = kernel_.integers(spec_.positions_arg)[row_];
-    const std::size_t half = std::size_t(instr.i1 / 2);
-    for (std::size_t head = 0; head < x.size(); head += std::size_t(instr.i0)) {
+    const std::size_t half = std::size_t(op.dims / 2);
+    for (std::size_t head = 0; head < x.size(); head += std::size_t(op.head_dim)) {
       for (std::size_t i = 0; i < half; ++i) {
-        const double angle = position * std::pow(instr.f0, -2.0 * double(i) / double(instr.i1)) / (factors ? (*factors)[i] : 1.0);
-        const std::size_t a = head + (instr.text == "adjacent" ? 2 * i : i), b = instr.text == "adjacent" ? a + 1 : a + half;
+        const double angle = position * std::pow(op.theta, -2.0 * double(i) / double(op.dims)) / (factors ? (*factors)[i] : 1.0);
+        const std::size_t a = head + (op.pairing == Pairing::adjacent ? 2 * i : i), b = op.pairing == Pairing::adjacent ? a + 1 : a + half;
         const double u = x[a], v = x[b];
         x[a] = u * std::cos(angle) - v * std::sin(angle);
         x[b] = u * std::sin(angle) + v * std::cos(angle);
@@ -133,26 +124,26 @@ class Reference {
     const auto operand = [&](std::size_t i) -> const Row& { return values[instr.operands[i]]; };
     const Row& x = operand(0);
     Row out(x.size());
-    if (const auto op = scalar_op_named(instr.op)) {
+    if (const auto* op = instr.as<Elementwise>()) {
       for (std::size_t i = 0; i < instr.operands.size(); ++i) out.resize(std::max(out.size(), operand(i).size()));
       const auto at = [&](std::size_t i, std::size_t c) {
         return i >= instr.operands.size() ? 0.0 : operand(i).size() == 1 ? operand(i)[0] : operand(i)[c];
       };
-      for (std::size_t c = 0; c < out.size(); ++c) out[c] = apply<double>(*op, at(0, c), at(1, c), at(2, c));
-    } else if (instr.op == "rms_norm") {
+      for (std::size_t c = 0; c < out.size(); ++c) out[c] = apply<double>(op->op, at(0, c), at(1, c), at(2, c));
+    } else if (const auto* norm = instr.as<RmsNorm>()) {
       const std::size_t n = operand(1).size();
-      for (std::size_t c = 0; c < x.size(); ++c) out[c] = x[c] * inverse_rms(x.data() + c / n * n, n, instr.f0) * operand(1)[c % n];
-    } else if (instr.op == "rms_scale") {
-      out = {inverse_rms(x.data(), x.size(), instr.f0)};
-    } else if (instr.op == "quantize") {
-      const DTypeInfo& format = info(*dtype_named(instr.text));
+      for (std::size_t c = 0; c < x.size(); ++c) out[c] = x[c] * inverse_rms(x.data() + c / n * n, n, norm->eps) * operand(1)[c % n];
+    } else if (const auto* scale = instr.as<RmsScale>()) {
+      out = {inverse_rms(x.data(), x.size(), scale->eps)};
+    } else if (const auto* quantize = instr.as<Quantize>()) {
+      const DTypeInfo& format = info(quantize->format);
       std::vector<float> values32(x.begin(), x.end());
       std::vector<std::byte> blocks(x.size() / std::size_t(format.elements) * std::size_t(format.bytes));
       format.quantize(values32.data(), blocks.data(), std::int64_t(x.size()) / format.elements);
       format.dequantize(blocks.data(), values32.data(), std::int64_t(x.size()) / format.elements);
       out.assign(values32.begin(), values32.end());
-    } else if (instr.op == "rope") {
-      out = rope(instr, x, instr.operands.size() > 1 ? &operand(1) : nullptr);
+    } else if (const auto* turned = instr.as<Rope>()) {
+      out = rope(*turned, x, instr.operands.size() > 1 ? &operand(1) : nullptr);
     }
     return out;
   }

@@ -30,14 +30,13 @@ class ConversationTest : public ::testing::Test {
     tokenizer_ = text::open(vocabulary_);
     template_.emplace(std::move(*chat::Template::parse(source)));
     auto plan = std::make_shared<plan::Plan>();
-    plan->model = std::make_unique<plan::ModelInfo>();
     plan->model.vocabulary = std::uint32_t(vocabulary_.tokens.size());
-    plan->vocabulary = std::make_unique<plan::Vocabulary>(vocabulary_);
+    plan->vocabulary = vocabulary_;
     for (const std::uint32_t rows : {1u, 4u}) {
-      auto entry = std::make_unique<plan::EntryPoint>();
-      entry->kind = rows == 1 ? "decode" : "prefill";
-      entry->name = fmt::format("{}_{}", entry->kind, rows);
-      entry->rows = rows;
+      plan::EntryPoint entry;
+      entry.kind = rows == 1 ? EntryKind::decode : EntryKind::prefill;
+      entry.name = fmt::format("{}_{}", entry.kind, rows);
+      entry.rows = rows;
       plan->entries.push_back(std::move(entry));
     }
     auto device = std::make_unique<FakeDevice>([](std::int32_t token, std::int32_t) {

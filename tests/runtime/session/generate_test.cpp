@@ -88,10 +88,9 @@ class Generate : public ::testing::TestWithParam<bool> {
   /// `script[i]` is the token at position i; those of the prompt are not looked at.
   Session open(Ids script, std::int64_t context = 100) {
     auto plan = std::make_shared<plan::Plan>();
-    plan->model = std::make_unique<plan::ModelInfo>();
     plan->model.vocabulary = std::uint32_t(vocabulary_.tokens.size());
-    plan->vocabulary = std::make_unique<plan::Vocabulary>(vocabulary_);
-    for (const auto& [kind, rows] : {std::pair("decode", 1), std::pair("prompt", prompt_rows_)}) {
+    plan->vocabulary = vocabulary_;
+    for (const auto& [kind, rows] : {std::pair(EntryKind::decode, 1), std::pair(EntryKind::prompt, prompt_rows_)}) {
       if (rows == 0) continue;
       auto& entry = plan->entries.emplace_back();
       entry.name = fmt::format("{}_{}", kind, rows), entry.kind = kind, entry.rows = std::uint32_t(rows);

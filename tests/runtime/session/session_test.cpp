@@ -182,7 +182,7 @@ TEST(Session, ThePromptThatEndsAFeedHasRoomForTheRest) {
 /// The steps of a prompt by given microseconds, "prefill_32 32" each.
 std::vector<std::string> steps_by(const std::vector<std::pair<std::string, float>>& microseconds, std::size_t tokens, bool logits = true) {
   plan::Plan plan = plan_with_prompts({32, 128, 512});
-  for (const auto& entry : plan.entries) {
+  for (auto& entry : plan.entries) {
     const auto found = std::ranges::find(microseconds, entry.name, &std::pair<std::string, float>::first);
     if (found != microseconds.end()) entry.microseconds = found->second;
   }
@@ -230,7 +230,7 @@ TEST(Session, KeysOfEarlierStepsCount) {
   // Four steps of 32 rows take 40 us and one of 128 takes 45; but its own keys are in that figure, and those of earlier steps are not.
   const auto steps_with = [](float key_us) {
     plan::Plan plan = plan_with_prompts({32, 128});
-    for (const auto& entry : plan.entries) {
+    for (auto& entry : plan.entries) {
       entry.microseconds = entry.kind == EntryKind::decode ? 1000 : entry.rows == 32 ? 10 : 45;
       entry.key_microseconds = key_us;
     }

@@ -16,12 +16,9 @@ struct Step {
   bool first = false, invert = false;
 };
 
-std::vector<std::unique_ptr<plan::TextStep>> record(const std::vector<Step>& steps) {
-  std::vector<std::unique_ptr<plan::TextStep>> out;
-  for (const Step& step : steps) {
-    auto& entry = *out.emplace_back();
-    entry.op = step.op, entry.pattern = step.pattern, entry.text = step.text, entry.first = step.first, entry.invert = step.invert;
-  }
+std::vector<plan::TextStep> record(const std::vector<Step>& steps) {
+  std::vector<plan::TextStep> out;
+  for (const Step& step : steps) out.push_back({step.op, step.pattern, step.text, step.first, step.invert});
   return out;
 }
 
