@@ -7,23 +7,29 @@ namespace {
 
 using Positions = std::vector<std::int64_t>;
 
+plan::Arg arg(plan::ArgRole role, DType dtype, std::vector<std::int64_t> shape) {
+  plan::Arg out;
+  out.role = role, out.dtype = dtype, out.shape = std::move(shape);
+  return out;
+}
+
 plan::KernelSpec attention(std::int64_t window) {
   plan::KernelSpec spec;
   spec.loop = plan::Attention{.q = 0, .kv = 1, .heads = 4, .kv_heads = 2, .head_dim = 64, .scale = 1, .window = window};
   spec.rows = 2;
-  spec.args = {{.role = plan::ArgRole::buffer, .dtype = DType::f32, .shape = {2, 256}},
-               {.role = plan::ArgRole::state, .dtype = DType::f16, .shape = {2, 2, 64}}};
+  spec.args = {arg(plan::ArgRole::buffer, DType::f32, {2, 256}), arg(plan::ArgRole::state, DType::f16, {2, 2, 64})};
   return spec;
 }
 
 plan::KernelSpec experts() {  // each of 3 rows is multiplied by 2 of 8 matrices [32, 256]
   plan::KernelSpec spec;
-  spec.loop = plan::Gemm{.k = 256, .activations = DType::f32, .experts = 2, .chosen = 2};
+  spec.loop.emplace<plan::Gemm>();
+  spec.gemm()->k = 256, spec.gemm()->experts = 2, spec.gemm()->chosen = 2;
   spec.rows = 3;
-  spec.args = {{.role = plan::ArgRole::weight, .dtype = DType::q4_K, .shape = {8, 32, 256}},
-               {.role = plan::ArgRole::buffer, .dtype = DType::f32, .shape = {3, 256}},
-               {.role = plan::ArgRole::buffer, .dtype = DType::i32, .shape = {3, 2}}};
-  spec.parts = {{.n = 64, .segments = {{0}}}};
+  spec.args = {arg(plan::ArgRole::weight, DType::q4_K, {8, 32, 256}), arg(plan::ArgRole::buffer, DType::f32, {3, 256}),
+               arg(plan::ArgRole::buffer, DType::i32, {3, 2})};
+  auto& part = spec.parts.emplace_back();
+  part.n = 64, part.segments = {{0}};
   return spec;
 }
 
