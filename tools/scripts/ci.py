@@ -182,7 +182,7 @@ def tidy(part):
 
     def look_through(file):
         log = 'tidy-' + str(file).replace('/', '-') + '.log'
-        code = run(['clang-tidy', '--quiet', '-p', 'build/release', file], log)
+        code = run(['clang-tidy-19', '--quiet', '-p', 'build/release', file], log)
         text = re.sub(r'^\d+ warnings? generated\.\n|^Suppressed .*\n|^Use -header-filter.*\n', '', (OUT / log).read_text(), flags=re.M)
         (OUT / log).unlink()
         return Case(str(file), 'failed' if code != 0 else 'passed', text)

@@ -18,7 +18,7 @@ packages=(
   libgtest-dev libgmock-dev libbenchmark-dev
 )
 if [ "${1:-}" = --ci ]; then
-  packages+=(clang-tidy)
+  packages+=(clang-tidy-19)  # 14, the default, cannot read the ranges of GCC 12's library
 fi
 missing=()
 for p in "${packages[@]}"; do
