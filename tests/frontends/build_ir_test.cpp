@@ -8,7 +8,7 @@ namespace {
 
 using ::testing::ElementsAre;
 
-std::unique_ptr<ir::Module> build(const GgufWriter& w, std::vector<frontends::EntryRequest> entries = {{"decode", 1}},
+std::unique_ptr<ir::Module> build(const GgufWriter& w, std::vector<frontends::EntryRequest> entries = {{EntryKind::decode, 1}},
                                   DType kv = DType::f32) {
   const auto model = read(w.bytes());
   EXPECT_TRUE(model.ok()) << model.error().message();
@@ -86,7 +86,7 @@ TEST(BuildIr, Qwen2WantsItsBiases) {
 }
 
 TEST(BuildIr, FunctionsHaveTheAgreedArguments) {
-  const auto module = build(tiny_model(), {{"decode", 1}, {"decode", 8}, {"prefill", 32}}, DType::f16);
+  const auto module = build(tiny_model(), {{EntryKind::decode, 1}, {EntryKind::decode, 8}, {EntryKind::prefill, 32}}, DType::f16);
   ASSERT_EQ(module->functions().size(), 3u);
   const ir::Function& decode = *module->functions()[1];
   EXPECT_EQ(decode.name, "decode_8");
@@ -123,7 +123,7 @@ TEST(BuildIr, DecodeHasEveryNodeOfEveryLayer) {
 }
 
 TEST(BuildIr, APromptGoesOnWithOneRowBehindTheLastCache) {
-  const auto module = build(tiny_model({.layers = 3}), {{"prompt", 4}});
+  const auto module = build(tiny_model({.layers = 3}), {{EntryKind::prompt, 4}});
   const ir::Function& f = *module->function("prompt_4");
   EXPECT_EQ(f.arguments()[3]->name, "last");
   EXPECT_EQ(f.arguments()[3]->type.str(), "i32[1]");
@@ -148,7 +148,7 @@ TEST(BuildIr, APromptGoesOnWithOneRowBehindTheLastCache) {
 }
 
 TEST(BuildIr, PrefillStopsAtTheLastCache) {
-  const auto module = build(tiny_model({.layers = 3}), {{"prefill", 4}});
+  const auto module = build(tiny_model({.layers = 3}), {{EntryKind::prefill, 4}});
   const ir::Function& f = *module->function("prefill_4");
   EXPECT_EQ(f.body().size(), 1 + 2 * 17 + 5 + 1u);  // the last layer: norm, k, v, rope and store
   EXPECT_EQ(count(f, ir::Op::kv_store), 3u);
@@ -274,14 +274,14 @@ TEST(BuildIr, Phi3TakesRowsOfItsFusedTensors) {
   EXPECT_EQ(producer(f, "l0.attn")->f32("scale"), 1 / std::sqrt(8.0));
 
   const auto model = read(w.bytes());
-  const auto long_module = frontends::build_ir(*model, {.entries = {{"decode", 1}}, .kv = DType::f32, .context = 65, .target = {}});
+  const auto long_module = frontends::build_ir(*model, {.entries = {{EntryKind::decode, 1}}, .kv = DType::f32, .context = 65, .target = {}});
   ASSERT_TRUE(long_module.ok()) << long_module.error().message();
   EXPECT_EQ(producer(*(*long_module)->function("decode_1"), "l0.k_rope")->operand("factors"),
             (*long_module)->weight("rope_factors_long.weight"));
 }
 
 TEST(BuildIr, Qwen3MoeRoutesEveryRow) {
-  const auto module = build(tiny_model({.architecture = "qwen3moe", .layers = 1, .ffn = 24}), {{"decode", 3}});
+  const auto module = build(tiny_model({.architecture = "qwen3moe", .layers = 1, .ffn = 24}), {{EntryKind::decode, 3}});
   const ir::Function& f = *module->function("decode_3");
   EXPECT_EQ(producer(f, "l0.experts")->result()->type.str(), "i32[3, 2]");
   EXPECT_EQ(producer(f, "l0.gates")->operand("x")->name, "l0.router");

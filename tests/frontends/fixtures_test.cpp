@@ -56,7 +56,7 @@ TEST_P(Fixtures, ParseAndBuild) {
   EXPECT_EQ(model->parameters(), want.parameters);
 
   const auto module =
-      frontends::build_ir(*model, {.entries = {{"decode", 1}, {"decode", 8}, {"prefill", 32}, {"prompt", 32}}, .kv = DType::f32, .target = {}});
+      frontends::build_ir(*model, {.entries = {{EntryKind::decode, 1}, {EntryKind::decode, 8}, {EntryKind::prefill, 32}, {EntryKind::prompt, 32}}, .kv = DType::f32, .target = {}});
   ASSERT_TRUE(module.ok()) << module.error().message();
   const auto verified = ir::verify(**module);
   EXPECT_TRUE(verified.ok()) << verified.error().message();
@@ -173,7 +173,7 @@ TEST(Bundled, TinyLlamaIsThere) {
   const auto model = frontends::open_model(source_path("tests/models/tiny-llama-Q4_K_M.gguf"));
   ASSERT_TRUE(model.ok()) << model.error().message();
   EXPECT_EQ(model->config.name, "Tiny Llama");
-  EXPECT_TRUE(frontends::build_ir(*model, {.entries = {{"decode", 1}}, .kv = DType::f32, .target = {}}).ok());
+  EXPECT_TRUE(frontends::build_ir(*model, {.entries = {{EntryKind::decode, 1}}, .kv = DType::f32, .target = {}}).ok());
 }
 
 }  // namespace

@@ -315,7 +315,7 @@ TEST_F(SplitModel, AnyPartOpensAll) {
       const std::string bytes = parts[tensor->file].bytes();
       EXPECT_EQ(bytes.substr(tensor->offset, tensor->bytes), wanted.data) << wanted.name;
     }
-    EXPECT_TRUE(frontends::build_ir(*model, {.entries = {{"decode", 1}}, .kv = DType::f32, .target = {}}).ok());
+    EXPECT_TRUE(frontends::build_ir(*model, {.entries = {{EntryKind::decode, 1}}, .kv = DType::f32, .target = {}}).ok());
   }
 }
 

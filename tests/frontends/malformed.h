@@ -21,7 +21,7 @@ inline Result<frontends::Model> read(const std::string& bytes) {
 inline std::string message_of(const std::string& bytes) {
   const auto model = read(bytes);
   if (!model.ok()) return model.error().message();
-  const auto module = frontends::build_ir(*model, {.entries = {{"decode", 1}}, .kv = DType::f32, .target = {}});
+  const auto module = frontends::build_ir(*model, {.entries = {{EntryKind::decode, 1}}, .kv = DType::f32, .target = {}});
   return module.ok() ? "" : module.error().message();
 }
 

@@ -17,7 +17,7 @@ namespace {
 using frontends::open_model;
 
 std::string ir_of(const frontends::Model& model) {
-  auto module = frontends::build_ir(model, {.entries = {{"decode", 1}, {"prefill", 8}}, .kv = DType::f32, .target = {}});
+  auto module = frontends::build_ir(model, {.entries = {{EntryKind::decode, 1}, {EntryKind::prefill, 8}}, .kv = DType::f32, .target = {}});
   HEDDLE_CHECK(module.ok(), "{}", module.error().message());
   return ir::print(**module);
 }
@@ -42,7 +42,7 @@ TEST_P(SpoiledFolder, IsRefused) {
   if (!model.ok()) {
     message = model.error().message();
   } else {
-    const auto module = frontends::build_ir(*model, {.entries = {{"decode", 1}}, .kv = DType::f32, .target = {}});
+    const auto module = frontends::build_ir(*model, {.entries = {{EntryKind::decode, 1}}, .kv = DType::f32, .target = {}});
     message = module.ok() ? "no error" : module.error().message();
   }
   for (std::size_t at; (at = message.find(folder.path())) != message.npos;) message.replace(at, folder.path().size(), "DIR");
@@ -254,7 +254,7 @@ TEST(Safetensors, BuffersAreNoWeights) {
   TempDir folder;
   FolderWriter writer = tiny_folder();
   writer.model().tensors.push_back(
-      {.name = "model.layers.0.self_attn.rotary_emb.inv_freq", .dtype = DType::F32, .shape = {4}, .data = std::string(16, '\0'), .offsets = {}});
+      {.name = "model.layers.0.self_attn.rotary_emb.inv_freq", .dtype = "F32", .shape = {4}, .data = std::string(16, '\0'), .offsets = {}});
   writer.write(folder.path());
   const auto model = open_model(folder.path());
   ASSERT_TRUE(model.ok()) << model.error().message();

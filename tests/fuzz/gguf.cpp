@@ -10,7 +10,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto model = frontends::gguf::read_model({reinterpret_cast<const std::byte*>(data), size}, "fuzz.gguf");
   if (!model.ok()) return 0;
   frontends::BuildOptions options;
-  options.entries = {{"decode", 1}, {"prefill", 4}, {"prompt", 4}};
+  options.entries = {{EntryKind::decode, 1}, {EntryKind::prefill, 4}, {EntryKind::prompt, 4}};
   const auto module = frontends::build_ir(*model, options);
   if (!module.ok()) return 0;
   const auto verified = ir::verify(**module);

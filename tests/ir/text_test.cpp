@@ -78,7 +78,7 @@ TEST(Text, AttributesAndTargetFieldsComeInAnyOrder) {
   EXPECT_EQ(print(*node_of(*module->function("f"), "y")),
             R"(%y = rope %q, %pos {head_dim=16, dims=16, theta=10000, pairing="halves"} : f32[2, 64])");
   const auto target = parsed("heddle-ir 1\ntarget \"cuda:sm_90\" {workers=132, activations=\"q8_1\"}");
-  EXPECT_EQ(target->target, (Target{"cuda:sm_90", "q8_1", {}, 132}));
+  EXPECT_EQ(target->target, (Target{"cuda:sm_90", DType::q8_1, {}, 132}));
 }
 
 TEST(Text, NumbersReadBackExactly) {

@@ -61,7 +61,7 @@ TEST(WholeModel, APrefillEndsWithTheLastStore) {
 
 TEST(WholeModel, EveryGroupCanBeEmittedAndPlaced) {
   for (bool biases : {false, true})
-    for (const char* activations : {"q8_1", "f32"}) {
+    for (const DType activations : {DType::q8_1, DType::f32}) {
       auto module = small_model({.activations = activations, .biases = biases});
       run(*module);
       for (const ir::Node* node : module->function("decode_1")->body().nodes()) {

@@ -12,12 +12,12 @@
 namespace heddle::testing {
 namespace {
 
-Result<PreparedCase> prepare_model(const GgufWriter& file, const std::string& activations, std::int64_t rows) {
+Result<PreparedCase> prepare_model(const GgufWriter& file, DType activations, std::int64_t rows) {
   PreparedCase out;
   const std::string bytes = file.bytes();
   HEDDLE_ASSIGN(const auto model, frontends::gguf::read_model(std::as_bytes(std::span(bytes)), "tiny.gguf"));
   HEDDLE_ASSIGN(const auto target, codegen::cuda::target_named("cuda:sm_90", activations));
-  HEDDLE_ASSIGN(out.module, frontends::build_ir(model, {.entries = {{"decode", rows}}, .kv = DType::f32, .target = target}));
+  HEDDLE_ASSIGN(out.module, frontends::build_ir(model, {.entries = {{EntryKind::decode, rows}}, .kv = DType::f32, .target = target}));
   const codegen::cuda::CudaQuestions questions(target);
   passes::register_builtin_passes(passes::Registry::global());
   HEDDLE_ASSIGN([[maybe_unused]] const auto report, passes::run_pipeline(*out.module, passes::default_pipeline(target), &questions, {}));
@@ -38,7 +38,7 @@ TEST_P(Architectures, AgreeWithTheInterpreter) {
     test.slots = 2, test.capacity = 16;
     test.tolerance = quantised ? 2e-2 : 2e-4;
     for (std::int32_t step = 0; step < 9; ++step) test.steps.push_back({{(7 * step + 1) % 48, 0, step}, {(5 * step + 2) % 48, 1, step}});
-    auto prepared = prepare_model(tiny.file, quantised ? "q8_16" : "f32", 2);
+    auto prepared = prepare_model(tiny.file, quantised ? DType::q8_16 : DType::f32, 2);
     ASSERT_TRUE(prepared.ok()) << prepared.error().message();
     auto wanted = interpret(test, *prepared);
     ASSERT_TRUE(wanted.ok()) << wanted.error().message();

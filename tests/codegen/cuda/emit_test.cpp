@@ -230,7 +230,7 @@ plan::KernelSpec attention_spec(const std::string& name) {
   auto prepared = prepare(*std::ranges::find(cases, name, &KernelCase::name), "cuda:sm_90");
   HEDDLE_CHECK(prepared.ok(), "{}", prepared.error().message());
   for (const auto& kernel : prepared->plan.kernels)
-    if (kernel.spec.attention) return kernel.spec;
+    if (kernel.spec.attention()) return kernel.spec;
   return {};
 }
 

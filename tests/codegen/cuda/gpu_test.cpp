@@ -53,7 +53,6 @@ Result<void> make_ready(const KernelCase& test, const std::string& target, bool 
   model.path = out.folder.file("weights");
   model.bytes = file.size();
   std::ofstream(model.path, std::ios::binary).write(file.data(), std::streamsize(file.size()));
-  out.plan->model = std::make_unique<plan::ModelInfo>();
   // The device refuses tokens outside the vocabulary; a case's outputs are no logits, so its tokens say how large it must be.
   out.plan->model.vocabulary = std::uint32_t(out.plan->entries.front().outputs.front().shape.back());
   for (const auto& step : test.steps)

@@ -158,7 +158,7 @@ TEST_F(CompileKernels, ACacheThatCannotBeWrittenIsARemark) {
 
 TEST_F(CompileKernels, WhatCannotBeEmittedIsTheKernelsError) {
   plan::Plan plan = prepared_.plan;
-  plan.kernels[2].spec.gemm ? plan.kernels[2].spec.gemm()->activations = DType::q8_1 : plan.kernels[1].spec.gemm()->activations = DType::q8_1;
+  plan.kernels[2].spec.gemm() ? plan.kernels[2].spec.gemm()->activations = DType::q8_1 : plan.kernels[1].spec.gemm()->activations = DType::q8_1;
   auto report = compile_kernels(plan, target_, "", 2);
   ASSERT_FALSE(report.ok());
   EXPECT_NE(report.error().message().find("matmul: activations in q8_1 are not of this target"), std::string::npos)

@@ -45,16 +45,15 @@ TEST(CudaQuestionsTest, TakesWhatTheKernelsDo) {
 }
 
 /// The format that is wanted for the activation of a matmul of `rows` rows with a weight of a type; "" if none.
-std::string wanted_activations(const std::string& type, int rows, int columns, const std::string& target_activations = "q8_16") {
+std::string wanted_activations(const std::string& type, int rows, int columns, DType target_activations = DType::q8_16) {
   auto module =
       ir::parse(fmt::format("heddle-ir 1\nweight @w : {0}[64, {1}]\nfunc @f decode rows={2} (%x: f32[{2}, {1}]) {{\n  %y = matmul "
                             "@w, %x\n  ret %y\n}}\n",
                             type, columns, rows));
   EXPECT_TRUE(module.ok()) << (module.ok() ? "" : module.error().message());
   if (!module.ok()) return "";
-  return CudaQuestions(*target_named("cuda:sm_80", target_activations))
-      .activations_of((*module)->functions().front()->body()[0])
-      .value_or("");
+  const auto wanted = CudaQuestions(*target_named("cuda:sm_80", target_activations)).activations_of((*module)->functions().front()->body()[0]);
+  return wanted ? std::string(name(*wanted)) : "";
 }
 
 TEST(CudaQuestionsTest, ManyRowsWantActivationsForTheMatrixUnits) {
@@ -64,7 +63,7 @@ TEST(CudaQuestionsTest, ManyRowsWantActivationsForTheMatrixUnits) {
   EXPECT_EQ(wanted_activations("q4_K", 24, 256), "");  // no whole tiles of rows
   EXPECT_EQ(wanted_activations("q8_0", 64, 96), "");   // nor of columns
   EXPECT_EQ(wanted_activations("f32", 64, 256), "");
-  EXPECT_EQ(wanted_activations("q4_K", 64, 256, "f32"), "");  // exact
+  EXPECT_EQ(wanted_activations("q4_K", 64, 256, DType::f32), "");  // exact
 }
 
 struct Case {

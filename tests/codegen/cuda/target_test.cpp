@@ -17,8 +17,8 @@ TEST(Targets, OnlyHopperAndLaterHaveProgrammaticLaunches) {
     EXPECT_TRUE(std::ranges::is_sorted(target->features)) << name;
     EXPECT_EQ("cuda:" + architecture_of(*target), name);
   }
-  EXPECT_EQ(target_named("cuda:sm_90")->activations, "q8_16");
-  EXPECT_EQ(target_named("cuda:sm_90", "f32")->activations, "f32");
+  EXPECT_EQ(target_named("cuda:sm_90")->activations, DType::q8_16);
+  EXPECT_EQ(target_named("cuda:sm_90", DType::f32)->activations, DType::f32);
 }
 
 TEST(Targets, UnknownOnesAreNamedWithThoseThereAre) {
@@ -28,7 +28,7 @@ TEST(Targets, UnknownOnesAreNamedWithThoseThereAre) {
             "target 'cuda:sm_70' is not known (known: cuda:sm_80, cuda:sm_86, cuda:sm_89, cuda:sm_90, cuda:sm_100, cuda:sm_120)");
   EXPECT_FALSE(target_named("cuda:sm_9").ok());
   EXPECT_FALSE(target_named("sm_90").ok());
-  EXPECT_EQ(target_named("cuda:sm_90", "q8_1").error().message(), "target 'cuda:sm_90': activations are 'q8_1', wanted q8_16 or f32");
+  EXPECT_EQ(target_named("cuda:sm_90", DType::q8_1).error().message(), "target 'cuda:sm_90': activations are q8_1, wanted q8_16 or f32");
 }
 
 }  // namespace

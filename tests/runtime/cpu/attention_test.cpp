@@ -11,7 +11,7 @@ struct Shape {
   std::int64_t heads = 4, kv_heads = 2, head_dim = 32, capacity = 64, slots = 1, window = 0;
   double softcap = 0;
   DType cache = DType::f32;
-  std::string quantize = "";  // of the result; empty: f32
+  DType quantize = DType::f32;  // of the result
 };
 
 KernelCase attention(const Shape& shape, std::vector<std::int32_t> slots, std::vector<std::int32_t> positions) {
@@ -28,8 +28,8 @@ KernelCase attention(const Shape& shape, std::vector<std::int32_t> slots, std::v
   kernel.positions(std::move(positions));
   ProgramWriter epilogue;
   const unsigned result = epilogue.loop(0);
-  if (shape.quantize.empty()) epilogue.store(result, kernel.output(DType::f32, n));
-  else epilogue.store(epilogue.quantize(result, shape.quantize), kernel.output(*dtype_named(shape.quantize), n));
+  if (shape.quantize == DType::f32) epilogue.store(result, kernel.output(DType::f32, n));
+  else epilogue.store(epilogue.quantize(result, shape.quantize), kernel.output(shape.quantize, n));
   kernel.part(n, shape.head_dim, {}, std::move(epilogue));
   return kernel;
 }

@@ -171,7 +171,7 @@ TEST_F(CpuDevice, AgreesWithTheReferenceOnEveryThreadCount) { expect_reference_o
 
 TEST_F(CpuDevice, AgreesWithTheReferenceWithWeightsInPanels) {
   std::vector<bool> panels;
-  for (const auto& weight : plan->weights) {
+  for (auto& weight : plan->weights) {
     panels.push_back(weight.shape.size() == 2 && plan::has_panels(weight.dtype));
     if (panels.back()) weight.layout = Layout::panels;
   }
@@ -217,7 +217,7 @@ TEST_F(CpuDevice, MissingEdgesDoNotLetNodesOverlap) {
   // What a node reads and writes orders it, whether or not the plan has an edge.
   auto ordered = make_cpu_device(1), free = make_cpu_device(4);
   ASSERT_EQ(load_error(*ordered), "");
-  for (const auto& node : plan->entries[0].nodes) node.after.clear();
+  for (auto& node : plan->entries[0].nodes) node.after.clear();
   ASSERT_EQ(load_error(*free), "");
   for (std::int32_t position = 0; position < 16; ++position) {
     const std::vector<StepRow> row{{position + 3, 0, position}};

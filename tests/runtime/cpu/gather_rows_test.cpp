@@ -10,7 +10,7 @@ namespace {
 plan::Arg& add_arg(KernelCase& kernel, plan::ArgRole role, DType dtype, std::vector<std::int64_t> shape, bool written,
                     const std::vector<std::int32_t>& values) {
   auto& arg = kernel.spec.args.emplace_back();
-  arg.role = role, arg.dtype = std::string(name(dtype)), arg.shape = std::move(shape), arg.layout = Layout::rows, arg.written = written;
+  arg.role = role, arg.dtype = dtype, arg.shape = std::move(shape), arg.layout = Layout::rows, arg.written = written;
   kernel.memory.emplace_back(values.size() * sizeof(std::int32_t));
   std::memcpy(kernel.memory.back().data(), values.data(), kernel.memory.back().size());
   return arg;

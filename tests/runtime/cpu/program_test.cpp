@@ -133,7 +133,7 @@ TEST(program, rms_scale_is_a_row_scalar) {
 
 TEST(program, rope_turns_pairs_of_a_head) {
   on_every_target([] {
-    for (const char* pairing : {Pairing::adjacent, Pairing::halves}) {
+    for (const Pairing pairing : {Pairing::adjacent, Pairing::halves}) {
       for (const auto& [head_dim, dims] : {std::pair{8, 8}, {64, 64}, {128, 96}, {80, 20}}) {
         SCOPED_TRACE(fmt::format("{} {} of {}", pairing, dims, head_dim));
         // Three rows: positions 0, 1999 and 3998. In place too, by the second rope.
@@ -180,7 +180,7 @@ TEST(program, quantize_equals_the_formats_own_bit_for_bit) {
       values[200] = NAN;
       ProgramWriter program;
       const unsigned a = program.rows(x);
-      program.store(program.quantize(a, std::string(name(format))), y);
+      program.store(program.quantize(a, format), y);
       kernel.part(2048, 2048, {}, std::move(program));
       std::vector<std::byte> wanted(std::size_t(bytes_of(format, 4096)));
       info(format).quantize(values, wanted.data(), 4096 / info(format).elements);

@@ -10,9 +10,9 @@
 namespace heddle::testing {
 
 CudaPlan::CudaPlan(bool prompt) : plan(std::make_shared<plan::Plan>(prompt ? tiny_plan_with_prompt() : tiny_plan())) {
-  plan->target = "cuda:sm_90";
+  plan->target = "cuda:sm_90", plan->backend = BackendKind::cuda;
   for (std::size_t i = 0; i < plan->kernels.size(); ++i) {
-    auto& code = *(plan->kernels[i].cuda = std::make_unique<plan::CudaCode>());
+    plan::CudaCode& code = plan->kernels[i].cuda.emplace();
     code.entry = fmt::format("{}_{}", plan->kernels[i].spec.name, i);
     code.grid = {unsigned(i) + 1, 1, 1}, code.block = {128, 1, 1};
   }
@@ -26,27 +26,24 @@ CudaPlan::CudaPlan(bool prompt) : plan(std::make_shared<plan::Plan>(prompt ? tin
 
 void CudaPlan::add_sampling(std::size_t index, std::int32_t max_top_k) {
   plan::EntryPoint& entry = plan->entries[index];
-  auto kernel = std::make_unique<plan::Kernel>();
-  kernel->spec = std::make_unique<plan::KernelSpec>();
-  kernel->spec.name = "sample", kernel->spec.loop = plan::LoopKind::sample, kernel->spec.rows = entry.rows;
-  kernel->spec.sample = std::make_unique<plan::Sample>();
-  kernel->spec.sample()->tokens = 1, kernel->spec.sample()->slots = 2, kernel->spec.sample()->positions = 3;
-  kernel->spec.sample()->max_top_k = max_top_k;
-  auto node = std::make_unique<plan::Node>();
-  node->kernel = std::uint32_t(plan->kernels.size());
-  node->after = {std::uint32_t(entry.nodes.size() - 1)};
+  plan::Kernel kernel;
+  kernel.spec.name = "sample", kernel.spec.rows = entry.rows;
+  kernel.spec.loop = plan::Sample{.logits = 0, .tokens = 1, .slots = 2, .positions = 3, .max_top_k = max_top_k};
+  plan::Node node;
+  node.kernel = std::uint32_t(plan->kernels.size());
+  node.after = {std::uint32_t(entry.nodes.size() - 1)};
   const plan::ArgRole roles[] = {plan::ArgRole::buffer, plan::ArgRole::tokens, plan::ArgRole::slots, plan::ArgRole::positions};
   for (std::uint32_t i = 0; i < 4; ++i) {
-    auto& arg = kernel->spec.args.emplace_back();
+    auto& arg = kernel.spec.args.emplace_back();
     arg.role = roles[i], arg.written = i > 0;
-    auto& ref = node->args.emplace_back();
+    auto& ref = node.args.emplace_back();
     ref.where = i == 0 ? plan::Where::output : plan::Where::input;
     ref.index = i == 0 ? 0 : i - 1;
   }
-  kernel->cuda = std::make_unique<plan::CudaCode>();
-  kernel->cuda->entry = fmt::format("sample_{}", entry.rows);
-  kernel->cuda->grid = {1, 1, 1}, kernel->cuda->block = {128, 1, 1};
-  kernel->cuda->programmatic = plan->kernels[entry.nodes.back().kernel].cuda->programmatic;
+  kernel.cuda.emplace();
+  kernel.cuda->entry = fmt::format("sample_{}", entry.rows);
+  kernel.cuda->grid = {1, 1, 1}, kernel.cuda->block = {128, 1, 1};
+  kernel.cuda->programmatic = plan->kernels[entry.nodes.back().kernel].cuda->programmatic;
   plan->kernels.push_back(std::move(kernel));
   entry.sampling.push_back(std::move(node));
   make_images();
@@ -54,7 +51,7 @@ void CudaPlan::add_sampling(std::size_t index, std::int32_t max_top_k) {
 
 void CudaPlan::make_images(int architecture) {
   plan->target = fmt::format("cuda:sm_{}", architecture);
-  for (const auto& kernel : plan->kernels) {
+  for (plan::Kernel& kernel : plan->kernels) {
     std::vector<int> bytes;
     for (const auto& arg : kernel.spec.args) bytes.push_back(arg.role == plan::ArgRole::state ? 24 : 8);
     if (kernel.cuda->scratch_bytes > 0) bytes.push_back(8);

@@ -171,7 +171,7 @@ TEST_F(CudaDeviceTest, EagerLaunchesWhatTheGraphHolds) {
 }
 
 TEST_F(CudaDeviceTest, EdgesAreProgrammaticWhereThePlanSaysAndPlainOnDemand) {
-  for (const auto& kernel : p.plan->kernels) kernel.cuda->programmatic = true;
+  for (auto& kernel : p.plan->kernels) kernel.cuda->programmatic = true;
   p.plan->kernels[2].cuda->programmatic = false;
   p.plan->entries[0].nodes[5].after = {4, 0};
   const auto edges = [&](std::size_t node) {
@@ -385,7 +385,7 @@ Result<void> whole_timing(const FakeDriver& fake, const CudaPlan& p, bool graph)
 
 TEST(CudaDeviceFailures, EveryCallOfATimingMayFailToo) {
   CudaPlan p;
-  for (const auto& kernel : p.plan->kernels) kernel.cuda->ptx.clear();
+  for (auto& kernel : p.plan->kernels) kernel.cuda->ptx.clear();
   std::int64_t calls = 0;
   {
     FakeDriver fake;
@@ -409,7 +409,7 @@ TEST(CudaDeviceFailures, EveryCallMayFailAndNothingIsLeftBehind) {
   p.add_sampling(0);
   p.plan->kernels[1].cuda->dynamic_shared_bytes = 1000;
   p.plan->weights[0].layout = Layout::planes;
-  for (const auto& kernel : p.plan->kernels) kernel.cuda->ptx.clear();  // a cubin that fails has no second way
+  for (auto& kernel : p.plan->kernels) kernel.cuda->ptx.clear();  // a cubin that fails has no second way
   for (const bool graph : {true, false}) {
     std::int64_t calls = 0;
     {

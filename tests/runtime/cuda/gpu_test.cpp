@@ -115,22 +115,21 @@ class GpuTest : public ::testing::Test {
     return out;
   }
 
-  std::unique_ptr<plan::Kernel> kernel(const std::string& name, const char* text, std::vector<plan::ArgRole> roles) const {
-    auto out = std::make_unique<plan::Kernel>();
-    out->spec = std::make_unique<plan::KernelSpec>();
-    out->spec.name = name, out->spec.rows = 1;
-    for (const plan::ArgRole role : roles) out->spec.args.emplace_back().role = role;
+  plan::Kernel kernel(const std::string& name, const char* text, std::vector<plan::ArgRole> roles) const {
+    plan::Kernel out;
+    out.spec.name = name, out.spec.rows = 1;
+    for (const plan::ArgRole role : roles) out.spec.args.emplace_back().role = role;
     std::string body = text;
     body.replace(body.find("WAIT"), 4, architecture >= 90 ? "griddepcontrol.launch_dependents; griddepcontrol.wait;" : "");
-    out->cuda = std::make_unique<plan::CudaCode>();
-    out->cuda->entry = name, out->cuda->grid = {1, 1, 1}, out->cuda->block = {vocabulary, 1, 1},
-    out->cuda->programmatic = architecture >= 90;
-    out->cuda->ptx = fmt::format(".version 8.0\n.target sm_{}\n.address_size 64\n{}", architecture, body);
+    out.cuda.emplace();
+    out.cuda->entry = name, out.cuda->grid = {1, 1, 1}, out.cuda->block = {vocabulary, 1, 1},
+    out.cuda->programmatic = architecture >= 90;
+    out.cuda->ptx = fmt::format(".version 8.0\n.target sm_{}\n.address_size 64\n{}", architecture, body);
     return out;
   }
-  void add_node(std::vector<std::unique_ptr<plan::Node>>& list, unsigned kernel, std::vector<unsigned> after,
+  void add_node(std::vector<plan::Node>& list, unsigned kernel, std::vector<unsigned> after,
                 const std::vector<std::pair<plan::Where, unsigned>>& args) {
-    auto& node = *list.emplace_back();
+    plan::Node& node = list.emplace_back();
     node.kernel = kernel, node.after = std::move(after);
     for (const auto& [where, index] : args) {
       auto& ref = node.args.emplace_back();
@@ -144,23 +143,21 @@ class GpuTest : public ::testing::Test {
     using plan::ArgRole;
     using plan::Where;
     plan = std::make_shared<plan::Plan>();
-    plan->target = fmt::format("cuda:sm_{}", architecture);
-    plan->model = std::make_unique<plan::ModelInfo>();
+    plan->target = fmt::format("cuda:sm_{}", architecture), plan->backend = BackendKind::cuda;
     plan->model.vocabulary = vocabulary;
     plan->kernels.push_back(kernel("start", start_text, {ArgRole::tokens, ArgRole::buffer}));
     plan->kernels.push_back(kernel("step", step_text, {ArgRole::buffer, ArgRole::buffer}));
     plan->kernels.push_back(kernel("sample", sample_text, {ArgRole::buffer, ArgRole::tokens, ArgRole::slots, ArgRole::positions}));
-    plan->kernels[2].spec.loop = plan::LoopKind::sample;
-    plan->kernels[2].spec.sample = std::make_unique<plan::Sample>();
+    plan->kernels[2].spec.loop = plan::Sample{};
     plan->kernels.push_back(kernel("fault", fault_text, {ArgRole::buffer, ArgRole::buffer}));
     plan::EntryPoint& entry = plan->entries.emplace_back();
     entry.name = "decode_1", entry.kind = EntryKind::decode, entry.rows = 1, entry.arena_bytes = 2 * vocabulary * sizeof(float);
-    const auto add_port = [](auto& list, const char* name, const char* dtype, std::vector<std::int64_t> shape) {
+    const auto add_port = [](auto& list, const char* name, DType dtype, std::vector<std::int64_t> shape) {
       auto& port = list.emplace_back();
       port.name = name, port.dtype = dtype, port.shape = std::move(shape);
     };
-    for (const char* name : {"tokens", "slot", "pos"}) add_port(entry.inputs, name, "i32", {1});
-    add_port(entry.outputs, "logits", "f32", {1, vocabulary});
+    for (const char* name : {"tokens", "slot", "pos"}) add_port(entry.inputs, name, DType::i32, {1});
+    add_port(entry.outputs, "logits", DType::f32, {1, vocabulary});
     add_node(entry.nodes, 0, {}, {{Where::input, 0}, {Where::arena, 0}});
     for (unsigned i = 0; i < chain; ++i) {
       std::vector<unsigned> after = {i};
@@ -180,8 +177,8 @@ class GpuTest : public ::testing::Test {
     model.path = dir.file("model.bin");
     for (const DType type : {DType::q4_K, DType::q6_K, DType::f16}) {
       plan::Weight& weight = plan->weights.emplace_back();
-      weight.name = name(type), weight.dtype = name(type), weight.shape = {rows, columns};
-      weight.layout = type == DType::f16 ? "rows" : "planes";
+      weight.name = name(type), weight.dtype = type, weight.shape = {rows, columns};
+      weight.layout = type == DType::f16 ? Layout::rows : Layout::planes;
       plan::WeightSource& source = weight.sources.emplace_back();
       source.rows = rows, source.columns = columns, source.offset = file.size(),
       source.bytes = std::uint64_t(bytes_of(type, rows * columns));

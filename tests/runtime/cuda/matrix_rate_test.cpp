@@ -10,11 +10,10 @@ namespace {
 /// As codegen/cuda/measure/matrix_peak.h describes it.
 plan::Plan multiply_plan(const std::string& target = "cuda:sm_90") {
   plan::Plan plan;
-  plan.target = target;
+  plan.target = target, plan.backend = *backend_of(target);
   auto& kernel = plan.kernels.emplace_back();
-  kernel.spec = std::make_unique<plan::KernelSpec>();
   kernel.spec.name = "multiply";
-  kernel.cuda = std::make_unique<plan::CudaCode>();
+  kernel.cuda.emplace();
   kernel.cuda->entry = "multiply";
   const std::string_view image = "cubin 90 multiply:8,8";
   kernel.cuda->cubin.assign(image.begin(), image.end());

@@ -55,7 +55,7 @@ TEST(LayOut, PutsEverythingApartAtMultiplesOf256) {
 TEST(LayOut, SizesWeightsAsTheyAreStored) {
   CudaPlan p;
   p.plan->weights[0].layout = Layout::planes;
-  EXPECT_EQ(stored_bytes_of(p.plan->weights[0]), std::uint64_t(*plan::stored_bytes("planes", DType::q8_0, 48, 32)));
+  EXPECT_EQ(stored_bytes_of(p.plan->weights[0]), std::uint64_t(*plan::stored_bytes(Layout::planes, DType::q8_0, 48, 32)));
   EXPECT_EQ(stored_bytes_of(p.plan->weights[1]), 32u * 4);
 }
 

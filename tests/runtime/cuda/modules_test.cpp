@@ -44,10 +44,10 @@ TEST_F(LoadModules, LaunchShapesComeFromPlanAndDevice) {
 }
 
 TEST_F(LoadModules, TakesTheCubinOnTheSameArchitectureAndNewerMinors) {
-  for (const auto& kernel : p.plan->kernels) kernel.cuda->ptx.clear();
+  for (auto& kernel : p.plan->kernels) kernel.cuda->ptx.clear();
   EXPECT_EQ(why(), "");
   p.make_images(80);
-  for (const auto& kernel : p.plan->kernels) kernel.cuda->ptx.clear();
+  for (auto& kernel : p.plan->kernels) kernel.cuda->ptx.clear();
   fake.compute_capability = 89;
   EXPECT_EQ(why(), "");
 }
@@ -55,7 +55,7 @@ TEST_F(LoadModules, TakesTheCubinOnTheSameArchitectureAndNewerMinors) {
 TEST_F(LoadModules, CompilesPtxForANewerArchitecture) {
   fake.compute_capability = 120;
   EXPECT_EQ(why(), "");
-  for (const auto& kernel : p.plan->kernels) kernel.cuda->ptx.clear();
+  for (auto& kernel : p.plan->kernels) kernel.cuda->ptx.clear();
   EXPECT_EQ(why(),
             "kernel 'embed': the plan is for sm_90 and has no PTX, GPU 0 (Fake H100) is sm_120: compile it with --target cuda:sm_120");
 }
@@ -72,9 +72,9 @@ TEST_F(LoadModules, RefusesPtxThatTheDriverDoesNotKnow) {
 }
 
 TEST_F(LoadModules, FallsBackToPtxWhereTheCubinIsRefused) {
-  for (const auto& kernel : p.plan->kernels) kernel.cuda->cubin = {'?', 0};
+  for (auto& kernel : p.plan->kernels) kernel.cuda->cubin = {'?', 0};
   EXPECT_EQ(why(), "");
-  for (const auto& kernel : p.plan->kernels) kernel.cuda->ptx.clear();
+  for (auto& kernel : p.plan->kernels) kernel.cuda->ptx.clear();
   EXPECT_EQ(why(), "kernel 'embed': cuModuleLoadData of its cubin failed: error 200: error 200");
 }
 
@@ -94,7 +94,7 @@ TEST_F(LoadModules, LoadsOnlyWhatNodesUse) {
 }
 
 TEST_F(LoadModules, RefusesOtherTargets) {
-  p.plan->target = "cpu";
+  p.plan->target = "cpu", p.plan->backend = BackendKind::cpu;
   EXPECT_EQ(why(), "the plan is for target 'cpu', wanted cuda:sm_NN");
 }
 

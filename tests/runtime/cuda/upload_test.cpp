@@ -71,9 +71,9 @@ TEST_F(Upload, LargeWeightsTravelInPieces) {
   fake.deferred = true;  // a buffer must not be filled again before its copies are done
   const std::int64_t rows = 3001, columns = 256 * 40;
   std::mt19937_64 random(5);
-  for (const char* layout : {"planes", "rows"}) {
+  for (const Layout layout : {Layout::planes, Layout::rows}) {
     plan::Weight& weight = p.plan->weights.emplace_back();
-    weight.name = layout, weight.layout = layout, weight.dtype = DType::q6_K, weight.shape = {rows, columns};
+    weight.name = name(layout), weight.layout = layout, weight.dtype = DType::q6_K, weight.shape = {rows, columns};
     plan::WeightSource& source = weight.sources.emplace_back();
     source.rows = rows, source.columns = columns, source.offset = p.file.size(), source.bytes = std::uint64_t(rows * 40 * 210);
     p.file.resize(p.file.size() + source.bytes);

@@ -192,7 +192,7 @@ Result<std::unique_ptr<EmulatedKernels>> EmulatedKernels::build(const std::vecto
                       : arg.role == plan::ArgRole::state  ? "State"
                                                            : "int*");
     if (texts[i].scratch_bytes > 0) types.push_back("char*");
-    if (specs[i]->sample) types.push_back(fmt::format("const kernel_{}::SampleControl*", i));
+    if (specs[i]->sample()) types.push_back(fmt::format("const kernel_{}::SampleControl*", i));
     std::string arguments;
     for (std::size_t n = 0; n < types.size(); ++n) arguments += fmt::format("{}*({}*)p[{}]", n == 0 ? "" : ", ", types[n], n);
     source += fmt::format("extern \"C\" void call_{0}(void** p) {{ kernel_{0}::{1}({2}); }}\n", i, texts[i].entry, arguments);
@@ -255,7 +255,7 @@ Result<std::unique_ptr<EmulatedKernels>> build_emulated(const PreparedCase& prep
   for (const auto& kernel : prepared.plan.kernels) {
     HEDDLE_ASSIGN(auto text, codegen::cuda::emit(kernel.spec, prepared.module->target));
     texts.push_back(std::move(text));
-    specs.push_back(kernel.spec.get());
+    specs.push_back(&kernel.spec);
   }
   return EmulatedKernels::build(texts, specs);
 }

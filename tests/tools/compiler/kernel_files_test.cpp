@@ -43,7 +43,7 @@ TEST(KernelFiles, AreWrittenForADiff) {
   EXPECT_THAT(files_in(out), ElementsAre("attend.spec"));
   EXPECT_THAT(*read_text_file(out + "/attend.spec"), HasSubstr("attention: 2 heads of 16 on 1 kv heads"));
 
-  auto& code = *(plan.kernels[kernels.front().index].cuda = std::make_unique<plan::CudaCode>());
+  plan::CudaCode& code = plan.kernels[kernels.front().index].cuda.emplace();
   code.text = "text", code.ptx = "ptx", code.cubin = {1, 2, 3};
   kernels = kernels_of(plan, "attend");
   ASSERT_EQ(write_kernels(plan, {kernels.front()}, out).ok(), true);

@@ -58,30 +58,30 @@ TEST(Profile, AttentionReadsWhatItsRowsSee) {
   const auto plan = bundled_plan();
   const plan::EntryPoint& entry = plan->entries[0];
   const auto attention =
-      std::ranges::find_if(entry.nodes, [&](const auto& node) { return plan.kernels[node.kernel]->spec->attention != nullptr; });
+      std::ranges::find_if(entry.nodes, [&](const auto& node) { return plan->kernels[node.kernel].spec.attention() != nullptr; });
   ASSERT_NE(attention, entry.nodes.end());
-  const auto at = [&](std::vector<runtime::StepRow> rows) { return least_bytes(*plan, **attention, rows); };
+  const auto at = [&](std::vector<runtime::StepRow> rows) { return least_bytes(*plan, *attention, rows); };
   const std::int64_t position = 2 * 2 * 64 * 4;  // keys and values, heads, their size, f32
   EXPECT_EQ(at({{1, 0, 99}}) - at({{1, 0, 0}}), 99 * position);
   EXPECT_EQ(at({{1, 0, 8}, {1, 0, 9}}), at({{1, 0, 9}})) << "rows of one slot share what they read";
-  EXPECT_EQ(at({{1, -1, 0}}), plan->kernels[(*attention)->kernel]->min_bytes);
-  auto windowed = std::make_unique<plan::Kernel>(*plan->kernels[(*attention)->kernel]);
+  EXPECT_EQ(at({{1, -1, 0}}), plan->kernels[attention->kernel].min_bytes);
+  const plan::Kernel windowed = plan->kernels[attention->kernel];
   plan::Plan copy = *plan;
-  copy.kernels[(*attention)->kernel]->spec->attention()->window = 10;
+  copy.kernels[attention->kernel].spec.attention()->window = 10;
   const std::vector<runtime::StepRow> far = {{1, 0, 99}};
-  EXPECT_EQ(least_bytes(copy, **attention, far), windowed->min_bytes + 10 * position);
+  EXPECT_EQ(least_bytes(copy, *attention, far), windowed.min_bytes + 10 * position);
 }
 
 TEST(Profile, OperationsAreThoseOfTheProductsOfRowsThatAreNotIdle) {
   const auto plan = bundled_plan();
   std::int64_t products = 0;  // of one row, but for attention
   for (const auto& node : plan->entries[0].nodes)
-    if (!plan->kernels[node.kernel].spec.attention) products += operations(*plan, node, std::vector<runtime::StepRow>{{1, 0, 0}});
+    if (!plan->kernels[node.kernel].spec.attention()) products += operations(*plan, node, std::vector<runtime::StepRow>{{1, 0, 0}});
   // Four layers: q and output, k and v, gate, up and down; the head.
   EXPECT_EQ(products, 2 * (4 * (2 * 256 * 256 + 2 * 128 * 256 + 3 * 768 * 256) + 2048 * 256));
   const auto attention = std::ranges::find_if(plan->entries[0].nodes,
-                                              [&](const auto& node) { return plan.kernels[node.kernel]->spec->attention != nullptr; });
-  const auto at = [&](std::vector<runtime::StepRow> rows) { return operations(*plan, **attention, rows); };
+                                              [&](const auto& node) { return plan->kernels[node.kernel].spec.attention() != nullptr; });
+  const auto at = [&](std::vector<runtime::StepRow> rows) { return operations(*plan, *attention, rows); };
   EXPECT_EQ(at({{1, 0, 99}}), 2 * 2 * 100 * 4 * 64);  // scores and sums, positions, heads, their size
   EXPECT_EQ(at({{1, 0, 8}, {1, 0, 9}, {1, -1, 0}}), 2 * 2 * (9 + 10) * 4 * 64);
 }

@@ -84,9 +84,9 @@ TEST(VerifyNodes, FindsAKernelThatDoesNotComputeItsGroup) {
   Compiled made = compiled(options);
   const auto spoiled = copy_of(*made.plan);
   const auto& node = spoiled->entries[0].nodes[7];  // of the second layer
-  ASSERT_TRUE(spoiled->kernels[node.kernel].spec.attention) << spoiled->kernels[node.kernel].spec.name;
-  auto kernel = std::make_unique<plan::Kernel>(spoiled->kernels[node.kernel]);
-  kernel->spec.attention()->scale *= 1.01;
+  ASSERT_TRUE(spoiled->kernels[node.kernel].spec.attention()) << spoiled->kernels[node.kernel].spec.name;
+  plan::Kernel kernel = spoiled->kernels[node.kernel];
+  kernel.spec.attention()->scale *= 1.01;
   spoiled->entries[0].nodes[7].kernel = std::uint32_t(spoiled->kernels.size());
   spoiled->kernels.push_back(std::move(kernel));
   made.plan = spoiled;

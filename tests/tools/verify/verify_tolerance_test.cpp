@@ -67,13 +67,13 @@ TEST(Tolerances, KernelsThatMultiplyHalvesMayBeFurtherOff) {
   EXPECT_EQ(tolerance_of(DType::f32, true), tolerance_of(DType::f32) + halves_tolerance);
   plan::KernelSpec spec;
   spec.rows = 64;
-  spec.gemm = std::make_unique<plan::Gemm>();
+  spec.loop = plan::Gemm{};
   spec.gemm()->activations = DType::f16_128;
   EXPECT_TRUE(multiplies_halves(spec, "cuda:sm_90"));
   EXPECT_FALSE(multiplies_halves(spec, "cpu"));
   spec.gemm()->activations = DType::q8_16;
   EXPECT_FALSE(multiplies_halves(spec, "cuda:sm_90"));
-  spec.gemm = nullptr;
+  spec.loop = plan::Rowwise{};
   EXPECT_FALSE(multiplies_halves(spec, "cuda:sm_90"));
 }
 
