@@ -90,7 +90,7 @@ TEST(BuildIr, FunctionsHaveTheAgreedArguments) {
   ASSERT_EQ(module->functions().size(), 3u);
   const ir::Function& decode = *module->functions()[1];
   EXPECT_EQ(decode.name, "decode_8");
-  EXPECT_EQ(decode.kind, "decode");
+  EXPECT_EQ(decode.kind, EntryKind::decode);
   EXPECT_EQ(decode.rows, 8);
   std::vector<std::string> arguments;
   for (const ir::Value* argument : decode.arguments()) arguments.push_back(argument->name + ": " + argument->type.str());
@@ -315,7 +315,7 @@ TEST(BuildIr, WeightsKeepTypeShapeAndSource) {
   EXPECT_EQ(up->sources[0].tensor, "blk.1.ffn_up.weight");
   EXPECT_EQ(up->sources[0].row_begin, 0);
   EXPECT_EQ(up->sources[0].rows, 64);
-  EXPECT_EQ(up->layout, "rows");
+  EXPECT_EQ(up->layout, Layout::rows);
   const ir::Value* gain = module->weight("output_norm.weight");
   EXPECT_EQ(gain->type.str(), "f32[32]");
   EXPECT_EQ(gain->sources[0].rows, 1);

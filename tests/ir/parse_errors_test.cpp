@@ -71,7 +71,7 @@ TEST(ParseErrors, OfAModule) {
 TEST(ParseErrors, OfAFunctionsFirstLine) {
   const Case cases[] = {
       {"heddle-ir 1\nfunc f", "t.ir:2:6: found 'f', wanted a function's name (@name)\nfunc f\n     ^"},
-      {"heddle-ir 1\nfunc @f rows=1", "t.ir:2:13: found '=', wanted 'rows='\nfunc @f rows=1\n            ^"},
+      {"heddle-ir 1\nfunc @f rows=1", "t.ir:2:9: unknown kind rows, wanted decode, prefill or prompt\nfunc @f rows=1\n        ^"},
       {"heddle-ir 1\nfunc @f decode (%x: f32[4]) { ret }",
        "t.ir:2:16: found '(', wanted 'rows='\nfunc @f decode (%x: f32[4]) { ret }\n               ^"},
       {"heddle-ir 1\nfunc @f decode rows=0 () { ret }",
@@ -181,7 +181,7 @@ TEST(ParseErrors, SizesAreLimited) {
   std::string many = "heddle-ir 1\n";
   for (int i = 0; i < 8193; ++i) many += fmt::format("weight @w{}:f32[1]\n", i);
   EXPECT_EQ(message_of(many), "t.ir:8194:8: more than 8192 weights\nweight @w8192:f32[1]\n       ^");
-  many = "heddle-ir 1\nfunc @f d rows=1 (%x: f32[1]) {\n";
+  many = "heddle-ir 1\nfunc @f decode rows=1 (%x: f32[1]) {\n";
   for (int i = 0; i < 32769; ++i) many += fmt::format("%{}=neg %x\n", i);
   EXPECT_EQ(message_of(many), "t.ir:32771:8: more than 32768 nodes in a function\n%32768=neg %x\n       ^");
 }

@@ -50,7 +50,7 @@ plan::Plan plan_with_prefill(const std::vector<std::uint32_t>& rows) {
   const plan::EntryPoint prefill = plan.entries[2];
   plan.entries.pop_back();
   for (const std::uint32_t n : rows) {
-    auto& entry = plan.entries.emplace_back(std::make_unique<plan::EntryPoint>(prefill));
+    auto& entry = plan.entries.emplace_back(plan::EntryPoint(prefill));
     entry.name = fmt::format("prefill_{}", n), entry.rows = n;
   }
   return plan;
@@ -63,7 +63,7 @@ plan::Plan plan_with_prompts(const std::vector<std::uint32_t>& rows) {
   plan.entries.resize(2);
   for (const plan::EntryPoint* like : {&prefill, &prompt})
     for (const std::uint32_t n : rows) {
-      auto& entry = plan.entries.emplace_back(std::make_unique<plan::EntryPoint>(*like));
+      auto& entry = plan.entries.emplace_back(plan::EntryPoint(*like));
       entry.name = fmt::format("{}_{}", entry.kind, n), entry.rows = n;
     }
   return plan;
