@@ -414,8 +414,4 @@ const Node* SpecOfGroup::node_of(const Refusal& refused) const {
   return refused.op.empty() || loop.empty() ? nullptr : loop.back();
 }
 
-double operations_per_key(const plan::KernelSpec& spec) {
-  return spec.attention() && spec.attention()->window <= 0 ? 4 * double(spec.attention()->heads * spec.attention()->head_dim) : 0;
-}
-
 }  // namespace heddle::codegen

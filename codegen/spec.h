@@ -2,6 +2,7 @@
 #include <variant>
 #include <vector>
 
+#include "codegen/estimates.h"
 #include "codegen/questions.h"
 #include "ir/graph.h"
 #include "runtime/plan/plan.h"
@@ -30,11 +31,5 @@ std::variant<SpecOfGroup, Refusal> spec_of(const ir::Node& group);
 
 /// gemv_q4_K_4096x14336__add: loop, formats and shape, then the ops after it. The name spells the spec.
 std::string name_of(const plan::KernelSpec& spec);
-
-/// The least bytes the kernel must move: weights, caches' new entries, buffers read and written once.
-std::int64_t min_bytes(const plan::KernelSpec& spec);
-
-/// Float operations of one more key for a row: a dot product and a weighted sum in every head. 0 where no row reads more keys for it.
-double operations_per_key(const plan::KernelSpec& spec);
 
 }  // namespace heddle::codegen

@@ -1,13 +1,7 @@
-#include <numeric>
-
 #include "codegen/spec.h"
 
 namespace heddle::codegen {
 namespace {
-
-std::int64_t elements(const plan::Arg& arg) {
-  return std::accumulate(arg.shape.begin(), arg.shape.end(), std::int64_t{1}, std::multiplies<>());
-}
 
 std::string ops_of(const plan::Program& program) {
   std::string out;
@@ -62,31 +56,6 @@ std::string name_of(const plan::KernelSpec& spec) {
   if (spec.gemm())
     if (const std::string ops = ops_of(spec.gemm()->prologue); !ops.empty()) before = ops + "__";
   return before + name + after;
-}
-
-std::int64_t min_bytes(const plan::KernelSpec& spec) {
-  std::int64_t bytes = 0;
-  if (spec.gather_rows()) {  // of what it takes rows from only those
-    for (const auto& pair : spec.gather_rows()->pairs)
-      bytes += 2 * bytes_of(spec.args[pair.to].dtype, elements(spec.args[pair.to]));
-    return bytes + std::int64_t(sizeof(std::int32_t)) * spec.rows;
-  }
-  for (std::size_t i = 0; i < spec.args.size(); ++i) {
-    const plan::Arg& arg = spec.args[i];
-    const DType dtype = arg.dtype;
-    if (arg.role == plan::ArgRole::state) {
-      // What a step adds; what attention reads besides grows with the position and is no constant of the kernel.
-      if (arg.written) bytes += spec.rows * bytes_of(dtype, elements(arg));
-    } else if (spec.embed() && i == spec.embed()->table) {
-      bytes += spec.rows * bytes_of(dtype, arg.shape.back());
-    } else if (arg.role == plan::ArgRole::weight && spec.gemm() && arg.shape.size() == 3) {
-      // Rows may choose the same experts: what they must read is what one of them chose.
-      bytes += bytes_of(dtype, elements(arg) / arg.shape[0] * std::min(spec.gemm()->chosen, arg.shape[0]));
-    } else {
-      bytes += bytes_of(dtype, elements(arg));
-    }
-  }
-  return bytes;
 }
 
 }  // namespace heddle::codegen

@@ -8,15 +8,13 @@
 #include <algorithm>
 #include <utility>
 
+#include "ir/base/shape.h"
+
 namespace heddle::ir {
 
 bool Target::has(const std::string& feature) const { return std::ranges::find(features, feature) != features.end(); }
 
-std::int64_t Type::elements() const {
-  std::int64_t n = 1;
-  for (auto d : shape) n *= d;
-  return n;
-}
+std::int64_t Type::elements() const { return elements_of(shape); }
 
 std::string Type::str() const {
   return fmt::format("{}{}[{}]", state ? "state " : "", heddle::name(dtype), fmt::join(shape.begin(), shape.end(), ", "));

@@ -1,19 +1,18 @@
 #include "passes/plugin.h"
 
 #include <dlfcn.h>
-#include <xxhash.h>
 
 #include <filesystem>
 
+#include "ir/base/hash.h"
 #include "ir/base/mapped_file.h"
 
 namespace heddle::passes {
 
 Result<PluginInfo> load_pass_plugin(const std::string& path, Registry& registry) {
   HEDDLE_ASSIGN(const MappedFile file, MappedFile::open(path));
-  const XXH128_hash_t hash = XXH3_128bits(file.bytes().data(), file.bytes().size());
   PluginInfo out;
-  out.hash = fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
+  out.hash = hash128(file.bytes()).hex();
   if (const auto known = registry.plugins_.find(out.hash); known != registry.plugins_.end()) {
     out.names = known->second;
     return out;

@@ -1,5 +1,6 @@
 #include "codegen/cpu/questions.h"
 
+#include "codegen/estimates.h"
 #include "codegen/spec.h"
 #include "runtime/plan/layout.h"
 #include "runtime/plan/panels.h"

@@ -1,7 +1,5 @@
 #include "codegen/cuda/kernel_cache.h"
 
-#include <xxhash.h>
-
 #include <atomic>
 #include <chrono>
 #include <cstring>
@@ -9,6 +7,7 @@
 #include <thread>
 
 #include "codegen/cuda/target.h"
+#include "ir/base/hash.h"
 #include "ir/base/mapped_file.h"
 #include "runtime/plan/plan_file.h"
 
@@ -16,21 +15,13 @@ namespace heddle::codegen::cuda {
 namespace {
 
 constexpr std::string_view magic = "heddle-kernel 1\n";  // then the hash of the rest, then the rest: a CudaCode
-constexpr std::size_t header_bytes = magic.size() + sizeof(XXH128_canonical_t);
-
-XXH128_canonical_t hash_of(const void* data, std::size_t bytes) {
-  XXH128_canonical_t out;
-  XXH128_canonicalFromHash(&out, XXH3_128bits(data, bytes));
-  return out;
-}
+constexpr std::size_t header_bytes = magic.size() + sizeof(Hash128);
 
 }  // namespace
 
 std::string KernelCache::path_for(const std::string& text, const std::string& architecture, const std::string& version) const {
   const std::string key = fmt::format("{}\n{}\n{}", architecture, version, text);
-  std::string name;
-  for (unsigned char byte : hash_of(key.data(), key.size()).digest) name += fmt::format("{:02x}", byte);
-  return fmt::format("{}/kernels/{}.kernel", dir_, name);
+  return fmt::format("{}/kernels/{}.kernel", dir_, hash128(key).hex());
 }
 
 std::optional<Compiled> KernelCache::find(const std::string& text, const std::string& architecture, const std::string& version) const {
@@ -41,8 +32,8 @@ std::optional<Compiled> KernelCache::find(const std::string& text, const std::st
   const std::uint8_t* body = begin + header_bytes;
   const std::size_t size = file->bytes().size() - header_bytes;
   if (std::memcmp(begin, magic.data(), magic.size()) != 0) return std::nullopt;
-  const XXH128_canonical_t hash = hash_of(body, size);
-  if (std::memcmp(begin + magic.size(), &hash, sizeof hash) != 0) return std::nullopt;
+  const auto hash = hash128(std::as_bytes(std::span(body, size))).bytes();
+  if (!std::equal(hash.begin(), hash.end(), begin + magic.size())) return std::nullopt;
   auto read = plan::parse_code({reinterpret_cast<const std::byte*>(body), size});
   if (!read || read->text != text) return std::nullopt;
   plan::CudaCode& code = *read;
@@ -61,9 +52,9 @@ Result<void> KernelCache::add(const std::string& text, const std::string& archit
   code.text = text, code.ptx = compiled.ptx, code.cubin = compiled.cubin;
   code.registers = compiled.registers, code.shared_bytes = compiled.shared_bytes, code.spill_bytes = compiled.spill_bytes;
   const std::string body = plan::serialize(code);
-  const XXH128_canonical_t hash = hash_of(body.data(), body.size());
+  const auto hash = hash128(body).bytes();
   std::string file(magic);
-  file.append(reinterpret_cast<const char*>(&hash), sizeof hash);
+  file.append(hash.begin(), hash.end());
   file += body;
   return write_file_atomically(path_for(text, architecture, version), std::as_bytes(std::span(file)));
 }

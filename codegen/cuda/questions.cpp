@@ -3,6 +3,7 @@
 #include <unordered_map>
 
 #include "codegen/cuda/emit.h"
+#include "codegen/estimates.h"
 #include "codegen/spec.h"
 
 namespace heddle::codegen::cuda {

@@ -1,7 +1,5 @@
 #include "frontends/gguf/read.h"
 
-#include <xxhash.h>
-
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
@@ -14,6 +12,7 @@
 #include "frontends/gguf/file.h"
 #include "frontends/gguf/vocabulary.h"
 #include "frontends/quoted.h"
+#include "ir/base/hash.h"
 #include "ir/base/mapped_file.h"
 
 namespace heddle::frontends::gguf {
@@ -29,15 +28,13 @@ struct Part {
 
 /// xxh3-128 in hex of every file's size (u64, little-endian) and all bytes before its data section.
 std::string fingerprint(std::span<const Part> parts) {
-  const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state(XXH3_createState(), XXH3_freeState);
-  XXH3_128bits_reset(state.get());
+  Hasher hasher;
   for (const Part& part : parts) {
     const std::uint64_t size = part.bytes.size();
-    XXH3_128bits_update(state.get(), &size, sizeof size);
-    XXH3_128bits_update(state.get(), part.bytes.data(), std::min<std::uint64_t>(size, part.file.data_begin));
+    hasher.number(size);
+    hasher.add(part.bytes.first(std::min<std::uint64_t>(size, part.file.data_begin)));
   }
-  const XXH128_hash_t hash = XXH3_128bits_digest(state.get());
-  return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
+  return hasher.hash().hex();
 }
 
 /// What a part says of the split that it is of: keys split.no, split.count, split.tensors.count (of all parts).

@@ -1,7 +1,6 @@
 #include "frontends/quantize/quantize.h"
 
 #include <sys/stat.h>
-#include <xxhash.h>
 
 #include <algorithm>
 #include <array>
@@ -14,20 +13,20 @@
 #include "frontends/quantize/quantize_q4_0.h"
 #include "frontends/quantize/quantize_q4_K.h"
 #include "frontends/quoted.h"
+#include "ir/base/hash.h"
 #include "ir/base/mapped_file.h"
 #include "ir/base/new_file.h"
+#include "ir/base/shape.h"
 #include "ir/base/thread_pool.h"
 
 namespace heddle::frontends {
 namespace {
 
-using Hash = std::array<std::uint64_t, 2>;
-
 struct FileHeader {
   char magic[16];
   std::uint32_t version, zero;
   std::uint64_t bytes;
-  Hash from, data;
+  Hash128 from, data;
 };
 static_assert(sizeof(FileHeader) == 64);
 
@@ -46,28 +45,17 @@ bool is_quantized(const TensorInfo& tensor, DType type) {
   return plain && !router && tensor.shape.size() >= 2 && tensor.shape.back() % info(type).elements == 0;
 }
 
-std::int64_t elements_of(const TensorInfo& tensor) {
-  std::int64_t elements = 1;
-  for (const auto dim : tensor.shape) elements *= dim;
-  return elements;
-}
-
-Hash hash_of(const void* data, std::uint64_t bytes) {
-  const XXH128_hash_t hash = XXH3_128bits(data, bytes);
-  return {hash.low64, hash.high64};
-}
-
 /// Of all bytes, chunk by chunk on all threads, then of the chunks' hashes.
-Hash hash_of_data(std::span<const std::byte> data, ThreadPool& pool) {
-  std::vector<Hash> chunks((data.size() + chunk_bytes - 1) / chunk_bytes);
+Hash128 hash_of_data(std::span<const std::byte> data, ThreadPool& pool) {
+  std::vector<Hash128> chunks((data.size() + chunk_bytes - 1) / chunk_bytes);
   std::atomic<std::size_t> next{0};
   pool.run([&](int) {
     for (std::size_t i; (i = next++) < chunks.size();) {
       const auto chunk = data.subspan(i * chunk_bytes, std::min<std::size_t>(chunk_bytes, data.size() - i * chunk_bytes));
-      chunks[i] = hash_of(chunk.data(), chunk.size());
+      chunks[i] = hash128(chunk);
     }
   });
-  return hash_of(chunks.data(), chunks.size() * sizeof(Hash));
+  return hash128(std::as_bytes(std::span(chunks)));
 }
 
 /// Rows of one tensor that a thread quantises at a time.
@@ -82,7 +70,7 @@ std::vector<Piece> pieces_of(const Model& model, const Model& quantized, DType t
   std::vector<Piece> pieces;
   for (std::size_t i = 0; i < model.tensors.size(); ++i) {
     if (!is_quantized(model.tensors[i], type)) continue;
-    const std::int64_t elements = elements_of(model.tensors[i]);
+    const std::int64_t elements = elements_of(model.tensors[i].shape);
     for (std::int64_t at = 0; at < elements; at += most)
       pieces.push_back({&model.tensors[i], &quantized.tensors[i], at, std::min(most, elements - at)});
   }
@@ -107,7 +95,7 @@ Model quantized(Model model, DType type, const std::string& path) {
     tensor.dtype = type;
     tensor.file = std::uint32_t(model.files.size());
     tensor.offset = (end + alignment - 1) / alignment * alignment;
-    tensor.bytes = std::uint64_t(bytes_of(type, elements_of(tensor)));
+    tensor.bytes = std::uint64_t(bytes_of(type, elements_of(tensor.shape)));
     end = tensor.offset + tensor.bytes;
   }
   plan::ModelFile& file = model.files.emplace_back();
@@ -160,7 +148,7 @@ Result<void> write_quantized(const Model& model, DType type, const std::string& 
   std::memcpy(header.magic, magic, sizeof magic);
   header.version = version;
   header.bytes = out.size();
-  header.from = hash_of(from.data(), from.size());
+  header.from = hash128(from);
   header.data = hash_of_data(out.subspan(sizeof header), pool);
   std::memcpy(out.data(), &header, sizeof header);
   if (progress) progress(1);
@@ -176,7 +164,7 @@ Result<void> check_quantized(const std::string& path, const std::string& from) {
   std::memcpy(&header, bytes.data(), sizeof header);
   if (header.version != version) return error("{}: version {}, wanted {}", path, header.version, version);
   if (header.bytes != bytes.size()) return error("{}: {} bytes, wanted {}", path, bytes.size(), header.bytes);
-  if (header.from != hash_of(from.data(), from.size())) return error("{}: it was made from other weights", path);
+  if (header.from != hash128(from)) return error("{}: it was made from other weights", path);
   ThreadPool pool(usable_processors());
   if (header.data != hash_of_data(bytes.subspan(sizeof header), pool)) return error("{}: its checksum is wrong", path);
   return {};

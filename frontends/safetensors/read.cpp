@@ -1,7 +1,5 @@
 #include "frontends/safetensors/read.h"
 
-#include <xxhash.h>
-
 #include <algorithm>
 #include <filesystem>
 #include <map>
@@ -13,6 +11,7 @@
 #include "frontends/safetensors/header.h"
 #include "frontends/safetensors/names.h"
 #include "frontends/safetensors/tokenizer.h"
+#include "ir/base/hash.h"
 #include "ir/base/mapped_file.h"
 
 namespace heddle::frontends::safetensors {
@@ -24,21 +23,17 @@ constexpr const char* index_name = "model.safetensors.index.json";
 /// xxh3-128 over pieces of files, each with its name and length before it.
 class Fingerprint {
  public:
-  Fingerprint() : state_(XXH3_createState(), XXH3_freeState) { XXH3_128bits_reset(state_.get()); }
   void add(std::string_view name, const void* data, std::uint64_t bytes) {
     number(name.size());
-    XXH3_128bits_update(state_.get(), name.data(), name.size());
+    hasher_.add(name);
     number(bytes);
-    XXH3_128bits_update(state_.get(), data, bytes);
+    hasher_.add(std::span(static_cast<const std::byte*>(data), bytes));
   }
-  void number(std::uint64_t n) { XXH3_128bits_update(state_.get(), &n, sizeof n); }
-  std::string text() const {
-    const XXH128_hash_t hash = XXH3_128bits_digest(state_.get());
-    return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
-  }
+  void number(std::uint64_t n) { hasher_.number(n); }
+  std::string text() const { return hasher_.hash().hex(); }
 
  private:
-  std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state_;
+  Hasher hasher_;
 };
 
 /// The files of one folder, each of which is part of the fingerprint once it is read.

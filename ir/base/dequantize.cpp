@@ -149,7 +149,8 @@ void dequantize_q6_K(const std::byte* in, float* out, std::int64_t blocks) {
       const int half = e / 128, quarter = e % 128 / 32, i = e % 32;
       const int low = (block.ql[half * 64 + quarter % 2 * 32 + i] >> (quarter / 2 * 4)) & 15;
       const int high = (block.qh[half * 32 + i] >> (quarter * 2)) & 3;
-      out[e] = d * float(block.scales[e / 16]) * float((low | high << 4) - 32);
+      const int scale = block.scales[e / 16];
+      out[e] = d * float(scale) * float((low | high << 4) - 32);
     }
   }
 }

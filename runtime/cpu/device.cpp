@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "ir/base/timing.h"
 #include "runtime/cpu/kernel.h"
 #include "runtime/cpu/memory.h"
 #include "runtime/cpu/rows/program.h"
@@ -180,9 +181,6 @@ class CpuDevice : public NodeDevice {
   Result<ReadRate> read_rate() override { return cpu::read_rate(pool_); }
 
  private:
-  using Clock = std::chrono::steady_clock;
-  static double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
   /// Puts the rows of a step where the nodes of entry `index` read them; returns how many are computed, those up to the last that is not
   /// idle.
   Result<std::int64_t> write_inputs(std::size_t index, std::span<const StepRow> rows) {

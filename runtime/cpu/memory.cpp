@@ -9,18 +9,13 @@
 #include <utility>
 
 #include "ir/base/dtype.h"
+#include "ir/base/shape.h"
 #include "runtime/plan/layout.h"
 #include "runtime/plan/panels.h"
 #include "runtime/plan/vectors.h"
 
 namespace heddle::runtime::cpu {
 namespace {
-
-std::int64_t elements_of(const plan::Weight& weight) {
-  std::int64_t elements = 1;
-  for (const std::int64_t size : weight.shape) elements *= size;
-  return elements;
-}
 
 bool is_vector(const plan::Weight& weight) { return weight.shape.size() == 1; }
 bool in_panels(const plan::Weight& weight) { return weight.layout == Layout::panels; }
@@ -29,14 +24,14 @@ bool in_panels(const plan::Weight& weight) { return weight.layout == Layout::pan
 std::uint64_t copied_bytes(const plan::Weight& weight) {
   const DType dtype = weight.dtype;
   if (in_panels(weight)) {
-    const auto bytes = plan::stored_bytes(Layout::panels, dtype, elements_of(weight) / weight.shape.back(), weight.shape.back());
+    const auto bytes = plan::stored_bytes(Layout::panels, dtype, elements_of(weight.shape) / weight.shape.back(), weight.shape.back());
     HEDDLE_CHECK(bytes.ok(), "weight '{}'", weight.name);  // refused by the plan's check
     return (std::uint64_t(*bytes) + 63) / 64 * 64;
   }
   const bool made = std::ranges::any_of(weight.sources, [](const auto& source) { return plan::is_made(source); });
-  if (made || (is_vector(weight) && dtype != DType::f32)) return std::uint64_t(elements_of(weight)) * sizeof(float);
+  if (made || (is_vector(weight) && dtype != DType::f32)) return std::uint64_t(elements_of(weight.shape)) * sizeof(float);
   // Kernels read words of up to four bytes where they stand.
-  if (weight.sources.size() != 1 || weight.sources[0].offset % 4 != 0) return std::uint64_t(bytes_of(dtype, elements_of(weight)));
+  if (weight.sources.size() != 1 || weight.sources[0].offset % 4 != 0) return std::uint64_t(bytes_of(dtype, elements_of(weight.shape)));
   return 0;
 }
 
@@ -158,7 +153,7 @@ Result<Weights> Weights::open(const plan::Plan& plan, ThreadPool& pool, const Pr
     const auto source = [&](const plan::WeightSource& from) { return file_of(from) + from.offset; };
     const std::uint64_t bytes = copied_bytes(weight);
     weights.bytes_.push_back(in_panels(weight) ? std::size_t(bytes)
-                                                : std::size_t(bytes_of(is_vector(weight) ? DType::f32 : dtype, elements_of(weight))));
+                                                : std::size_t(bytes_of(is_vector(weight) ? DType::f32 : dtype, elements_of(weight.shape))));
     places.push_back(nullptr);
     if (in_panels(weight)) {
       places.back() = next_panels;

@@ -6,6 +6,7 @@
 #include <array>
 #include <chrono>
 
+#include "ir/base/timing.h"
 #include "runtime/cpu/kernel.h"
 #include "runtime/cpu/memory.h"
 #include "runtime/cpu/prefetch.h"
@@ -34,7 +35,6 @@ std::uint64_t sum_of(const std::uint64_t* words, std::size_t count) {
 }  // namespace
 
 Result<ReadRate> read_rate(ThreadPool& pool) {
-  using Clock = std::chrono::steady_clock;
   ReadRate rate;
   if (const long bytes = ::sysconf(_SC_LEVEL3_CACHE_SIZE); bytes > 0) rate.cache_bytes = std::uint64_t(bytes);
   rate.buffer_bytes = std::clamp<std::uint64_t>(4 * rate.cache_bytes, 256 << 20, 1 << 30);
@@ -54,7 +54,7 @@ Result<ReadRate> read_rate(ThreadPool& pool) {
         sums[std::size_t(member) * 16] += sum_of(words + share.begin, std::size_t(share.end - share.begin));
       }
     });
-    const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    const double seconds = seconds_since(start);
     if (pass > 0) rate.bytes_per_second = std::max(rate.bytes_per_second, double(rate.buffer_bytes) / seconds);
   }
   volatile std::uint64_t keep = sums[0];  // or nothing would have to be read

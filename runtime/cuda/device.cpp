@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "ir/base/cuda_card.h"
+#include "ir/base/timing.h"
 #include "runtime/cuda/generation.h"
 #include "runtime/cuda/graph.h"
 #include "runtime/cuda/memory.h"
@@ -13,9 +14,6 @@
 
 namespace heddle::runtime::cuda {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 /// Steps whose inputs may wait in pinned memory until the device fetches them.
 constexpr std::size_t input_slots = 16;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "ir/base/shape.h"
 #include "runtime/cuda/sample_control.h"
 #include "runtime/plan/layout.h"
 
@@ -29,12 +30,6 @@ class Cursor {
   std::uint64_t end_ = 0;
 };
 
-std::uint64_t elements_of(const std::vector<std::int64_t>& shape) {
-  std::uint64_t elements = 1;
-  for (const std::int64_t size : shape) elements *= std::uint64_t(size);
-  return elements;
-}
-
 }  // namespace
 
 std::uint64_t input_numbers(const plan::EntryPoint& entry) { return 3 * std::uint64_t(entry.rows) + (entry.kind == EntryKind::prompt ? 1 : 0); }
@@ -58,14 +53,14 @@ EntryMemory lay_out_entry(const plan::EntryPoint& entry, const plan::Plan& plan,
 }  // namespace
 
 std::uint64_t stored_bytes_of(const plan::Weight& weight) {
-  const std::int64_t columns = weight.shape.back(), rows = std::int64_t(elements_of(weight.shape)) / columns;
+  const std::int64_t columns = weight.shape.back(), rows = elements_of(weight.shape) / columns;
   const auto bytes = plan::stored_bytes(weight.layout, weight.dtype, rows, columns);
   HEDDLE_CHECK(bytes.ok(), "weight '{}'", weight.name);  // the plan's check refuses other layouts
   return std::uint64_t(*bytes);
 }
 
 std::uint64_t bytes_of_shape(DType dtype, const std::vector<std::int64_t>& shape) {
-  return std::uint64_t(bytes_of(dtype, std::int64_t(elements_of(shape))));
+  return std::uint64_t(bytes_of(dtype, elements_of(shape)));
 }
 
 MemoryLayout lay_out(const plan::Plan& plan, const Capacity& capacity) {

@@ -6,6 +6,7 @@
 #include <deque>
 
 #include "ir/base/mapped_file.h"
+#include "ir/base/shape.h"
 #include "ir/base/thread_pool.h"
 #include "runtime/plan/layout.h"
 #include "runtime/plan/vectors.h"
@@ -60,8 +61,8 @@ std::vector<Piece> pieces_of(const plan::Plan& plan, const MemoryLayout& layout,
     piece.weight = &plan.weights[i];
     piece.dtype = piece.weight->dtype;
     piece.to = base + layout.weights[i];
-    std::int64_t elements = 1, row_begin = 0;
-    for (const std::int64_t size : piece.weight->shape) elements *= size;
+    const std::int64_t elements = elements_of(piece.weight->shape);
+    std::int64_t row_begin = 0;
     for (const auto& source : piece.weight->sources) {
       if (plan::is_made(source)) {
         const std::byte* const file = source.values.empty() ? files[source.file].bytes().data() : nullptr;

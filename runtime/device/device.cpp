@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "ir/base/dtype.h"
+#include "ir/base/shape.h"
 #include "runtime/plan/layout.h"
 
 namespace heddle::runtime {
@@ -15,12 +16,6 @@ std::uint64_t capped_product(std::uint64_t a, std::uint64_t b) {
   return __builtin_mul_overflow(a, b, &out) ? most : std::min(out, most);
 }
 std::uint64_t capped_sum(std::uint64_t a, std::uint64_t b) { return std::min(a + b, most); }  // both at most `most`
-
-std::int64_t elements_of(const std::vector<std::int64_t>& shape) {
-  std::int64_t elements = 1;
-  for (const std::int64_t size : shape) elements *= size;
-  return elements;
-}
 
 std::uint64_t bytes_of_weight(const plan::Weight& weight) {
   const std::int64_t columns = weight.shape.back();

@@ -1,10 +1,10 @@
 #include "runtime/plan/cache.h"
 
-#include <xxhash.h>
-
 #include <algorithm>
 #include <filesystem>
 #include <map>
+
+#include "ir/base/hash.h"
 
 namespace heddle::plan {
 namespace fs = std::filesystem;
@@ -80,16 +80,15 @@ std::string PlanCache::path_for(const std::string& model, const Key& key) const 
   for (const auto& [field, value] : key)
     if (tells_variants_apart(field)) told_apart += fmt::format("\n{}:{}:{}:{}", field.size(), field, value.size(), value);
   const std::string* target = value_of(key, "target");
-  const std::string name =
-      fmt::format("{}-{}-{:016x}{}", as_file_name(fs::path(path).stem().string()), as_file_name(target ? *target : "any"),
-                  XXH3_64bits(told_apart.data(), told_apart.size()), extension);
+  const std::string name = fmt::format("{}-{}-{:016x}{}", as_file_name(fs::path(path).stem().string()),
+                                       as_file_name(target ? *target : "any"), hash64(told_apart), extension);
   return (fs::path(dir_) / name).string();
 }
 
 std::string PlanCache::weights_path(const std::string& model, const std::string& format) const {
   const std::string path = absolute(model);
-  const std::string name = fmt::format("{}-{}-{:016x}{}", as_file_name(fs::path(path).stem().string()), as_file_name(format),
-                                       XXH3_64bits(path.data(), path.size()), weights_extension);
+  const std::string name =
+      fmt::format("{}-{}-{:016x}{}", as_file_name(fs::path(path).stem().string()), as_file_name(format), hash64(path), weights_extension);
   return (fs::path(absolute(dir_)) / name).string();
 }
 

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ir/base/shape.h"
 #include "runtime/plan/check_parts.h"
 
 /// Entry points: ports, nodes, edges, arena ranges.
@@ -41,9 +42,7 @@ Result<void> check_same_type(const T& thing, const Arg& arg, const Place& place)
 }
 
 Result<void> check_arena_range(const Ref& ref, const Arg& arg, const EntryPoint& entry, const Place& place) {
-  std::int64_t elements = 1;
-  for (const std::int64_t size : arg.shape) elements *= size;  // bounded by check_shape
-  const std::uint64_t bytes = std::uint64_t(bytes_of(arg.dtype, elements));
+  const std::uint64_t bytes = std::uint64_t(bytes_of(arg.dtype, elements_of(arg.shape)));  // bounded by check_shape
   if (ref.index != 0) return fail(place, "index is {}, the arena is one", ref.index);
   if (ref.bytes != bytes) return fail(place, "has {} bytes, {}[{}] needs {}", ref.bytes, arg.dtype, fmt::join(arg.shape, ", "), bytes);
   if (ref.offset % arena_alignment != 0) return fail(place, "offset is {}, wanted a multiple of {}", ref.offset, arena_alignment);

@@ -1,10 +1,10 @@
 #include "runtime/plan/plan_file.h"
 
 #include <flatbuffers/minireflect.h>
-#include <xxhash.h>
 
 #include <cstring>
 
+#include "ir/base/hash.h"
 #include "ir/base/mapped_file.h"
 #include "runtime/plan/wire.h"
 
@@ -43,8 +43,7 @@ Result<std::span<const std::byte>> checked_body(std::span<const std::byte> file)
   for (std::size_t i = reserved_at; i < header_bytes; ++i)
     if (file[i] != std::byte(0)) return error("byte {} of the header is not zero: the file is damaged", i);
   const auto body = file.subspan(header_bytes);
-  const XXH128_hash_t hash = XXH3_128bits(body.data(), body.size());
-  if (hash.low64 != get<std::uint64_t>(file, hash_at) || hash.high64 != get<std::uint64_t>(file, hash_at + 8))
+  if (hash128(body) != Hash128{get<std::uint64_t>(file, hash_at), get<std::uint64_t>(file, hash_at + 8)})
     return error("checksum does not match: the file is damaged");
   return body;
 }
@@ -117,11 +116,11 @@ std::string serialize(const wire::PlanT& tables) {
   builder.Finish(wire::Plan::Pack(builder, &tables));
   std::string file(header_bytes, '\0');
   file.replace(0, magic.size(), magic);
-  const XXH128_hash_t hash = XXH3_128bits(builder.GetBufferPointer(), builder.GetSize());
+  const Hash128 hash = hash128(std::as_bytes(std::span(builder.GetBufferPointer(), builder.GetSize())));
   put<std::uint32_t>(file, version_at, plan_version);
   put<std::uint64_t>(file, length_at, builder.GetSize());
-  put<std::uint64_t>(file, hash_at, hash.low64);
-  put<std::uint64_t>(file, hash_at + 8, hash.high64);
+  put<std::uint64_t>(file, hash_at, hash.low);
+  put<std::uint64_t>(file, hash_at + 8, hash.high);
   file.append(reinterpret_cast<const char*>(builder.GetBufferPointer()), builder.GetSize());
   return file;
 }

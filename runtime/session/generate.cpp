@@ -1,17 +1,14 @@
 #include "runtime/session/generate.h"
 
 #include <algorithm>
-#include <chrono>
 #include <optional>
 
+#include "ir/base/timing.h"
 #include "runtime/text/special_tokens.h"
 #include "runtime/session/token_source.h"
 
 namespace heddle::runtime {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 bool starts_character(char c) { return (std::uint8_t(c) & 0xc0) != 0x80; }
 

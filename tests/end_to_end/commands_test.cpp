@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -14,6 +15,7 @@ namespace heddle::testing {
 namespace {
 
 using nlohmann::json;
+using ::testing::ElementsAre, ::testing::Pair;
 
 class Commands : public ::testing::Test {
  protected:
@@ -140,9 +142,37 @@ TEST_F(Commands, ProfileTimesEveryKernelOfAStep) {
   EXPECT_EQ(bad({"profile", bundled_model(), "--target", "cpu", "--reference"}), "heddle: the reference interpreter keeps no time\n");
 }
 
+/// What a fusion that stops firing, or an entry point that nobody meant to add, makes larger: launches of a step by entry point, and kernels
+/// that must be compiled. Where a change makes one smaller, write down the new one.
+struct PlanSize {
+  std::size_t kernels = 0;
+  std::map<std::string, int> launches;
+};
+PlanSize plan_size(const json& kernels, const json& plan) {
+  PlanSize size{.kernels = kernels["kernels"].size(), .launches = {}};
+  for (const auto& entry : plan["entries"]) size.launches[entry["name"]] = entry["nodes"];
+  return size;
+}
+
+TEST_F(Commands, ThePlanForTheCpuHasNoLaunchAndNoKernelMore) {
+  const PlanSize size = plan_size(json::parse(good({"inspect", bundled_model(), "--target", "cpu", "--kernels", "--json"})),
+                                  json::parse(good({"inspect", bundled_model(), "--target", "cpu", "--json"})));
+  EXPECT_EQ(size.kernels, 44u);
+  EXPECT_THAT(size.launches, ElementsAre(Pair("decode_1", 22), Pair("decode_8", 22), Pair("prefill_128", 34), Pair("prefill_32", 34),
+                                         Pair("prompt_128", 41), Pair("prompt_32", 41)));
+}
+
 TEST_F(Commands, InspectShowsWhatAKernelIsMadeOf) {
-  const json kernels = json::parse(good({"inspect", bundled_model(), "--target", "cuda:sm_90", "--kernels", "--ptx", "--json"}))["kernels"];
+  const json all = json::parse(good({"inspect", bundled_model(), "--target", "cuda:sm_90", "--kernels", "--ptx", "--json"}));
+  const json& kernels = all["kernels"];
   ASSERT_FALSE(kernels.empty());
+  const PlanSize size = plan_size(all, json::parse(good({"inspect", bundled_model(), "--target", "cuda:sm_90", "--json"})));
+  EXPECT_EQ(size.kernels, 126u);
+  for (const auto& [entry, launches] : size.launches) {
+    const bool few_rows = entry == "decode_1" || entry.ends_with("_8");  // then the matrix units get no tiles of their own
+    EXPECT_EQ(launches, entry.starts_with("decode") ? (few_rows ? 22 : 35) : entry.starts_with("prefill") ? (few_rows ? 17 : 27) : few_rows ? 24 : 34) << entry;
+  }
+  EXPECT_EQ(size.launches.size(), 5u + 9u + 9u);
   for (const auto& kernel : kernels) {
     EXPECT_TRUE(kernel["spill_bytes"].is_number()) << kernel["name"];  // none are wanted, which the tests of the emitters see to
     EXPECT_GT(kernel["registers"], 0) << kernel["name"];

@@ -6,6 +6,7 @@
 
 #include "codegen/cuda/measure/read_rate.h"
 #include "codegen/cuda/target.h"
+#include "codegen/estimates.h"
 #include "ir/base/dtype.h"
 
 namespace heddle::tools {
@@ -13,18 +14,6 @@ namespace {
 
 using Operators = std::vector<runtime::Streams::Operator>;
 constexpr int repeats = 20;
-
-std::uint64_t bytes_of(const plan::Weight& weight) {
-  return std::accumulate(weight.sources.begin(), weight.sources.end(), std::uint64_t(0),
-                         [](std::uint64_t sum, const auto& source) { return sum + source.bytes; });
-}
-
-/// Keys and values of one layer at `positions` positions.
-std::uint64_t cache_bytes(const plan::Plan& plan, std::uint32_t state, std::int64_t positions) {
-  const plan::State& found = plan.states[state];
-  const std::int64_t elements = std::accumulate(found.shape.begin(), found.shape.end(), std::int64_t(1), std::multiplies<>());
-  return std::uint64_t(heddle::bytes_of(found.dtype, elements) * positions);
-}
 
 /// "blk.7.attn_q.weight": layer 7 and "attn_q.weight".
 std::optional<std::pair<int, std::string>> layer_of(const std::string& name) {
@@ -54,14 +43,14 @@ Operators fixed_operators(const plan::Plan& plan, std::int64_t positions) {
   std::map<int, std::array<std::uint64_t, 5>> layers;
   std::uint64_t table = 0, head = 0;
   for (const auto& weight : plan.weights) {
-    if (const auto place = layer_of(weight.name)) layers[place->first][operator_of(place->second)] += bytes_of(weight);
-    else if (weight.name.starts_with("token_embd")) table = bytes_of(weight);
-    else if (weight.name.starts_with("output.")) head = bytes_of(weight);
+    if (const auto place = layer_of(weight.name)) layers[place->first][operator_of(place->second)] += codegen::file_bytes(weight);
+    else if (weight.name.starts_with("token_embd")) table = codegen::file_bytes(weight);
+    else if (weight.name.starts_with("output.")) head = codegen::file_bytes(weight);
   }
   std::vector<std::uint64_t> bytes;
   std::uint32_t state = 0;
   for (auto& [index, layer] : layers) {
-    if (state < plan.states.size()) layer[1] = cache_bytes(plan, state++, positions);
+    if (state < plan.states.size()) layer[1] = codegen::cache_bytes(plan.states[state++], positions);
     bytes.insert(bytes.end(), layer.begin(), layer.end());
   }
   bytes.push_back(head ? head : table);
@@ -72,15 +61,7 @@ Operators plan_operators(const plan::Plan& plan, std::int64_t positions) {
   Operators out;
   for (const auto& entry : plan.entries) {
     if (entry.kind != EntryKind::decode || entry.rows != 1) continue;
-    for (const auto& node : entry.nodes) {
-      const plan::KernelSpec& spec = plan.kernels[node.kernel].spec;
-      std::uint64_t bytes = 0;
-      for (const auto& ref : node.args) {
-        if (ref.where == plan::Where::weight && !spec.embed()) bytes += bytes_of(plan.weights[ref.index]);
-        if (ref.where == plan::Where::state && spec.attention()) bytes += cache_bytes(plan, ref.index, positions);
-      }
-      out.push_back({bytes, node.after});
-    }
+    for (const auto& node : entry.nodes) out.push_back({codegen::streamed_bytes(plan, node, positions), node.after});
   }
   return out;
 }

@@ -4,56 +4,31 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "codegen/estimates.h"
+#include "ir/base/timing.h"
 #include "ir/text/text.h"
 #include "runtime/cuda/memory.h"
 
 namespace heddle::tools {
 namespace {
 
-double median(std::vector<double> values) {
-  if (values.empty()) return 0;
-  std::ranges::nth_element(values, values.begin() + std::ptrdiff_t(values.size() / 2));
-  return values[values.size() / 2];
-}
-
-std::int64_t elements_of(const std::vector<std::int64_t>& shape) {
-  std::int64_t elements = 1;
-  for (const std::int64_t size : shape) elements *= size;
-  return elements;
-}
-
-/// Positions of slot 0 that the rows attend to; rows share what they read.
-std::int64_t positions_seen(const plan::Attention& attention, std::span<const runtime::StepRow> rows) {
-  std::int64_t first = INT64_MAX, end = 0;
-  for (const runtime::StepRow& row : rows) {
-    if (row.slot < 0) continue;
-    end = std::max(end, std::int64_t(row.position) + 1);
-    first = std::min(first, attention.window > 0 ? std::max<std::int64_t>(0, row.position + 1 - attention.window) : 0);
-  }
-  return std::max<std::int64_t>(0, end - first);
+/// Where those rows stand that are not idle.
+std::vector<std::int64_t> places_of(std::span<const runtime::StepRow> rows) {
+  std::vector<std::int64_t> out;
+  for (const runtime::StepRow& row : rows)
+    if (row.slot >= 0) out.push_back(row.position);
+  return out;
 }
 
 }  // namespace
 
 std::int64_t least_bytes(const plan::Plan& plan, const plan::Node& node, std::span<const runtime::StepRow> rows) {
   const plan::Kernel& kernel = plan.kernels[node.kernel];
-  const plan::Attention* attention = kernel.spec.attention();
-  if (!attention) return kernel.min_bytes;
-  const plan::Arg& state = kernel.spec.args[attention->kv];
-  return kernel.min_bytes + positions_seen(*attention, rows) * bytes_of(state.dtype, elements_of(state.shape));
+  return kernel.min_bytes + codegen::attended_bytes(kernel.spec, places_of(rows));
 }
 
 std::int64_t operations(const plan::Plan& plan, const plan::Node& node, std::span<const runtime::StepRow> rows) {
-  const plan::KernelSpec& spec = plan.kernels[node.kernel].spec;
-  std::int64_t products = 0;
-  for (const runtime::StepRow& row : rows) {
-    if (row.slot < 0) continue;
-    if (spec.attention()) products += 2 * spec.attention()->heads * spec.attention()->head_dim * positions_seen(*spec.attention(), {&row, 1});
-    if (!spec.gemm()) continue;
-    const std::int64_t slices = spec.gemm()->gates >= 0 ? spec.gemm()->chosen : 1;
-    for (const auto& part : spec.parts) products += part.n * std::int64_t(part.segments.size()) * spec.gemm()->k * slices;
-  }
-  return 2 * products;
+  return codegen::operations(plan.kernels[node.kernel].spec, places_of(rows));
 }
 
 Result<Profile> profile_step(runtime::NodeDevice& device, const plan::Plan& plan, std::size_t entry, std::int64_t depth, int samples) {

@@ -7,6 +7,7 @@
 #include "codegen/backend.h"
 #include "codegen/cuda/tuning.h"
 #include "ir/base/thread_pool.h"
+#include "ir/base/timing.h"
 #include "runtime/device/factory.h"
 #include "runtime/device/inspectable_device.h"
 #include "tools/compiler/measured_choices.h"
@@ -21,12 +22,6 @@ using codegen::Tuning;
 constexpr int rounds = 15, steps_a_round = 20, prompts_a_round = 2;
 constexpr std::int64_t context = 1024, position = 128, prompt_rows = 512;
 constexpr double spreads_to_win = 3;
-
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + std::ptrdiff_t(values.size() / 2);
-  std::ranges::nth_element(values, middle);
-  return *middle;
-}
 
 const plan::EntryPoint& decode_of_one_row(const plan::Plan& plan) {
   for (const auto& entry : plan.entries)

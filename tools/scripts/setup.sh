@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what heddle builds with, from Debian 12 and (only where no CUDA toolkit is installed) PyPI.
+# tools/scripts/setup.sh [--ci]: installs what heddle builds with, from Debian 12 and (only where no CUDA toolkit is installed) PyPI; with
+# --ci also what tools/scripts/ci.py wants besides.
 # Safe to run again: packages that are there are not touched, so a second run needs no network.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -16,6 +17,9 @@ packages=(
   libedit-dev            # the line editor of heddle chat
   libgtest-dev libgmock-dev libbenchmark-dev
 )
+if [ "${1:-}" = --ci ]; then
+  packages+=(clang-tidy-19)  # 14, the default, cannot read the ranges of GCC 12's library
+fi
 missing=()
 for p in "${packages[@]}"; do
   [ "$(dpkg-query -W -f='${db:Status-Status}' "$p" 2>/dev/null || true)" = installed ] || missing+=("$p")

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "ir/base/timing.h"
 #include "runtime/cuda/graph.h"
 #include "runtime/cuda/driver/modules.h"
 #include "runtime/cuda/measure/timing.h"
@@ -48,9 +49,8 @@ Result<double> matrix_rate(int device, const plan::Plan& kernel, double operatio
     HEDDLE_ASSIGN(const double once, time(rounds));
     seconds.push_back(once);
   }
-  std::ranges::nth_element(seconds, seconds.begin() + samples / 2);
   const double blocks = modules[0].grid[0];
-  return blocks * operations * double(rounds) / seconds[samples / 2];
+  return blocks * operations * double(rounds) / median(std::move(seconds));
 }
 
 }  // namespace heddle::runtime

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "ir/base/timing.h"
 #include "runtime/cuda/graph.h"
 #include "runtime/cuda/driver/modules.h"
 #include "runtime/cuda/measure/timing.h"
@@ -67,8 +68,7 @@ class StreamsImpl final : public Streams {
       HEDDLE_ASSIGN(const double seconds, events_.stop(stream_.get()));
       if (r >= 0) times.push_back(seconds * 1e3);
     }
-    std::ranges::nth_element(times, times.begin() + std::ptrdiff_t(times.size() / 2));
-    return times[times.size() / 2];
+    return median(std::move(times));
   }
 
   std::unique_ptr<Gpu> gpu_;

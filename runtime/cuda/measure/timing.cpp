@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "ir/base/timing.h"
+
 namespace heddle::runtime::cuda {
 namespace {
 
@@ -39,11 +41,6 @@ loop:
 })";
 constexpr unsigned read_threads = 512, read_blocks_per_sm = 4, read_bytes = 64;  // of a thread in a pass
 constexpr int read_samples = 9;
-
-double median(std::vector<double> values) {
-  std::ranges::nth_element(values, values.begin() + std::ptrdiff_t(values.size() / 2));
-  return values[values.size() / 2];
-}
 
 }  // namespace
 
