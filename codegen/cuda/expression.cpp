@@ -118,26 +118,6 @@ void print_ops(Text& out, const std::vector<const plan::Program*>& programs) {
   }
 }
 
-void print_listing(Text& out, const plan::Program& program, std::string_view start) {
-  std::size_t number = 0;
-  for (const auto& input : program.inputs) {
-    const std::string what = input.kind == plan::InputKind::constant     ? fmt::format(" {}", input.value)
-                             : input.kind == plan::InputKind::row_scalar ? fmt::format(" v{} of the prologue", input.index)
-                             : input.kind == plan::InputKind::loop       ? fmt::format(" {}", input.index)
-                                                                          : fmt::format(" a{}", input.index);
-    out.line("{}v{} = {}{}", start, number++, plan::name(input.kind), what);
-  }
-  for (const auto& instr : program.instrs) {
-    std::string operands, attributes;
-    for (unsigned operand : instr.operands) operands += fmt::format("{} v{}", operands.empty() ? "" : ",", operand);
-    for_each_attribute(instr.op, [&](std::string_view, const auto& value) { attributes += fmt::format("{}{}", attributes.empty() ? "" : ", ", value); });
-    if (!attributes.empty()) attributes = fmt::format(" {{{}}}", attributes);
-    out.line("{}v{} = {}{}{}", start, number++, instr.op, operands, attributes);
-  }
-  for (const auto& store : program.stores)
-    out.line("{}{} a{} = v{}", start, plan::name(store.kind), store.index, store.value);
-}
-
 // ---- Loads and stores
 
 std::string weight_element(const plan::KernelSpec& spec, unsigned arg, std::string_view index) {

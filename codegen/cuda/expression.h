@@ -73,9 +73,6 @@ void print_value(Text& out, const Program& program, std::string_view prefix, uns
 /// Device functions `op_silu(x)` for the elementwise ops of these programs.
 void print_ops(Text& out, const std::vector<const plan::Program*>& programs);
 
-/// "v2 = rms_norm v0, v1 {1e-05}" and so on, one line an input, instruction or store, each after `start`.
-void print_listing(Text& out, const plan::Program& program, std::string_view start);
-
 // ---- Loads and addresses; `row` and `column` are expressions
 
 /// One element of a weight vector: `arg` is the kernel's argument number.

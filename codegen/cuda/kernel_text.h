@@ -32,7 +32,5 @@ struct CudaText : Launch {
 
 /// The kernel's head: `extern "C" __global__ ... name(parameters) {`; ends inside the body.
 void print_signature(Text& out, const plan::KernelSpec& spec, int threads, int blocks_per_sm, bool scratch, int cluster = 1);
-/// The comment that repeats the spec.
-std::string header_comment(const plan::KernelSpec& spec);
 
 }  // namespace heddle::codegen::cuda

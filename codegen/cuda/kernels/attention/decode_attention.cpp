@@ -12,6 +12,7 @@
 #include "codegen/cuda/device/prelude.h"
 #include "codegen/cuda/target.h"
 #include "codegen/cuda/tuning.h"
+#include "codegen/spec_text.h"
 
 namespace heddle::codegen::cuda {
 namespace {
@@ -319,7 +320,7 @@ CudaText print_decode_attention(const plan::KernelSpec& spec, const DecodeAttent
   const std::string begin = loop.window > 0 ? fmt::format("max(0, position + 1 - {})", loop.window) : "0";
 
   Text out;
-  out.put(header_comment(spec));
+  out.put(spec_text(spec));
   out.put(prelude(target));
   if (!shape.mma) out.put(pieces(shape, dtype == DType::f16));
   out.put(program_prelude);

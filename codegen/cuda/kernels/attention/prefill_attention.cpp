@@ -14,6 +14,7 @@
 #include "codegen/cuda/device/prelude.h"
 #include "codegen/cuda/target.h"
 #include "codegen/cuda/kernels/rows/tile_epilogue.h"
+#include "codegen/spec_text.h"
 
 namespace heddle::codegen::cuda {
 namespace {
@@ -99,7 +100,7 @@ CudaText print_prefill_attention(const plan::KernelSpec& spec, const PrefillAtte
   }
   const plan::KernelSpec one = of_one_tile(spec, room.rows, "tile_");
   Text out;
-  out.put(header_comment(one));
+  out.put(spec_text(one));
   out.line("// tiles of {} rows, of which there are as many as the grid says", room.rows);
   out.put(prelude(target, matrix_prelude(0)));
   out.put(program_prelude);

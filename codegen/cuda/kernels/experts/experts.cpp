@@ -9,6 +9,7 @@
 #include "codegen/cuda/device/prelude.h"
 #include "codegen/cuda/expression.h"
 #include "codegen/cuda/target.h"
+#include "codegen/spec_text.h"
 #include "ir/base/scalar_ops.h"
 
 namespace heddle::codegen::cuda {
@@ -50,7 +51,7 @@ class ExpertsKernel {
 
   CudaText print() {
     Text out;
-    out.put(header_comment(spec_));
+    out.put(spec_text(spec_));
     out.put(prelude(target_));
     out.put(format_prelude(loop_.k, plan_.formats.front().elements));
     std::set<std::string> done;

@@ -3,6 +3,7 @@
 
 #include "codegen/cuda/device/prelude.h"
 #include "codegen/cuda/expression.h"
+#include "codegen/spec_text.h"
 
 namespace heddle::codegen::cuda {
 namespace {
@@ -69,7 +70,7 @@ std::variant<TopExpertsPlan, Refusal> plan_top_experts(const plan::KernelSpec& s
 CudaText print_top_experts(const plan::KernelSpec& spec, const TopExpertsPlan& plan, const ir::Target& target) {
   const plan::TopExperts& loop = *spec.top_experts();
   Text out;
-  out.put(header_comment(spec));
+  out.put(spec_text(spec));
   out.put(prelude(target));
   out.put(program_prelude);
   print_signature(out, spec, 32, 1, false);

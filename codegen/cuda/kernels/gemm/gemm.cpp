@@ -7,6 +7,7 @@
 #include "codegen/cuda/device/matrix_units.h"
 #include "codegen/cuda/device/prelude.h"
 #include "codegen/cuda/kernels/rows/tile_epilogue.h"
+#include "codegen/spec_text.h"
 
 namespace heddle::codegen::cuda {
 namespace {
@@ -214,7 +215,7 @@ class Kernel {
 
   CudaText print() {
     Text out;
-    out.put(header_comment(spec_));
+    out.put(spec_text(spec_));
     out.line("// tiles of {} rows of weights by {} activation rows, of which there are as many as the grid says", plan_.warps * 16,
              plan_.tokens);
     out.put(prelude(target_, matrix_prelude(plan_.warpgroups ? plan_.tokens : 0)));

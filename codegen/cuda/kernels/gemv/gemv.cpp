@@ -5,6 +5,7 @@
 #include <set>
 
 #include "codegen/cuda/device/prelude.h"
+#include "codegen/spec_text.h"
 #include "ir/base/scalar_ops.h"
 
 namespace heddle::codegen::cuda {
@@ -68,7 +69,7 @@ template <int LANES, int N> INLINE float sum_of_rows(float (&x)[N]) {
 
 CudaText GemvKernel::print() {
   Text out;
-  out.put(header_comment(spec_));
+  out.put(spec_text(spec_));
   out.put(prelude(target_));
   out.put(format_prelude(plan_.k, plan_.x_piece));
   if (plan_.mma) out.put(tile_prelude(plan_.blocks));

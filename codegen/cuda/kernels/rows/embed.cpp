@@ -6,6 +6,7 @@
 #include "codegen/cuda/kernels/rows/column_program.h"
 #include "codegen/cuda/device/prelude.h"
 #include "codegen/cuda/target.h"
+#include "codegen/spec_text.h"
 
 namespace heddle::codegen::cuda {
 
@@ -30,7 +31,7 @@ CudaText print_embed(const plan::KernelSpec& spec, const EmbedPlan& plan, const 
   const auto& [program, format, threads, launch] = plan;
   const std::int64_t n = program.n(), pieces = n / format.elements;
   Text out;
-  out.put(header_comment(spec));
+  out.put(spec_text(spec));
   out.put(prelude(target));
   out.put(format_prelude(n, 4));
   out.put(format.text);

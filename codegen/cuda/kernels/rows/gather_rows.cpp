@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "codegen/cuda/device/prelude.h"
+#include "codegen/spec_text.h"
 
 namespace heddle::codegen::cuda {
 
@@ -27,7 +28,7 @@ std::variant<GatherRowsPlan, Refusal> plan_gather_rows(const plan::KernelSpec& s
 
 CudaText print_gather_rows(const plan::KernelSpec& spec, const GatherRowsPlan& plan, const ir::Target& target) {
   Text out;
-  out.put(header_comment(spec));
+  out.put(spec_text(spec));
   out.put(prelude(target));
   print_signature(out, spec, plan.threads, 1, false);
   out.line("const int row = blockIdx.x;");

@@ -7,6 +7,7 @@
 
 #include "codegen/cuda/kernels/rows/column_program.h"
 #include "codegen/cuda/device/prelude.h"
+#include "codegen/spec_text.h"
 
 namespace heddle::codegen::cuda {
 namespace {
@@ -62,7 +63,7 @@ std::variant<RowwisePlan, Refusal> plan_rowwise(const plan::KernelSpec& spec, co
 CudaText print_rowwise(const plan::KernelSpec& spec, const RowwisePlan& plan, const ir::Target& target) {
   const auto& [parts, threads, launch] = plan;
   Text out;
-  out.put(header_comment(spec));
+  out.put(spec_text(spec));
   out.put(prelude(target));
   out.put(program_prelude);
   out.put(column_prelude);

@@ -7,6 +7,7 @@
 #include "codegen/cuda/expression.h"
 #include "codegen/cuda/device/prelude.h"
 #include "codegen/spec.h"
+#include "codegen/spec_text.h"
 
 namespace heddle::codegen::cuda {
 namespace {
@@ -380,7 +381,7 @@ std::variant<SamplerPlan, Refusal> plan_sampler(const plan::KernelSpec& spec, co
 CudaText print_sampler(const plan::KernelSpec& spec, const SamplerPlan& plan, const ir::Target& target) {
   const plan::Sample& loop = *spec.sample();
   Text out;
-  out.put(header_comment(spec));
+  out.put(spec_text(spec));
   out.put(prelude(target));
   out.line("constexpr int V = {}, ROWS = {}, BLOCKS = {}, RUN = {}, COUNTERS = {};", plan.vocabulary, spec.rows,
            plan.blocks, (plan.vocabulary + runs - 1) / runs, plan.counters);
