@@ -27,6 +27,7 @@ ROWS = [
     ("llama-3.1-8b", "q4_k_m", "-p 0 -n 128 -d 16384"),
     ("llama-3.1-8b", "q4_k_m", "-p 512 -n 0 -d 8192"),
     ("qwen3-30b-a3b", "q4_k_m", "-p 512,2048 -n 128"),
+    ("llama-3.1-70b", "q4_k_m", "-p 0 -n 32"),
 ]
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
