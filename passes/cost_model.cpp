@@ -15,6 +15,10 @@ using ir::Value;
 
 namespace {
 
+consteval bool is_one_of(std::string_view word, std::initializer_list<std::string_view> words) {
+  return std::ranges::find(words, word) != words.end();
+}
+
 /// Float operations of an expression of scalar_ops.def: 1 for a sign, 8 for a function; a function that stands in neither list does not compile.
 consteval double flops_of(std::string_view text) {
   const auto in_word = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_'; };
@@ -23,8 +27,8 @@ consteval double flops_of(std::string_view text) {
     std::size_t end = at;
     while (end < text.size() && in_word(text[end])) ++end;
     if (const std::string_view word = text.substr(at, end - at); !word.empty() && end < text.size() && text[end] == '(') {
-      if (word == "exp" || word == "tanh" || word == "sqrt" || word == "erf") flops += 8;
-      else if (word != "F" && word != "max" && word != "min") throw "a function that costs nobody knows what";
+      if (is_one_of(word, {"exp", "tanh", "sqrt", "erf"})) flops += 8;
+      else if (!is_one_of(word, {"F", "max", "min"})) throw "a function that costs nobody knows what";
     }
     if (end == at) {
       flops += text[at] == '+' || text[at] == '-' || text[at] == '*' || text[at] == '/';
