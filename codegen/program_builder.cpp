@@ -89,6 +89,7 @@ std::optional<Refusal> ProgramBuilder::append(const Node& node) {
   for_each_attribute(*op, AttributesOf{node});
   handles_[node.result()] = {true, unsigned(program_.instrs.size())};
   program_.instrs.push_back({*op, {}});
+  nodes_.push_back(&node);
   instr_operands_.push_back(std::move(operands));
   return std::nullopt;
 }

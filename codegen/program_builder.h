@@ -33,6 +33,8 @@ class ProgramBuilder {
   /// A value's number; final once no more inputs are added.
   unsigned number_of(const ir::Value& value) const;
   plan::Program take();
+  /// The node of every instruction.
+  const std::vector<const ir::Node*>& nodes() const { return nodes_; }
 
  private:
   // Inputs are numbered before instructions, but their count is known only at the end: until then a value is a handle.
@@ -48,6 +50,7 @@ class ProgramBuilder {
   llvm::DenseMap<const ir::Value*, Handle> handles_;
   std::vector<std::vector<Handle>> instr_operands_;
   std::vector<Handle> stored_;
+  std::vector<const ir::Node*> nodes_;
 };
 
 }  // namespace heddle::codegen

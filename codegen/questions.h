@@ -1,21 +1,29 @@
 #pragma once
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "ir/graph.h"
 
 /// What passes ask of the code generator, and all they may know of it.
 namespace heddle::codegen {
 
+/// Why something is not one kernel. Of a spec, which knows no nodes, the refusal names a place: an instruction, or the loop (`op` alone), or the
+/// whole (nothing); SpecOfGroup::node_of says which node that was.
 struct Refusal {
-  const ir::Node* node;  // the node that cannot be emitted
-  std::string reason;    // "rms_norm after the loop needs whole rows"
+  struct Instr {
+    unsigned program, index;  // of the spec's programs, the prologue first; in the program
+  };
+  const ir::Node* node = nullptr;  // the node that cannot be emitted; null: see above
+  std::string reason;              // "rms_norm after the loop needs whole rows"
+  std::string op = {};             // of a place in a spec, by its name in the IR
+  std::optional<Instr> instr = {};
 };
 
 class Questions {
  public:
   virtual ~Questions() = default;
-  /// Whether the target can emit a group with these nodes (of one block, in order, terminator left out) as one kernel.
+  /// Whether the target can emit a group as one kernel. The group may stand in no block: one that is only thought of.
   virtual std::optional<Refusal> cannot_emit(const ir::Node& group) const = 0;
   /// How the target's kernels read a weight matrix of this type (runtime/plan/layout.h has the names).
   virtual Layout layout_of(DType) const { return Layout::rows; }
@@ -30,6 +38,11 @@ class Questions {
   /// About the microseconds by which every row of a step takes longer for one key more in the cache, in the attention of a group's kernel;
   /// 0 if it reads no more keys then.
   virtual double key_us(const ir::Node& /*group*/) const { return 0; }
+};
+
+/// A pass that a target's pipeline has beside those of every target, and the pass that it stands before; of several before one, in order.
+struct ExtraPass {
+  std::string_view pass, before;
 };
 
 }  // namespace heddle::codegen

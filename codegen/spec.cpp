@@ -62,6 +62,11 @@ struct Assembly {
     part.n = n;
     return part;
   }
+  /// Of the parts in order.
+  void set_epilogue(unsigned part, ProgramBuilder& program) {
+    out.spec.parts[part].epilogue = program.take();
+    out.programs.push_back(program.nodes());
+  }
 };
 
 /// Columns that `node` must see together when it stands after a loop; 0 if it cannot stand there.
@@ -202,8 +207,9 @@ std::optional<Refusal> gemm(Assembly& a, const Places& places) {
     part_of[anchor.result()] = part;
   }
   if (auto refusal = append_epilogue(a, places, part_of, programs, false)) return refusal;
-  for (unsigned i = 0; i < programs.size(); ++i) spec.parts[i].epilogue = programs[i].take();
   loop.prologue = prologue.take();
+  a.out.programs.push_back(prologue.nodes());
+  for (unsigned i = 0; i < programs.size(); ++i) a.set_epilogue(i, programs[i]);
   return std::nullopt;
 }
 
@@ -296,7 +302,7 @@ std::optional<Refusal> single_loop(Assembly& a, const Places& places) {
   if (spec.attention() && part.granule != spec.attention()->head_dim)
     return Refusal{places.after.front(),
                    fmt::format("it works on {} columns together, and a head has {}", part.granule, spec.attention()->head_dim)};
-  part.epilogue = programs[0].take();
+  a.set_epilogue(0, programs[0]);
   return std::nullopt;
 }
 
@@ -355,7 +361,7 @@ std::optional<Refusal> rowwise(Assembly& a, Places& places) {
   if (auto refusal = append_epilogue(a, places, part_of, programs, true)) return refusal;
   for (unsigned i = 0; i < programs.size(); ++i) {
     a.out.spec.parts[i].granule = a.out.spec.parts[i].n;
-    a.out.spec.parts[i].epilogue = programs[i].take();
+    a.set_epilogue(i, programs[i]);
   }
   return std::nullopt;
 }
@@ -367,7 +373,7 @@ std::int64_t rows_of(const Value& value) {
   return shape[0];
 }
 
-/// The rows that all of a group's nodes have in common.
+/// The rows that all of a group's nodes have in common; without any those of its function, where it stands in one.
 std::variant<std::int64_t, Refusal> rows_of(const Node& group) {
   std::int64_t rows = 0;
   for (const Node* node : group.body()->nodes()) {
@@ -376,7 +382,8 @@ std::variant<std::int64_t, Refusal> rows_of(const Node& group) {
     if (here != 0 && rows != 0 && here != rows) return Refusal{node, fmt::format("it has {} rows, what stands before it {}", here, rows)};
     rows = std::max(rows, here);
   }
-  return rows > 0 ? rows : group.block()->function()->rows;
+  if (rows > 0) return rows;
+  return group.block() ? group.block()->function()->rows : 1;
 }
 
 }  // namespace
@@ -389,6 +396,7 @@ std::variant<SpecOfGroup, Refusal> spec_of(const Node& group) {
   if (auto* refusal = std::get_if<Refusal>(&places)) return *refusal;
   Places& p = std::get<Places>(places);
   Assembly a(group);
+  a.out.loop = p.anchors;
   std::optional<Refusal> refusal;
   if (p.anchors.empty() && !p.before.empty() && p.before.front()->op() == Op::select_rows) refusal = select(a, p);
   else if (p.anchors.empty()) refusal = rowwise(a, p);
@@ -401,25 +409,9 @@ std::variant<SpecOfGroup, Refusal> spec_of(const Node& group) {
   return std::move(a.out);
 }
 
-std::optional<Refusal> SpecQuestions::cannot_emit(const Node& group) const {
-  auto spec = spec_of(group);
-  if (auto* refusal = std::get_if<Refusal>(&spec)) return *refusal;
-  return std::nullopt;
-}
-
-double SpecQuestions::key_us(const Node& group) const {
-  constexpr double operations_per_us = 0.1e6;  // of attention on two cores with AVX-512
-  auto spec = spec_of(group);
-  auto* found = std::get_if<SpecOfGroup>(&spec);
-  return found ? operations_per_key(found->spec) / operations_per_us : 0;
-}
-
-Layout SpecQuestions::stack_layout_of(DType type, std::int64_t rows) const {
-  return rows % plan::panel_rows == 0 ? layout_of(type) : Layout::rows;  // a panel holds rows of one matrix
-}
-
-Layout SpecQuestions::layout_of(DType type) const {
-  return activations_ == DType::q8_1 && plan::has_panels(type) ? Layout::panels : Layout::rows;
+const Node* SpecOfGroup::node_of(const Refusal& refused) const {
+  if (refused.instr) return programs[refused.instr->program][refused.instr->index];
+  return refused.op.empty() || loop.empty() ? nullptr : loop.back();
 }
 
 }  // namespace heddle::codegen

@@ -9,10 +9,15 @@
 
 namespace heddle::codegen {
 
-/// A kernel's spec and the IR value behind each of its arguments, in order.
+/// A kernel's spec, and what of the IR stands behind its pieces.
 struct SpecOfGroup {
   plan::KernelSpec spec;
-  std::vector<const ir::Value*> args;
+  std::vector<const ir::Value*> args = {};                  // of every argument
+  std::vector<const ir::Node*> loop = {};                   // the loop's nodes, in order
+  std::vector<std::vector<const ir::Node*>> programs = {};  // of every instruction of the programs: the prologue's, then the parts'
+
+  /// The node at the place of the spec that was refused; of a loop its last one; null: the whole group.
+  const ir::Node* node_of(const Refusal& refused) const;
 };
 
 /// The spec of a group: one loop kind, a program before and programs after it; or the node that does not fit and why.
@@ -26,20 +31,5 @@ std::variant<SpecOfGroup, Refusal> spec_of(const ir::Node& group);
 
 /// gemv_q4_K_4096x14336__add: loop, formats and shape, then the ops after it. The name spells the spec.
 std::string name_of(const plan::KernelSpec& spec);
-
-/// Answers for targets whose kernels are all specs of the form above: the CPU.
-class SpecQuestions : public Questions {
- public:
-  /// `activations`: of the target. Panels are multiplied with q8_1.
-  explicit SpecQuestions(DType activations = DType::f32) : activations_(activations) {}
-  std::optional<Refusal> cannot_emit(const ir::Node& group) const override;
-  Layout layout_of(DType type) const override;
-  Layout stack_layout_of(DType type, std::int64_t rows) const override;
-  Layout table_layout_of(DType) const override { return Layout::rows; }
-  double key_us(const ir::Node& group) const override;
-
- private:
-  DType activations_;
-};
 
 }  // namespace heddle::codegen

@@ -4,7 +4,6 @@
 #include <llvm/ADT/DenseSet.h>
 #include <llvm/ADT/STLExtras.h>
 #include <llvm/ADT/StringMap.h>
-#include <llvm/ADT/StringSet.h>
 
 #include <algorithm>
 #include <utility>
@@ -149,8 +148,8 @@ void Block::drop_operands() {
 Node* Block::terminator() const { return !nodes_.empty() && nodes_.back()->has(Trait::terminator) ? nodes_.back().get() : nullptr; }
 
 std::vector<Node*> Block::nodes() const {
-  std::vector<Node*> out;
-  for (auto& node : nodes_) out.push_back(node.get());
+  std::vector<Node*> out(nodes_.size());
+  for (std::size_t i = 0; i < nodes_.size(); ++i) out[i] = nodes_[i].get();
   return out;
 }
 
@@ -204,19 +203,22 @@ Value* Function::argument(llvm::StringRef name) const {
 
 std::vector<Node*> Function::all_nodes() const {
   std::vector<Node*> out;
-  for (Node* node : body_->nodes()) {
-    out.push_back(node);
-    if (node->body()) llvm::append_range(out, node->body()->nodes());
+  out.reserve(4 * body_->size());
+  for (std::size_t i = 0; i < body_->size(); ++i) {
+    Node& node = (*body_)[i];
+    out.push_back(&node);
+    for (std::size_t k = 0; node.body() && k < node.body()->size(); ++k) out.push_back(&(*node.body())[k]);
   }
   return out;
 }
 
 void Function::make_names_unique() {
-  llvm::StringSet<> taken;
-  llvm::StringMap<unsigned> next;
-  unsigned number = 0;
   std::vector<Value*> values(arguments_.begin(), arguments_.end());
   for (Node* node : all_nodes()) llvm::append_range(values, node->results());
+  llvm::DenseSet<llvm::StringRef> taken;  // the names that stay, where they are
+  taken.reserve(unsigned(values.size()));
+  llvm::StringMap<unsigned> next;
+  unsigned number = 0;
   std::vector<Value*> renamed;
   for (Value* value : values)
     if (value->name.empty() || !taken.insert(value->name).second) renamed.push_back(value);

@@ -9,7 +9,7 @@ namespace heddle::ir {
 /// What passes and the code generator may know about the machine compiled for. Part of the module, so that IR text says all that a pass
 /// decides by. The figures are round numbers for the cost model, not measurements of this machine.
 struct Target {
-  std::string name = "cpu";                  // "cpu", "cuda:sm_90"
+  std::string name = "cpu";                  // "cpu", "cuda:h200", "cuda:sm_90"
   DType activations = DType::f32;            // format that `quantize_activations` writes, or f32: leave them alone
   std::vector<std::string> features;         // e.g. "programmatic_launch"; sorted
   int workers = 8;                           // threads or multiprocessors that share a kernel

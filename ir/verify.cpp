@@ -20,12 +20,12 @@ Result<void> check_operands(const Function& function) {
 
 Result<void> check_terminators(const Function& function) {
   auto in_place = [&](const Block& block, Op wanted) -> Result<void> {
-    const std::string whose = block.group() ? fmt::format("node '{}': its body", head(*block.group())) : "its body";
-    if (block.empty()) return rule_broken(function, "{} is empty, wants {} at the end", whose, info(wanted).name);
+    const auto whose = [&] { return block.group() ? fmt::format("node '{}': its body", head(*block.group())) : "its body"; };
+    if (block.empty()) return rule_broken(function, "{} is empty, wants {} at the end", whose(), info(wanted).name);
     for (const Node* node : block.nodes()) {
       const bool last = node == &block[block.size() - 1];
       if (last && node->op() != wanted)
-        return rule_broken(function, "{} ends with '{}', wants {} at the end", whose, head(*node), info(wanted).name);
+        return rule_broken(function, "{} ends with '{}', wants {} at the end", whose(), head(*node), info(wanted).name);
       if (!last && node->has(terminator)) return rule_broken(function, *node, "stands before the end of its block");
     }
     return {};
@@ -130,7 +130,7 @@ bool is_name(std::string_view name) { return !name.empty() && std::all_of(name.b
 
 Result<void> check_names(const Function& function) {
   if (!is_name(function.name)) return rule_broken(function, "a function's name is made of [A-Za-z0-9_.-]");
-  llvm::StringSet<> taken;
+  llvm::DenseSet<llvm::StringRef> taken;
   auto look = [&](const Value& value) -> Result<void> {
     if (value.name.empty()) return {};
     if (!is_name(value.name)) return rule_broken(function, "value '{}': a value's name is made of [A-Za-z0-9_.-]", value.name);

@@ -34,9 +34,19 @@ bool Context::take_change() {
 
 Pass at_each(std::string name, std::string summary, std::initializer_list<Op> ops, Visit visit) {
   auto run = [ops = std::vector<Op>(ops), visit = std::move(visit)](ir::Function& function, Context& context) -> Result<void> {
-    std::vector<Node*> places;
-    for (Node* node : function.all_nodes())
-      if (llvm::is_contained(ops, node->op())) places.push_back(node);
+    const auto places_now = [&] {
+      std::vector<Node*> found;
+      const auto look = [&](Node& node) {
+        if (llvm::is_contained(ops, node.op())) found.push_back(&node);
+      };
+      for (std::size_t i = 0; i < function.body().size(); ++i) {
+        Node& node = function.body()[i];
+        look(node);
+        for (std::size_t k = 0; node.body() && k < node.body()->size(); ++k) look((*node.body())[k]);
+      }
+      return found;
+    };
+    const std::vector<Node*> places = places_now();
     llvm::DenseSet<const Node*> alive(places.begin(), places.end());
     for (Node* node : places) {
       if (!alive.contains(node)) continue;
@@ -45,8 +55,8 @@ Pass at_each(std::string name, std::string summary, std::initializer_list<Op> op
       if (!changed) outcome.where = place_of(*node);  // not the node of the group where the refusal was found
       context.note(std::move(outcome));
       if (!changed) continue;
-      const auto nodes = function.all_nodes();
-      alive = {nodes.begin(), nodes.end()};
+      const auto left = places_now();
+      alive = {left.begin(), left.end()};
     }
     return {};
   };
@@ -64,11 +74,10 @@ Outcome declined_text(const Node& node, std::string reason) { return {Outcome::d
 
 namespace {
 
-/// A copy of `members` as one group in their block, for questions only; `erase` it afterwards. The members stay as they are.
-Node& trial_group(llvm::ArrayRef<Node*> members, const std::string& label) {
-  Node& last = *members.back();
-  Node& group =
-      last.block()->insert_before(last, std::make_unique<Node>(Op::group, llvm::ArrayRef<Value*>{}, std::vector<ir::AttrValue>{label}));
+/// A copy of `members` as one group that stands nowhere, for questions only. The members and their block stay as they are.
+std::unique_ptr<Node> trial_group(llvm::ArrayRef<Node*> members, const std::string& label) {
+  auto trial = std::make_unique<Node>(Op::group, llvm::ArrayRef<Value*>{}, std::vector<ir::AttrValue>{label});
+  Node& group = *trial;
   llvm::DenseMap<Value*, Value*> copy_of;
   auto copied = [&](Value* value) {
     auto found = copy_of.find(value);
@@ -93,7 +102,7 @@ Node& trial_group(llvm::ArrayRef<Node*> members, const std::string& label) {
       copy(*member);
     }
     for (Value* value : member->results())
-      if (llvm::any_of(value->readers_in(*member->block()), [&](Node* reader) { return reader != &group && !set.contains(reader); }))
+      if (llvm::any_of(value->readers_in(*member->block()), [&](Node* reader) { return !set.contains(reader); }))
         left.push_back(value);
   }
   llvm::SmallVector<Value*> yielded;
@@ -102,7 +111,7 @@ Node& trial_group(llvm::ArrayRef<Node*> members, const std::string& label) {
     yielded.push_back(copied(value));
   }
   group.body()->append(std::make_unique<Node>(Op::yield, yielded));
-  return group;
+  return trial;
 }
 
 }  // namespace
@@ -117,12 +126,9 @@ Outcome fuse_if_better(llvm::ArrayRef<Node*> nodes, std::string label, Context& 
     return declined(place, "another kernel would have to run in the middle of it");
 
   if (context.questions) {
-    Node& trial = trial_group(members, label);
-    std::string why;
-    if (auto refusal = context.questions->cannot_emit(trial))
-      why = fmt::format("cannot emit {}: {}", refusal->node ? place_of(*refusal->node) : "it", refusal->reason);
-    trial.erase();
-    if (!why.empty()) return declined_text(place, std::move(why));
+    const auto trial = trial_group(members, label);
+    if (const auto refusal = context.questions->cannot_emit(*trial))
+      return declined(place, "cannot emit {}: {}", refusal->node ? place_of(*refusal->node) : "it", refusal->reason);
   }
 
   double apart = 0;

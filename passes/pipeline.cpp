@@ -38,8 +38,8 @@ void register_builtin_passes(Registry& registry) {
   }
 }
 
-/// The same list for every target but for one step: what a target does not gain from is declined by its figures and by what it can emit.
-std::vector<Step> default_pipeline(const ir::Target& target) {
+/// The same list for every target but for its extras: what a target does not gain from is declined by its figures and by what it can emit.
+std::vector<Step> default_pipeline(std::span<const codegen::ExtraPass> extras) {
   std::vector<Step> steps;
   for (const char* pass : {
            "fold_constants",        // first: frontends write plain arithmetic
@@ -65,19 +65,12 @@ std::vector<Step> default_pipeline(const ir::Target& target) {
            "plan_memory",           // last: every pass above may still add or drop a value
        })
     steps.push_back({pass, {}});
-  // A GPU's block must know the whole row before it can normalise it; the row's scale passes through the product and is needed only at its
-  // end, which saves a barrier in front of every product. (The CPU's workers have no barrier there.) After the fusions, whose patterns it
-  // would hide.
-  // Products on its matrix units read their activation from memory, so a norm and the quantize behind it are a kernel; that goes first, since
-  // a scale that has left a norm alone at the top level would be a kernel of its own.
-  if (target.name.starts_with("cuda:")) {
-    const auto rest = steps.insert(llvm::find_if(steps, [](const Step& step) { return step.pass == "group_rest"; }), {"fuse_quantize", {}});
-    steps.insert(rest + 1, {"norm_scale_through_matmul", {}});
-  }
-  for (const Pass* pass : Registry::global().all()) {
-    const auto place = llvm::find_if(steps, [&](const Step& step) { return step.pass == pass->before; });
-    if (place != steps.end()) steps.insert(place, {pass->name, {}});
-  }
+  const auto insert = [&](std::string_view pass, std::string_view before) {
+    const auto place = llvm::find_if(steps, [&](const Step& step) { return step.pass == before; });
+    if (place != steps.end()) steps.insert(place, {std::string(pass), {}});
+  };
+  for (const codegen::ExtraPass& extra : extras) insert(extra.pass, extra.before);
+  for (const Pass* pass : Registry::global().all()) insert(pass->name, pass->before);
   return steps;
 }
 
@@ -169,7 +162,6 @@ namespace {
 
 Result<void> run_step(ir::Module& module, const Pass& pass, Context& context, bool verify) {
   for (auto& function : module.functions()) {
-    function->make_names_unique();  // remarks name values
     context.function = function->name;
     if (auto done = pass.run(*function, context); !done.ok())
       return done.take_error().at(fmt::format("pass {}: @{}", pass.name, function->name));
@@ -178,6 +170,25 @@ Result<void> run_step(ir::Module& module, const Pass& pass, Context& context, bo
   if (!verify) return {};
   if (auto valid = ir::verify(module); !valid.ok()) return valid.take_error().at(fmt::format("pass {} broke the module", pass.name));
   return {};
+}
+
+Context context_of(const Step& step, const ir::Module& module, const codegen::Questions* questions) {
+  return {.target = module.target, .questions = questions, .options = step.options, .remarks = nullptr, .pass = step.pass, .function = {}};
+}
+
+/// The text of what `steps` make of a module, which is given as text too; if they fail as well, none.
+std::optional<std::string> text_after(const std::string& start, llvm::ArrayRef<Step> steps, const codegen::Questions* questions,
+                                      const RunOptions& options) {
+  auto module = ir::parse(start);
+  if (!module.ok()) return std::nullopt;
+  int changes_left = options.pass_limit;
+  for (const Step& step : steps) {
+    if (llvm::is_contained(options.disabled, step.pass)) continue;
+    Context context = context_of(step, **module, questions);
+    if (options.pass_limit >= 0) context.changes_left = &changes_left;
+    if (!run_step(**module, *Registry::global().find(step.pass), context, false).ok()) return std::nullopt;
+  }
+  return ir::print(**module);
 }
 
 /// The text that `heddle opt` runs to see the failure again.
@@ -197,24 +208,26 @@ Result<Report> run_pipeline(ir::Module& module, const std::vector<Step>& steps, 
 
   Report report;
   int changes_left = options.pass_limit;
-  std::string text = options.after || !options.reproducer.empty() ? ir::print(module) : std::string();
+  // A pass that fails leaves the module half done: what it was given is made again then, since to print it after every pass took longer than
+  // all passes.
+  const std::string given = options.reproducer.empty() ? std::string() : ir::print(module);
+  std::string text = options.after ? ir::print(module) : std::string();
+  for (auto& function : module.functions()) function->make_names_unique();  // remarks name values
   for (std::size_t i = 0; i < steps.size(); ++i) {
     const Step& step = steps[i];
     if (llvm::is_contained(options.disabled, step.pass)) continue;
     const auto start = std::chrono::steady_clock::now();
     const std::size_t earlier = report.remarks.size();
-    Context context{.target = module.target,
-                    .questions = questions,
-                    .options = step.options,
-                    .changes_left = options.pass_limit < 0 ? nullptr : &changes_left,
-                    .remarks = &report.remarks,
-                    .pass = step.pass,
-                    .function = {}};
+    Context context = context_of(step, module, questions);
+    if (options.pass_limit >= 0) context.changes_left = &changes_left;
+    context.remarks = &report.remarks;
     auto done = run_step(module, *registry.find(step.pass), context, options.verify_each);
     if (!done.ok()) {
       if (options.reproducer.empty()) return done.take_error();
       const std::string problem = done.error().message();
-      const std::string file = reproducer_text(options.reproducer, llvm::ArrayRef(steps).drop_front(i), problem, text);
+      const auto before = text_after(given, llvm::ArrayRef(steps).take_front(i), questions, options);
+      const std::string file =
+          reproducer_text(options.reproducer, llvm::ArrayRef(steps).drop_front(before ? i : 0), problem, before ? *before : given);
       if (auto written = write_file_atomically(options.reproducer, std::as_bytes(std::span(file))); !written.ok())
         return error("{} (and no reproducer: {})", problem, written.error().message());
       return error("{} (to see it again: heddle opt {})", problem, options.reproducer);
@@ -225,11 +238,11 @@ Result<Report> run_pipeline(ir::Module& module, const std::vector<Step>& steps, 
     for (const Remark& remark : llvm::ArrayRef(report.remarks).drop_front(earlier))
       ++(remark.outcome.kind == Outcome::fired ? entry.fired : entry.declined);
     entry.milliseconds = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
-    if (text.empty()) continue;
+    if (!options.after) continue;
     std::string now = ir::print(module);
     if (now == text) continue;
     text = std::move(now);
-    if (options.after) options.after(step, module);
+    options.after(step, module);
   }
   return report;
 }

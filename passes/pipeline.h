@@ -1,7 +1,9 @@
 #pragma once
+#include <span>
 #include <string>
 #include <vector>
 
+#include "codegen/questions.h"
 #include "passes/pass.h"
 
 namespace heddle::passes {
@@ -16,9 +18,9 @@ struct Step {
 Result<std::vector<Step>> parse_pipeline(std::string_view text, const Registry& registry);
 std::string print_pipeline(const std::vector<Step>& steps);
 
-/// The list for a target: the one place where the order of passes is decided (pipeline.cpp says why each stands where it stands). Passes of
-/// plug-ins in the registry stand before the pass that their `before` names.
-std::vector<Step> default_pipeline(const ir::Target& target);
+/// The list for a target: the one place where the order of passes is decided (pipeline.cpp says why each stands where it stands, and a
+/// backend why its extras do). Passes of plug-ins in the registry stand before the pass that their `before` names.
+std::vector<Step> default_pipeline(std::span<const codegen::ExtraPass> extras = {});
 
 struct RunOptions {
   std::vector<std::string> disabled = {};                          // pass names; unknown ones are an error

@@ -1,75 +1,77 @@
 #include "codegen/cuda/emit.h"
 
-#include <fmt/ranges.h>
-
-#include "codegen/cuda/kernels/attention/prefill_attention.h"
-#include "codegen/cuda/kernels/gemm/gemm.h"
-#include "codegen/spec.h"
 #include "runtime/plan/layout.h"
 
 namespace heddle::codegen::cuda {
+namespace {
 
-std::vector<const plan::Program*> programs_of(const plan::KernelSpec& spec) {
-  std::vector<const plan::Program*> programs;
-  if (spec.gemm()) programs.push_back(&spec.gemm()->prologue);
-  for (const plan::Part& part : spec.parts) programs.push_back(&part.epilogue);
-  return programs;
+/// Each family's plan and text, by the type of its plan.
+struct PrintFamily {
+  const plan::KernelSpec& spec;
+  const ir::Target& target;
+  CudaText operator()(const GemvPlan& plan) const { return print_gemv(spec, plan, target); }
+  CudaText operator()(const TilePlan& plan) const { return print_tiles(spec, plan, target); }
+  CudaText operator()(const ExpertsPlan& plan) const { return print_experts(spec, plan, target); }
+  CudaText operator()(const DecodeAttentionPlan& plan) const { return print_decode_attention(spec, plan, target); }
+  CudaText operator()(const PrefillAttentionPlan& plan) const { return print_prefill_attention(spec, plan, target); }
+  CudaText operator()(const RowwisePlan& plan) const { return print_rowwise(spec, plan, target); }
+  CudaText operator()(const EmbedPlan& plan) const { return print_embed(spec, plan, target); }
+  CudaText operator()(const SamplerPlan& plan) const { return print_sampler(spec, plan, target); }
+  CudaText operator()(const TopExpertsPlan& plan) const { return print_top_experts(spec, plan, target); }
+  CudaText operator()(const GatherRowsPlan& plan) const { return print_gather_rows(spec, plan, target); }
+};
+
+using FamilyPlan = std::variant<KernelPlan::Family, Refusal>;
+
+template <class Plan>
+FamilyPlan widened(std::variant<Plan, Refusal> plan) {
+  if (auto* refused = std::get_if<Refusal>(&plan)) return std::move(*refused);
+  return KernelPlan::Family(std::get<Plan>(std::move(plan)));
 }
 
-std::string header_comment(const plan::KernelSpec& spec) {
-  Text out;
-  out.line("// {}", spec.name);
-  out.line("// {} of {} row{}, at least {} bytes", plan::name(spec.loop), spec.rows, spec.rows == 1 ? "" : "s",
-           min_bytes(spec));
-  for (std::size_t i = 0; i < spec.args.size(); ++i) {
-    const plan::Arg& arg = spec.args[i];
-    out.line("//   a{}: {} {}[{}]{}{}", i, plan::name(arg.role), arg.dtype, fmt::join(arg.shape, ", "),
-             arg.role == plan::ArgRole::weight ? fmt::format(" in {}", arg.layout) : "", arg.written ? ", written" : "");
+/// Which family a loop belongs to.
+struct PlanFamily {
+  const plan::KernelSpec& spec;
+  const ir::Target& target;
+  FamilyPlan operator()(const plan::Gemm& loop) const {
+    if (loop.experts >= 0) return widened(plan_experts(spec, target));
+    return loop.activations == tile_activations ? widened(plan_tiles(spec, target)) : widened(plan_gemv(spec, target));
   }
-  if (spec.sample()) out.line("// sample: top_k up to {} (-1: any)", spec.sample()->max_top_k);
-  if (spec.gemm()) out.line("// gemm: k {}, activations {}", spec.gemm()->k, spec.gemm()->activations);
-  if (const auto* a = spec.attention())
-    out.line("// attention: {} heads of {} on {} kv heads, scale {}, window {}, softcap {}{}", a->heads, a->head_dim, a->kv_heads, a->scale,
-             a->window, a->softcap, a->selected ? ", of selected rows" : "");
-  if (spec.gather_rows())
-    for (const auto& pair : spec.gather_rows()->pairs) out.line("// select: a{} = rows of a{} by a{}", pair.to, pair.from, spec.gather_rows()->index);
-  if (const plan::Gemm* gemm = spec.gemm(); gemm && !(gemm->prologue.inputs.empty() && gemm->prologue.instrs.empty())) {
-    out.line("// prologue, the product is of v{}", gemm->activation);
-    print_listing(out, gemm->prologue, "//   ");
+  FamilyPlan operator()(const plan::Attention&) const {
+    return flash_wanted(spec) ? widened(plan_prefill_attention(spec, target)) : widened(plan_decode_attention(spec, target));
   }
-  for (std::size_t i = 0; i < spec.parts.size(); ++i) {
-    const plan::Part& part = spec.parts[i];
-    std::string segments;
-    for (const auto& segment : part.segments)
-      segments += fmt::format("{}a{}", segments.empty() ? ", products with " : ", ", segment.weight);
-    out.line("// part {}: {} columns{}", i, part.n, segments);
-    print_listing(out, part.epilogue, "//   ");
-  }
-  return out.str();
+  FamilyPlan operator()(const plan::Rowwise&) const { return widened(plan_rowwise(spec, target)); }
+  FamilyPlan operator()(const plan::Embed&) const { return widened(plan_embed(spec, target)); }
+  FamilyPlan operator()(const plan::Sample&) const { return widened(plan_sampler(spec, target)); }
+  FamilyPlan operator()(const plan::TopExperts&) const { return widened(plan_top_experts(spec, target)); }
+  FamilyPlan operator()(const plan::GatherRows&) const { return widened(plan_gather_rows(spec, target)); }
+};
+
+}  // namespace
+
+const Launch& KernelPlan::launch() const {
+  return std::visit([](const auto& plan) -> const Launch& { return plan.launch; }, family);
 }
 
-void print_signature(Text& out, const plan::KernelSpec& spec, int threads, int blocks_per_sm, bool scratch, int cluster) {
-  std::string parameters;
-  for (std::size_t i = 0; i < spec.args.size(); ++i) {
-    if (i > 0) parameters += ", ";
-    switch (spec.args[i].role) {
-      case plan::ArgRole::weight:
-        parameters += fmt::format("const char* a{}", i);
-        break;
-      case plan::ArgRole::buffer:
-        parameters += fmt::format("char* a{}", i);
-        break;
-      case plan::ArgRole::state:
-        parameters += fmt::format("State a{}", i);
-        break;
-      default:
-        parameters += fmt::format("int* a{}", i);
-    }
-  }
-  if (scratch) parameters += ", char* scratch";
-  if (spec.sample()) parameters += ", const SampleControl* control";
-  out.open("extern \"C\" __global__ void {}__launch_bounds__({}, {}) {}({}) {{",
-           cluster > 1 ? fmt::format("__cluster_dims__(1, 1, {}) ", cluster) : "", threads, blocks_per_sm, spec.name, parameters);
+std::variant<KernelPlan, Refusal> plan_kernel(const plan::KernelSpec& spec, const ir::Target& target) {
+  auto kept = std::make_shared<const plan::KernelSpec>(spec);  // what is planned refers to it
+  auto family = std::visit(PlanFamily{*kept, target}, kept->loop);
+  if (auto* refused = std::get_if<Refusal>(&family)) return std::move(*refused);
+  return KernelPlan{.spec = std::move(kept), .target = target, .family = std::get<KernelPlan::Family>(std::move(family))};
+}
+
+CudaText print(const KernelPlan& plan) { return std::visit(PrintFamily{*plan.spec, plan.target}, plan.family); }
+
+Result<CudaText> emit(const plan::KernelSpec& spec, const ir::Target& target) {
+  const auto plan = plan_kernel(spec, target);
+  if (const auto* refused = std::get_if<Refusal>(&plan)) return error("{}: {}: {}", spec.name, refused->op, refused->reason);
+  return print(std::get<KernelPlan>(plan));
+}
+
+std::optional<Refusal> cannot_emit(const plan::KernelSpec& spec, const ir::Target& target) {
+  auto plan = plan_kernel(spec, target);
+  if (auto* refused = std::get_if<Refusal>(&plan)) return std::move(*refused);
+  return std::nullopt;
 }
 
 Layout layout_of(DType type) { return plan::planes_of(type).empty() ? Layout::rows : Layout::planes; }
@@ -77,40 +79,6 @@ Layout layout_of(DType type) { return plan::planes_of(type).empty() ? Layout::ro
 void set_layouts(plan::KernelSpec& spec) {
   for (auto& arg : spec.args)
     if (arg.role == plan::ArgRole::weight) arg.layout = layout_of(arg.dtype);
-}
-
-namespace {
-
-Emitted emit_any(const plan::KernelSpec& spec, const ir::Target& target) {
-  const struct {
-    const plan::KernelSpec& spec;
-    const ir::Target& target;
-    Emitted operator()(const plan::Gemm& loop) const {
-      if (loop.experts >= 0) return emit_experts(spec, target);
-      return loop.activations == tile_activations ? emit_tiles(spec, target) : emit_gemm(spec, target);
-    }
-    Emitted operator()(const plan::Attention&) const { return flash_wanted(spec) ? emit_flash(spec, target) : emit_attention(spec, target); }
-    Emitted operator()(const plan::Rowwise&) const { return emit_rowwise(spec, target); }
-    Emitted operator()(const plan::Embed&) const { return emit_embed(spec, target); }
-    Emitted operator()(const plan::Sample&) const { return emit_sample(spec, target); }
-    Emitted operator()(const plan::TopExperts&) const { return emit_route(spec, target); }
-    Emitted operator()(const plan::GatherRows&) const { return emit_select(spec, target); }
-  } emit_loop{spec, target};
-  return std::visit(emit_loop, spec.loop);
-}
-
-}  // namespace
-
-Result<CudaText> emit(const plan::KernelSpec& spec, const ir::Target& target) {
-  Emitted emitted = emit_any(spec, target);
-  if (const auto* refused = std::get_if<CannotEmit>(&emitted)) return error("{}: {}: {}", spec.name, refused->op, refused->reason);
-  return std::get<CudaText>(std::move(emitted));
-}
-
-std::optional<CannotEmit> cannot_emit(const plan::KernelSpec& spec, const ir::Target& target) {
-  Emitted emitted = emit_any(spec, target);
-  if (auto* refused = std::get_if<CannotEmit>(&emitted)) return std::move(*refused);
-  return std::nullopt;
 }
 
 }  // namespace heddle::codegen::cuda

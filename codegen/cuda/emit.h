@@ -1,62 +1,51 @@
 #pragma once
-#include <array>
-#include <cstdint>
-#include <string>
+#include <memory>
+#include <optional>
 #include <variant>
 
-#include "codegen/cuda/expression.h"
+#include "codegen/cuda/kernel_text.h"
+#include "codegen/cuda/kernels/attention/decode_attention.h"
+#include "codegen/cuda/kernels/attention/prefill_attention.h"
+#include "codegen/cuda/kernels/experts/experts.h"
+#include "codegen/cuda/kernels/experts/top_experts.h"
+#include "codegen/cuda/kernels/gemm/gemm.h"
+#include "codegen/cuda/kernels/gemv/gemv.h"
+#include "codegen/cuda/kernels/rows/embed.h"
+#include "codegen/cuda/kernels/rows/gather_rows.h"
+#include "codegen/cuda/kernels/rows/rowwise.h"
+#include "codegen/cuda/kernels/sample/sampler.h"
+#include "codegen/questions.h"
 #include "ir/base/error.h"
 #include "ir/target.h"
-#include "runtime/plan/plan.h"
 
 namespace heddle::codegen::cuda {
 
-/// A kernel as CUDA C++, with how it is launched. Parameters: one for each argument of the spec (weights, buffers: addresses; states: keys,
-/// values, capacity by value; tokens, slots, positions, last: addresses of int), then the scratch memory if `scratch_bytes` is above 0, then, of
-/// a sampler, the address of runtime/cuda/sample_control.h's SampleControl.
-struct CudaText {
-  std::string entry;  // the C symbol
-  std::string text;   // self-contained: no includes
-  std::array<std::uint32_t, 3> grid{1, 1, 1}, block{1, 1, 1};
-  std::uint32_t cluster = 1;      // blocks along z that share a cluster
-  std::uint32_t grid_per_sm = 0;  // above 0: so many blocks for each multiprocessor instead of `grid`
-  std::uint32_t dynamic_shared_bytes = 0;
-  std::uint64_t scratch_bytes = 0;
-  bool programmatic = false;
-  bool even_start = false;         // few large blocks, of which a multiprocessor could hold several: see runtime/cuda/graph.h
-  bool architecture_only = false;  // uses what only the target's own architecture has: compiled for "sm_90a", and no PTX for newer ones
+/// A kernel before it is text: all that was chosen for a spec and a target.
+struct KernelPlan {
+  using Family = std::variant<GemvPlan, TilePlan, ExpertsPlan, DecodeAttentionPlan, PrefillAttentionPlan, RowwisePlan, EmbedPlan, SamplerPlan,
+                              TopExpertsPlan, GatherRowsPlan>;
+  std::shared_ptr<const plan::KernelSpec> spec;  // a copy: the family's plan refers to its parts
+  ir::Target target;
+  Family family;
+
+  const Launch& launch() const;
 };
 
-/// The text of a kernel for a target. Equal specs and targets give equal text.
-///   gemv_q4_K_64x256__quantize: quantize: behind a product it needs 16 columns together
-Result<CudaText> emit(const plan::KernelSpec& spec, const ir::Target& target);
+/// Whether a spec can be a kernel, and as which: checks and sizes, no text. Equal specs and targets give equal plans.
+std::variant<KernelPlan, Refusal> plan_kernel(const plan::KernelSpec& spec, const ir::Target& target);
 
-/// The same question without the text: which op stands in the way, and why.
-std::optional<CannotEmit> cannot_emit(const plan::KernelSpec& spec, const ir::Target& target);
+/// The text of a planned kernel.
+CudaText print(const KernelPlan& plan);
+
+/// Both in one, for those who have a spec that was planned before; otherwise an error says what stands in the way:
+///   gemv_q4_K_64x256__quantize: quantize: behind a product it needs more columns together than a unit has
+Result<CudaText> emit(const plan::KernelSpec& spec, const ir::Target& target);
+/// The first alone, for those who only ask.
+std::optional<Refusal> cannot_emit(const plan::KernelSpec& spec, const ir::Target& target);
 
 /// How the GPU reads a weight of this type and shape: "planes" for matrices in blocks that have them, else "rows".
 Layout layout_of(DType type);
 /// Marks every weight argument as stored that way, whatever a pass has chosen so far.
 void set_layouts(plan::KernelSpec& spec);
-
-// ---- One file each
-
-using Emitted = std::variant<CudaText, CannotEmit>;
-Emitted emit_gemm(const plan::KernelSpec& spec, const ir::Target& target);   // few rows, activations in q8_16 or f32
-Emitted emit_tiles(const plan::KernelSpec& spec, const ir::Target& target);  // many rows, activations in f16_128
-Emitted emit_attention(const plan::KernelSpec& spec, const ir::Target& target);
-Emitted emit_rowwise(const plan::KernelSpec& spec, const ir::Target& target);
-Emitted emit_embed(const plan::KernelSpec& spec, const ir::Target& target);
-Emitted emit_experts(const plan::KernelSpec& spec, const ir::Target& target);  // products with the experts that each row chose
-Emitted emit_route(const plan::KernelSpec& spec, const ir::Target& target);
-Emitted emit_select(const plan::KernelSpec& spec, const ir::Target& target);
-Emitted emit_sample(const plan::KernelSpec& spec, const ir::Target& target);
-
-/// The kernel's head: `extern "C" __global__ ... name(parameters) {`; ends inside the body.
-void print_signature(Text& out, const plan::KernelSpec& spec, int threads, int blocks_per_sm, bool scratch, int cluster = 1);
-/// The comment that repeats the spec.
-std::string header_comment(const plan::KernelSpec& spec);
-/// Programs of a spec, prologue first.
-std::vector<const plan::Program*> programs_of(const plan::KernelSpec& spec);
 
 }  // namespace heddle::codegen::cuda

@@ -41,6 +41,26 @@ Program::Program(const plan::Program& program, const plan::KernelSpec& spec, std
   }
 }
 
+Refusal Program::refused(const plan::Instr& instr, std::string reason) const {
+  const auto programs = programs_of(spec_);
+  const auto at = std::ranges::find(programs, &program_) - programs.begin();
+  return {.reason = std::move(reason),
+          .op = std::string(name(instr.op)),
+          .instr = Refusal::Instr{unsigned(at), unsigned(&instr - program_.instrs.data())}};
+}
+
+std::vector<const plan::Program*> programs_of(const plan::KernelSpec& spec) {
+  std::vector<const plan::Program*> programs;
+  if (spec.gemm()) programs.push_back(&spec.gemm()->prologue);
+  for (const plan::Part& part : spec.parts) programs.push_back(&part.epilogue);
+  return programs;
+}
+
+Refusal refused_loop(const plan::KernelSpec& spec, std::string reason) {
+  const bool product = spec.gemm(), experts = spec.top_experts();
+  return {.reason = std::move(reason), .op = product ? "matmul" : experts ? "top_k" : std::string(plan::name(spec.loop))};
+}
+
 void Program::mark_needed(unsigned value, std::vector<bool>& needed) const {
   needed.resize(size());
   if (needed[value]) return;
@@ -96,26 +116,6 @@ void print_ops(Text& out, const std::vector<const plan::Program*>& programs) {
     constexpr std::string_view parameters[] = {"", "float x", "float x, float y", "float x, float y, float z"};
     out.line("INLINE float op_{}({}) {{ return {}; }}", row.name, parameters[row.arity], row.expression);
   }
-}
-
-void print_listing(Text& out, const plan::Program& program, std::string_view start) {
-  std::size_t number = 0;
-  for (const auto& input : program.inputs) {
-    const std::string what = input.kind == plan::InputKind::constant     ? fmt::format(" {}", input.value)
-                             : input.kind == plan::InputKind::row_scalar ? fmt::format(" v{} of the prologue", input.index)
-                             : input.kind == plan::InputKind::loop       ? fmt::format(" {}", input.index)
-                                                                          : fmt::format(" a{}", input.index);
-    out.line("{}v{} = {}{}", start, number++, plan::name(input.kind), what);
-  }
-  for (const auto& instr : program.instrs) {
-    std::string operands, attributes;
-    for (unsigned operand : instr.operands) operands += fmt::format("{} v{}", operands.empty() ? "" : ",", operand);
-    for_each_attribute(instr.op, [&](std::string_view, const auto& value) { attributes += fmt::format("{}{}", attributes.empty() ? "" : ", ", value); });
-    if (!attributes.empty()) attributes = fmt::format(" {{{}}}", attributes);
-    out.line("{}v{} = {}{}{}", start, number++, instr.op, operands, attributes);
-  }
-  for (const auto& store : program.stores)
-    out.line("{}{} a{} = v{}", start, plan::name(store.kind), store.index, store.value);
 }
 
 // ---- Loads and stores

@@ -6,17 +6,13 @@
 #include <vector>
 
 #include "codegen/cuda/source_text.h"
+#include "codegen/questions.h"
 #include "ir/base/dtype.h"
 #include "runtime/plan/plan.h"
 
 /// Expression programs as device text. A value with n columns becomes a function of an index, `v3(i)`, which stands for a column or for a
 /// place in registers; a value of one column becomes a constant, `v3`. Loops and stores stand around them.
 namespace heddle::codegen::cuda {
-
-/// What cannot be emitted and why; `op` as the program names it.
-struct CannotEmit {
-  std::string op, reason;
-};
 
 struct Value {
   const plan::Input* input = nullptr;  // or
@@ -38,6 +34,8 @@ class Program {
   unsigned inputs() const { return unsigned(program_.inputs.size()); }
   const plan::Arg& arg(const plan::Input& input) const { return spec_.args[input.index]; }
 
+  /// That an instruction of this program stands in the way.
+  Refusal refused(const plan::Instr& instr, std::string reason) const;
   /// Marks `value` and all that it is computed from.
   void mark_needed(unsigned value, std::vector<bool>& needed) const;
   /// The first instruction of this op.
@@ -55,6 +53,11 @@ class Program {
   std::vector<Value> values_;
 };
 
+/// Programs of a spec, prologue first.
+std::vector<const plan::Program*> programs_of(const plan::KernelSpec& spec);
+/// That the loop of a spec, or something around it that is no instruction, stands in the way.
+Refusal refused_loop(const plan::KernelSpec& spec, std::string reason);
+
 /// Of a norm (rms_norm, rms_scale).
 double eps_of(const plan::Instr& instr);
 
@@ -69,9 +72,6 @@ void print_value(Text& out, const Program& program, std::string_view prefix, uns
 
 /// Device functions `op_silu(x)` for the elementwise ops of these programs.
 void print_ops(Text& out, const std::vector<const plan::Program*>& programs);
-
-/// "v2 = rms_norm v0, v1 {1e-05}" and so on, one line an input, instruction or store, each after `start`.
-void print_listing(Text& out, const plan::Program& program, std::string_view start);
 
 // ---- Loads and addresses; `row` and `column` are expressions
 

@@ -6,6 +6,7 @@
 #include <map>
 #include <thread>
 
+#include "codegen/cuda/target.h"
 #include "ir/base/hash.h"
 #include "ir/base/mapped_file.h"
 #include "runtime/plan/plan_file.h"
@@ -72,7 +73,7 @@ Result<Compiled> compile_cached(const std::string& name, const std::string& text
 Result<CompileReport> compile_kernels(plan::Plan& plan, const ir::Target& target, const std::string& cache_dir, int threads) {
   const auto start = std::chrono::steady_clock::now();
   HEDDLE_ASSIGN(const auto nvrtc, Nvrtc::open());
-  const std::string architecture = plan.target.substr(plan.target.find(':') + 1), version = nvrtc->version();
+  const std::string architecture = architecture_of(target), version = nvrtc->version();
   if (!nvrtc->supports(architecture)) return error("NVRTC {} cannot compile for {}", version, architecture);
 
   // Kernels of several entry points may have one text, which is compiled once.

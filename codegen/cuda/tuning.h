@@ -1,56 +1,20 @@
 #pragma once
-#include <string>
+#include <span>
+#include <string_view>
 #include <vector>
 
-#include "ir/base/error.h"
+#include "codegen/tuning.h"
 #include "ir/target.h"
-#include "runtime/plan/plan.h"
 
+/// The knobs that CUDA's emitters know, and what heddle ships of them.
 namespace heddle::codegen::cuda {
 
-/// Choices that were measured on a GPU (`heddle compile --tune`) and stand in for the emitter's and the cost model's own. As a file: JSON,
-///   {"gpu": "NVIDIA H100 80GB HBM3", "target": "cuda:sm_90",
-///    "kernels": [{"spec": "gemv_q4_K_2048x8192__add", "knobs": {"warps": 24}, "default_us": 452.1, "us": 449.8}],
-///    "passes": [{"model": "llama 16 layers of 2048", "pass": "fuse_residual", "with_us": 455.0, "without_us": 452.1}],
-///    "entries": [{"model": "llama 16 layers of 2048", "entry": "prefill_512", "us": 3104.0}]}
-/// Times are those of a whole decode step of one row, of `entries` those of a step of that entry point. "entries" may be missing.
-struct Tuning {
-  struct Kernel {
-    std::string spec;  // the name of its spec
-    std::vector<plan::Knob> knobs;
-    double default_us = 0, us = 0;
-  };
-  /// A pass that made a model's step slower.
-  struct Pass {
-    std::string model, pass;
-    double with_us = 0, without_us = 0;
-  };
-  /// How long a step of an entry point of a model's plan takes, with the other choices.
-  struct Entry {
-    std::string model, entry;
-    double us = 0;
-  };
-  std::string gpu, target;
-  std::vector<Kernel> kernels;
-  std::vector<Pass> passes;
-  std::vector<Entry> entries;
+/// "rounds", "stages", "warps".
+std::span<const std::string_view> knob_names();
 
-  const Kernel* kernel(std::string_view spec) const;
-  /// 0 where it was not measured.
-  double entry_us(std::string_view model, std::string_view entry) const;
-  /// Adds the other's choices; where both have one, the other's stands.
-  void merge(const Tuning& newer);
-};
-
-/// `place` stands in errors: "h100.json: kernels[3]: knob 'warp' is not known (known: rounds, stages, warps)".
-Result<Tuning> parse_tuning(std::string_view text, std::string_view place);
-std::string print_tuning(const Tuning& tuning);
-
-/// What heddle ships for a target; empty for one that nobody has measured.
+/// What heddle ships for a target: its card's, else that of the first card of its architecture that has some (Tuning::target says which);
+/// empty where nobody has measured.
 const Tuning& shipped_tuning(const ir::Target& target);
-
-/// Sets the knobs of the plan's kernels that have some.
-void apply(const Tuning& tuning, plan::Plan& plan);
 
 /// What is worth trying for a kernel in place of its emitter's own choice; the empty list of knobs is not among them.
 std::vector<std::vector<plan::Knob>> candidates(const plan::KernelSpec& spec);

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <optional>
 
+#include "ir/base/cuda_card.h"
 #include "ir/base/timing.h"
 #include "runtime/cuda/generation.h"
 #include "runtime/cuda/graph.h"
@@ -490,7 +491,7 @@ MemoryUse cuda_memory_use(const plan::Plan& plan, const Capacity& capacity) {
 Result<std::string> cuda_target_here() {
   HEDDLE_ASSIGN(const cuda::Driver* driver, cuda::system_driver("cuda:auto"));
   HEDDLE_ASSIGN(const auto gpu, cuda::Gpu::open(*driver, 0, "cuda:auto"));
-  return fmt::format("cuda:sm_{}", gpu->compute_capability);
+  return cuda_target_of(gpu->name, gpu->compute_capability, gpu->multiprocessors);
 }
 
 Result<std::unique_ptr<CudaDevice>> make_cuda_device(const CudaOptions& options, const cuda::Driver* driver) {

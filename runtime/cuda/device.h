@@ -33,7 +33,7 @@ class CudaDevice : public NodeDevice {
 /// Bytes by name of a plan for a CUDA target, as `load` allocates them. Needs no GPU.
 MemoryUse cuda_memory_use(const plan::Plan& plan, const Capacity& capacity);
 
-/// The target of the first GPU of this machine: "cuda:sm_90". Errors as make_cuda_device's.
+/// The target of the first GPU of this machine, by its card where that is known: "cuda:h200", "cuda:sm_90". Errors as make_cuda_device's.
 Result<std::string> cuda_target_here();
 
 /// A CUDA device over `driver` (null: the system's). Errors: no driver, no GPU, a driver that is too old (driver.h has the texts); `load`

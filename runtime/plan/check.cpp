@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <set>
 
+#include "ir/base/cuda_card.h"
 #include "runtime/plan/check_parts.h"
 #include "runtime/plan/plan_file.h"
 
@@ -39,12 +40,11 @@ Result<std::int64_t> check_shape(const std::vector<std::int64_t>& shape, DType d
 
 namespace {
 
-/// "cpu", or "cuda:sm_" and digits.
+/// The CPU, or a GPU of which the architecture is known: "cuda:sm_" and digits, or a card.
 bool is_target(std::string_view target) {
-  constexpr std::string_view cuda = "cuda:sm_";
-  if (target == "cpu") return true;
-  if (!target.starts_with(cuda) || target.size() == cuda.size()) return false;
-  return std::ranges::all_of(target.substr(cuda.size()), [](char c) { return c >= '0' && c <= '9'; });
+  const auto backend = backend_of(target);
+  if (backend == BackendKind::cuda) return cuda_architecture(target).has_value();
+  return backend && target == heddle::name(*backend);
 }
 
 }  // namespace

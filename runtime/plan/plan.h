@@ -121,7 +121,7 @@ struct ModelInfo {
 
 struct Plan {
   std::vector<KeyField> key;
-  std::string target;                      // "cpu", "cuda:sm_90"
+  std::string target;                      // "cpu", "cuda:h200", "cuda:sm_90"
   BackendKind backend = BackendKind::cpu;  // what `target` is one of
   ModelInfo model;
   std::vector<ModelFile> files;

@@ -3,11 +3,10 @@
 #include <algorithm>
 #include <limits>
 
+#include "runtime/device/factory.h"
+
 namespace heddle::runtime {
 namespace {
-
-/// Where a plan does not say how long its steps take: a step reads all weights once, which costs about as much as computing this many rows.
-double rows_per_weight_read(const plan::Plan& plan) { return plan.target.starts_with("cuda:") ? 100 : 8; }
 
 /// An entry point that reads prompts.
 struct Way {
@@ -33,8 +32,10 @@ Ways ways_of(const plan::Plan& plan, bool logits) {
     out.all.push_back({i, entry.rows, entry.microseconds, entry.key_microseconds, prompt});
     known = known && entry.microseconds > 0;
   }
-  if (!known)  // in rows; the last layer and the head of a prompt's one row are less than a row more
-    for (Way& way : out.all) way.cost = double(way.rows) + rows_per_weight_read(plan) + (way.ends ? 1 : 0), way.key_cost = 0;
+  if (!known) {  // in rows; the last layer and the head of a prompt's one row are less than a row more
+    const double weights = device_factory(plan.backend).rows_per_weight_read();
+    for (Way& way : out.all) way.cost = double(way.rows) + weights + (way.ends ? 1 : 0), way.key_cost = 0;
+  }
   std::ranges::stable_sort(out.all, [](const Way& a, const Way& b) { return a.ends != b.ends ? a.ends : a.rows > b.rows; });
   const auto row_cost = [](const Way& way) { return way.cost / double(way.rows); };
   const auto first = std::ranges::find(out.all, false, &Way::ends);

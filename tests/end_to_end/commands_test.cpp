@@ -217,13 +217,13 @@ TEST_F(Commands, InspectSaysHowLongStepsTakeAndHowItKnows) {
   const auto reads_prompts = [](const std::string& entry) { return entry == "decode_1" || entry.starts_with("pr"); };
   for (const auto& [entry, estimate] : us)
     if (reads_prompts(entry)) tuning["entries"].push_back({{"model", name}, {"entry", entry}, {"us", 123.5}});
-  std::ofstream(cache_.path() + "/tuning-sm_90.json") << tuning.dump();
+  std::ofstream(cache_.path() + "/tuning-h100.json") << tuning.dump();
   for (const auto& entry : entries()["entries"]) {
     EXPECT_EQ(entry["measured"], reads_prompts(entry["name"])) << entry["name"];
     EXPECT_EQ(entry["microseconds"] == 123.5, reads_prompts(entry["name"])) << entry["name"];
   }
   tuning["entries"].erase(3);
-  std::ofstream(cache_.path() + "/tuning-sm_90.json") << tuning.dump();
+  std::ofstream(cache_.path() + "/tuning-h100.json") << tuning.dump();
   for (const auto& entry : entries()["entries"]) EXPECT_EQ(entry["microseconds"], us[entry["name"]]) << entry["name"];
   EXPECT_NE(good({"inspect", bundled_model(), "--target", "cpu"}).find("us (estimated)"), std::string::npos);
 }
@@ -354,7 +354,8 @@ TEST_F(Commands, BadInputGetsOneLine) {
   EXPECT_EQ(bad({"run", bundled_model(), "--ids", "1,x"}), "heddle: ids: 'x' is not a number\n");
   EXPECT_EQ(bad({"run", bundled_model(), "--ids", "4096"}).substr(0, 58), "heddle: ids: 4096 is outside the vocabulary of 2048 tokens");
   EXPECT_EQ(bad({"compile", bundled_model(), "--target", "tpu"}),
-            "heddle: target 'tpu' is not known (known: auto, cpu, cuda:auto, cuda:sm_80, cuda:sm_86, cuda:sm_89, cuda:sm_90, cuda:sm_100, cuda:sm_120)\n");
+            "heddle: target 'tpu' is not known (known: auto, cpu, cuda:auto, cuda:a100, cuda:rtx3090, cuda:rtx4090, cuda:h100, cuda:h200, "
+            "cuda:b200, cuda:rtx5090, cuda:sm_80, cuda:sm_86, cuda:sm_89, cuda:sm_90, cuda:sm_100, cuda:sm_120)\n");
   EXPECT_NE(bad({"compile", bundled_model(), "--disable", "fuse_everything"}).find("fuse_everything"), std::string::npos);
   EXPECT_EQ(run({"run"}).exit_code, 2);
 }

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "codegen/cpu/questions.h"
 #include "codegen/spec.h"
 #include "graphs.h"
 #include "ir/dependencies.h"
@@ -17,8 +18,8 @@ using passes::Registry;
 using testing::SmallModel, testing::small_model;
 
 passes::Report run(ir::Module& module, passes::RunOptions options = {}) {
-  const codegen::SpecQuestions questions;
-  auto report = passes::run_pipeline(module, passes::default_pipeline(module.target), &questions, options);
+  const codegen::cpu::CpuQuestions questions;
+  auto report = passes::run_pipeline(module, passes::default_pipeline(), &questions, options);
   HEDDLE_CHECK(report.ok(), "{}", report.error().message());
   return *report;
 }
@@ -122,8 +123,8 @@ TEST_P(EachPassOff, GivesTheSameNumbers) {
     ASSERT_TRUE(passes::run_pipeline(*plain, *steps, nullptr, quantized).ok());
     passes::RunOptions options;
     if (!GetParam().empty()) options.disabled = {GetParam()};
-    const codegen::SpecQuestions questions;
-    auto list = passes::default_pipeline(fused->target);
+    const codegen::cpu::CpuQuestions questions;
+    auto list = passes::default_pipeline();
     if (GetParam() == "group_rest") std::erase_if(list, [](const passes::Step& step) { return step.pass == "plan_memory"; });
     auto report = passes::run_pipeline(*fused, list, &questions, options);
     ASSERT_TRUE(report.ok()) << report.error().message();

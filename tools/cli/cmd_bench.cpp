@@ -151,7 +151,7 @@ Result<void> run(const Options& options) {
   CompileOptions compile = options.compile;
   compile.context = context;
   HEDDLE_ASSIGN(auto compiled, plan_for(options.model, compile));
-  if (options.floor && !compiled.plan->target.starts_with("cuda:"))
+  if (options.floor && compiled.plan->backend != BackendKind::cuda)
     return error("--floor: the plan is for target {}, a floor is measured on cuda only", compiled.plan->target);
   const std::size_t most = options.sequences.empty() ? 1 : *std::ranges::max_element(options.sequences);
   HEDDLE_ASSIGN(auto sessions, open_sessions(compiled.plan, most, std::max<std::int64_t>(context, 1), options.device));

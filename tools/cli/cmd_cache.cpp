@@ -1,6 +1,6 @@
 #include <CLI/CLI.hpp>
 
-#include "ir/base/cache_path.h"
+#include "runtime/plan/cache.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/console.h"
 #include "tools/cli/options.h"
@@ -9,7 +9,7 @@ namespace heddle::tools {
 namespace {
 
 plan::PlanCache cache_of(const CompileOptions& options) {
-  return plan::PlanCache(options.cache_dir.empty() ? default_cache_dir() : options.cache_dir);
+  return plan::PlanCache(cache_dir_of(options));
 }
 
 int list(const CompileOptions& options) {

@@ -7,7 +7,9 @@
 #include "tools/compiler/compile_model.h"
 #include "tools/cli/console.h"
 #include "tools/cli/options.h"
+#include "tools/compiler/measured_choices.h"
 #include "tools/compiler/quantized_weights.h"
+#include "tools/compiler/targets.h"
 #include "tools/measure/tune.h"
 
 namespace heddle::tools {
@@ -25,7 +27,7 @@ Result<void> tune_here(const Options& options) {
   if (options.compile.tuning == "none") return error("--tune: --tuning none names no file to keep what is measured in");
   HEDDLE_ASSIGN(const auto target, target_named(options.compile.target, options.compile.activations));
   const std::string path = tuning_path(target, options.compile);
-  codegen::cuda::Tuning all;
+  codegen::Tuning all;
   if (std::filesystem::exists(path)) {
     HEDDLE_ASSIGN(all, read_tuning(path, target));
   }
@@ -36,7 +38,7 @@ Result<void> tune_here(const Options& options) {
   fmt::print("a step: {:.2f} us by default, {:.2f} us with what was kept\n", found.default_us, found.tuned_us);
   for (const auto& entry : found.tuning.entries) fmt::print("{:<12} {:>10.1f} us\n", entry.entry, entry.us);
   all.merge(found.tuning);
-  const std::string text = codegen::cuda::print_tuning(all);
+  const std::string text = codegen::print_tuning(all);
   HEDDLE_TRY(write_file_atomically(path, std::as_bytes(std::span(text))));
   fmt::print("measured choices: {}\n", path);
   return {};
@@ -78,7 +80,7 @@ int run(Options& options) {
   auto compiled = compile_model(options.model, options.compile);
   if (!compiled.ok()) return fail(compiled.error());
   const plan::Plan& plan = *compiled->plan;
-  if (auto prepared = prepare_weights(plan); !prepared.ok()) return fail(prepared.error());
+  if (auto prepared = prepare_weights(plan, options.compile.listener); !prepared.ok()) return fail(prepared.error());
   fmt::print("{}: {} {}, {} layers, {:.1f} M parameters, weights {}\n", options.model, plan.model.architecture, plan.model.name,
              plan.model.layers, double(plan.model.parameters) / 1e6, human_bytes(plan.model.weight_bytes));
   if (!compiled->built) {
@@ -88,6 +90,7 @@ int run(Options& options) {
     return 0;
   }
   fmt::print("target {}, built because: {}\n", plan.target, compiled->why);
+  for (const std::string& remark : compiled->remarks) fmt::print("  {}\n", remark);
   print_fusions(compiled->report, options.explain);
   for (const auto& entry : plan.entries)
     fmt::print("entry {:<12} {:>4} kernels a step, arena {}\n", entry.name, entry.nodes.size(), human_bytes(entry.arena_bytes));

@@ -2,13 +2,14 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "codegen/spec.h"
+#include "codegen/backend.h"
 #include "ir/text/ops_reference.h"
 #include "ir/text/text.h"
-#include "runtime/cuda/device.h"
+#include "runtime/device/factory.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/console.h"
 #include "tools/compiler/kernel_files.h"
+#include "tools/compiler/plan_inputs.h"
 #include "tools/cli/options.h"
 
 namespace heddle::tools {
@@ -29,14 +30,11 @@ Result<std::string> ir_after(const Options& options) {
   HEDDLE_ASSIGN(auto module, lower(model, options.compile));
   if (options.after == "lowered") return ir::print(*module);
   passes::register_builtin_passes(passes::Registry::global());
-  auto steps = passes::default_pipeline(module->target);
-  if (!options.compile.pipeline.empty()) {
-    HEDDLE_ASSIGN(steps, passes::parse_pipeline(options.compile.pipeline, passes::Registry::global()));
-  }
+  HEDDLE_ASSIGN(auto steps, steps_for(module->target, options.compile));
   auto last = std::find_if(steps.rbegin(), steps.rend(), [&](const passes::Step& step) { return step.pass == options.after; });
   if (last == steps.rend()) return error("--after: pass '{}' is not in the pipeline: {}", options.after, passes::print_pipeline(steps));
   steps.erase(last.base(), steps.end());
-  const auto questions = questions_for(module->target);
+  const auto questions = codegen::backend(module->target).questions(module->target);
   passes::RunOptions run;
   run.disabled = options.compile.disabled;
   run.pass_limit = options.compile.pass_limit;
@@ -72,7 +70,7 @@ std::string shape_of(const plan::CudaCode& code) {
 Result<void> print_kernels(const plan::Plan& plan, const Options& options, nlohmann::json* json) {
   const std::vector<KernelInfo> kernels = kernels_of(plan, options.name);
   if (!options.out.empty()) HEDDLE_TRY(write_kernels(plan, kernels, options.out));
-  const bool cuda = plan.target.starts_with("cuda:");
+  const bool cuda = plan.backend == BackendKind::cuda;
   if (!cuda && (options.text || options.ptx)) return error("target {} has no {}: its kernels are specs (--out writes them)", plan.target,
                                                            options.text ? "text" : "PTX");
   if (json) {
@@ -98,8 +96,7 @@ Result<void> print_kernels(const plan::Plan& plan, const Options& options, nlohm
 
 void print_memory(const plan::Plan& plan, std::int64_t asked, nlohmann::json* json) {
   const runtime::Capacity capacity{1, context_for(plan, asked, 0)};
-  const bool cuda = plan.target.starts_with("cuda:");
-  const auto use = cuda ? runtime::cuda_memory_use(plan, capacity) : runtime::memory_use(plan, capacity);
+  const runtime::MemoryUse use = runtime::device_factory(plan.backend).memory_use(plan, capacity);
   if (json) {
     *json = {{"context", capacity.context}, {"weights", use.weights}, {"cache", use.cache},
              {"arena", use.arena},          {"scratch", use.scratch}, {"total", use.total()}};

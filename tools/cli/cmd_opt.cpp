@@ -2,8 +2,10 @@
 
 #include "codegen/spec.h"
 #include "ir/interp/check_numerics.h"
+#include "codegen/backend.h"
 #include "ir/text/text.h"
 #include "ir/verify.h"
+#include "passes/plugin.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/console.h"
 #include "tools/cli/options.h"
@@ -34,11 +36,11 @@ Result<void> run(const Options& options) {
   if (auto valid = ir::verify(*module); !valid.ok()) return valid.take_error().at(name);
   std::vector<passes::Step> steps;
   if (options.passes.empty()) {
-    steps = passes::default_pipeline(module->target);
+    steps = passes::default_pipeline(codegen::backend(module->target).extra_passes());
   } else {
     HEDDLE_ASSIGN(steps, passes::parse_pipeline(options.passes, registry));
   }
-  const auto questions = questions_for(module->target);
+  const auto questions = codegen::backend(module->target).questions(module->target);
   passes::RunOptions run;
   run.disabled = options.compile.disabled;
   run.pass_limit = options.compile.pass_limit;

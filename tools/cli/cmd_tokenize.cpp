@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "frontends/model.h"
+#include "runtime/plan/plan_file.h"
 #include "runtime/text/tokenizer.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/console.h"

@@ -128,7 +128,7 @@ Result<bool> run(const Options& options) {
   if (text && !bad) fmt::print("{} nodes are within tolerance; the worst error is {}\n", nodes, worst_of(verified.checks));
   bool good = !bad;
 
-  if (plan.target.starts_with("cuda:") && !options.device.reference && options.tokens > 0) {
+  if (plan.backend == BackendKind::cuda && !options.device.reference && options.tokens > 0) {
     HEDDLE_ASSIGN(const auto replays, verify_replay(compiled.plan, request.ids, options.tokens, cuda_ways(plan)));
     for (const ReplayCheck& replay : replays) {
       good &= !replay.fault;

@@ -23,6 +23,10 @@ runtime::Progress progress_line(std::string what) {
   };
 }
 
+Listener console_listener() {
+  return {[](std::string_view line) { fmt::print(stderr, "{}\n", line); }, progress_line};
+}
+
 std::string human_bytes(std::uint64_t bytes) {
   const char* units[] = {"bytes", "kB", "MB", "GB", "TB"};
   double value = double(bytes);

@@ -3,11 +3,15 @@
 
 #include "ir/base/error.h"
 #include "runtime/device/device.h"
+#include "tools/compiler/listener.h"
 
 namespace heddle::tools {
 
 /// A progress line on stderr ("uploading weights 43 %"), only where stderr is a terminal; the line is removed at the end.
 runtime::Progress progress_line(std::string what);
+
+/// Prints what the library says on stderr, and how far it is as progress_line does.
+Listener console_listener();
 
 /// "4.6 GB", "812 kB".
 std::string human_bytes(std::uint64_t bytes);

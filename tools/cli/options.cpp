@@ -6,11 +6,13 @@
 #include <iterator>
 
 #include "ir/base/mapped_file.h"
+#include "tools/cli/console.h"
 
 namespace heddle::tools {
 
 void add_plan_options(CLI::App& app, CompileOptions& options) {
-  app.add_option("--target", options.target, "cpu, cuda:sm_90 and the like, cuda:auto (the GPU here), or auto: the best one here")->capture_default_str();
+  options.listener = console_listener();
+  app.add_option("--target", options.target, "cpu, a GPU (cuda:h200, cuda:sm_90 and the like), cuda:auto (the GPU here), or auto: the best one here")->capture_default_str();
   app.add_option("--activations", options.activations, "what quantised weights are multiplied with: q8 (8-bit blocks, faster) or f32 (exact)")
       ->capture_default_str();
   app.add_option("--kv", options.kv, "type of the key/value cache: f32, f16, or auto: f16 on a GPU with 8-bit activations, else f32")->capture_default_str();
@@ -31,6 +33,8 @@ void add_pass_options(CLI::App& app, CompileOptions& options) {
 }
 
 void add_device_options(CLI::App& app, DeviceOptions& options) {
+  options.listener = console_listener();
+  options.stop_when = interrupted;
   app.add_option("-t,--threads", options.threads, "CPU threads (default: all processors)")->check(CLI::Range(0, 1024));
   app.add_flag("--no-graph", options.no_graph, "CUDA: launch kernel by kernel instead of one graph a step");
   app.add_flag("--plain-edges", options.plain_edges, "CUDA: no kernel starts before its predecessors are complete");

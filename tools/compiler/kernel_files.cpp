@@ -3,7 +3,7 @@
 #include <map>
 #include <span>
 
-#include "codegen/cuda/emit.h"
+#include "codegen/spec_text.h"
 #include "ir/base/mapped_file.h"
 
 namespace heddle::tools {
@@ -30,7 +30,7 @@ std::vector<KernelInfo> kernels_of(const plan::Plan& plan, const std::string& fi
 }
 
 std::string spec_text(const plan::Plan& plan, const KernelInfo& kernel) {
-  return codegen::cuda::header_comment(plan.kernels[kernel.index].spec);
+  return codegen::spec_text(plan.kernels[kernel.index].spec);
 }
 
 Result<void> write_kernels(const plan::Plan& plan, const std::vector<KernelInfo>& kernels, const std::string& folder) {

@@ -5,7 +5,6 @@
 #include <filesystem>
 
 #include "frontends/quantize/quantize.h"
-#include "tools/cli/console.h"
 
 namespace heddle::tools {
 
@@ -14,7 +13,7 @@ static std::string key_field(const plan::Plan& plan, std::string_view name) {
   return field == plan.key.end() ? std::string() : (*field).value;
 }
 
-Result<void> prepare_weights(const plan::Plan& plan) {
+Result<void> prepare_weights(const plan::Plan& plan, const Listener& listener) {
   const std::string format = key_field(plan, "quantize"), fingerprint = key_field(plan, "model fingerprint");
   if (format.empty()) return {};
   HEDDLE_ASSIGN(const DType type, frontends::quantization_named(format));
@@ -34,9 +33,9 @@ Result<void> prepare_weights(const plan::Plan& plan) {
     return error("{}: its header has changed: fingerprint {}, the plan was made for {}", sources.front().path, model.fingerprint,
                  fingerprint);
   const auto start = std::chrono::steady_clock::now();
-  HEDDLE_TRY(frontends::write_quantized(model, type, path, from, progress_line("quantising weights")));
+  HEDDLE_TRY(frontends::write_quantized(model, type, path, from, listener.begin("quantising weights")));
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  fmt::print(stderr, "weights quantised to {} in {:.1f} s: {}\n", format, seconds, why);
+  listener.say(fmt::format("weights quantised to {} in {:.1f} s: {}", format, seconds, why));
   return {};
 }
 

@@ -74,7 +74,7 @@ std::uint64_t total(const Operators& operators) {
 }  // namespace
 
 Result<FloorBench> FloorBench::open(const plan::Plan& plan, std::int64_t depth, std::int64_t sequences, const std::string& cache_dir) {
-  if (!plan.target.starts_with("cuda:")) return error("--floor: the plan is for target {}, a floor is measured on cuda only", plan.target);
+  if (plan.backend != BackendKind::cuda) return error("--floor: the plan is for target {}, a floor is measured on cuda only", plan.target);
   HEDDLE_ASSIGN(const auto target, codegen::cuda::target_named(plan.target, DType::f32));
   HEDDLE_ASSIGN(const auto kernels, codegen::cuda::stream_plan(target, cache_dir));
   const std::uint64_t most = std::max(total(fixed_operators(plan, depth * sequences)), total(plan_operators(plan, depth * sequences)));

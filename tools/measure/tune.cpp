@@ -4,16 +4,20 @@
 #include <chrono>
 
 #include "codegen/cuda/kernel_cache.h"
-#include "codegen/cuda/target.h"
+#include "codegen/backend.h"
+#include "codegen/cuda/tuning.h"
 #include "ir/base/thread_pool.h"
 #include "ir/base/timing.h"
-#include "runtime/cuda/device.h"
+#include "runtime/device/factory.h"
+#include "runtime/device/inspectable_device.h"
+#include "tools/compiler/measured_choices.h"
 #include "tools/compiler/quantized_weights.h"
+#include "tools/compiler/targets.h"
 
 namespace heddle::tools {
 namespace {
 
-using codegen::cuda::Tuning;
+using codegen::Tuning;
 
 constexpr int rounds = 15, steps_a_round = 20, prompts_a_round = 2;
 constexpr std::int64_t context = 1024, position = 128, prompt_rows = 512;
@@ -71,7 +75,7 @@ void add_variant(plan::Plan& plan, const plan::Plan& base, std::uint32_t kernel,
 /// Microseconds of a step of each entry point in each round; every round runs all of them once, in turn. The first is a decode step.
 Result<std::vector<std::vector<double>>> time_entries(std::shared_ptr<const plan::Plan> plan,
                                                       const std::function<void(double)>& progress) {
-  HEDDLE_ASSIGN(auto device, runtime::make_cuda_device({.target = plan->target}));
+  HEDDLE_ASSIGN(auto device, runtime::make_device(*plan, {}));
   const std::size_t count = plan->entries.size();
   HEDDLE_TRY(device->load(plan, {1, context}, {}));
   std::vector<std::vector<double>> out(count);
@@ -101,7 +105,9 @@ Result<std::vector<std::vector<double>>> time_entries(std::shared_ptr<const plan
 /// Microseconds of a step of every entry point that reads prompts, and of the decode step of one row, all rows in use.
 Result<std::vector<Tuning::Entry>> time_prompts(std::shared_ptr<const plan::Plan> plan, const std::function<void(double)>& progress) {
   constexpr int samples = 5;
-  HEDDLE_ASSIGN(auto device, runtime::make_cuda_device({.target = plan->target}));
+  HEDDLE_ASSIGN(auto made, runtime::make_device(*plan, {}));
+  auto* device = dynamic_cast<runtime::NodeDevice*>(made.get());
+  if (!device) return error("{} keeps no time", made->description());
   std::uint32_t most = 1;
   for (const auto& entry : plan->entries) most = std::max(most, entry.rows);
   HEDDLE_TRY(device->load(plan, {1, std::int64_t(most)}, {}));
@@ -218,7 +224,7 @@ struct Tuner {
       const auto compiled = compile_model(path, without);
       if (!compiled.ok()) continue;  // a pass that code generation cannot do without
       plan::Plan other = *compiled->plan;
-      codegen::cuda::apply(result.tuning, other);
+      codegen::apply(result.tuning, other);
       HEDDLE_TRY(compile(other));
       if (!same_weights(full, other)) continue;
       add_entries(*all, other, prompts);
@@ -260,15 +266,15 @@ Result<TuneResult> tune(const std::string& path, const CompileOptions& asked, co
   tuner.path = path, tuner.options = asked;
   tuner.options.tuning = "none";
   HEDDLE_ASSIGN(tuner.target, target_named(asked.target, asked.activations));
-  if (!tuner.target.name.starts_with("cuda:")) return error("--tune: the target is {}, measured choices are CUDA's", tuner.target.name);
+  if (backend_of(tuner.target.name) != BackendKind::cuda) return error("--tune: the target is {}, measured choices are CUDA's", tuner.target.name);
   tuner.cache = kernel_cache_dir(asked);
   tuner.options.store = false;
   HEDDLE_ASSIGN(const Compiled compiled, compile_model(path, tuner.options));
-  HEDDLE_TRY(prepare_weights(*compiled.plan));
+  HEDDLE_TRY(prepare_weights(*compiled.plan, asked.listener));
   const auto base = decode_only(*compiled.plan);
-  HEDDLE_ASSIGN(const auto gpu, runtime::make_cuda_device({.target = base->target}));
+  HEDDLE_ASSIGN(const auto gpu, runtime::make_device(*base, {}));
   tuner.result.tuning.gpu = gpu->description();
-  tuner.result.tuning.target = base->target;
+  tuner.result.tuning.target = codegen::backend(tuner.target).card_of(base->target);
 
   const auto part = [&](double begin, double share) {
     return [&progress, begin, share](double done) {
@@ -277,10 +283,10 @@ Result<TuneResult> tune(const std::string& path, const CompileOptions& asked, co
   };
   HEDDLE_TRY(tuner.kernels(*base, part(0, 0.6)));
   auto tuned = std::make_shared<plan::Plan>(*base);
-  codegen::cuda::apply(tuner.result.tuning, *tuned);
+  codegen::apply(tuner.result.tuning, *tuned);
   HEDDLE_TRY(tuner.compile(*tuned));
   auto full = std::make_shared<plan::Plan>(*compiled.plan);
-  codegen::cuda::apply(tuner.result.tuning, *full);
+  codegen::apply(tuner.result.tuning, *full);
   HEDDLE_TRY(tuner.compile(*full));
   HEDDLE_TRY(tuner.passes(*full, passes_that_fired(compiled.report), part(0.6, 0.3)));
 
@@ -295,7 +301,7 @@ Result<TuneResult> tune(const std::string& path, const CompileOptions& asked, co
   for (const Tuning::Pass& slower : tuner.result.tuning.passes) kept.disabled.push_back(slower.pass);
   HEDDLE_ASSIGN(const Compiled chosen, compile_model(path, kept));
   auto last = std::make_shared<plan::Plan>(*chosen.plan);
-  codegen::cuda::apply(tuner.result.tuning, *last);
+  codegen::apply(tuner.result.tuning, *last);
   HEDDLE_TRY(tuner.compile(*last));
   HEDDLE_ASSIGN(tuner.result.tuning.entries, time_prompts(last, part(0.95, 0.05)));
   return std::move(tuner.result);

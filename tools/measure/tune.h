@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "codegen/cuda/tuning.h"
+#include "codegen/tuning.h"
 #include "tools/compiler/compile_model.h"
 
 namespace heddle::tools {
@@ -17,7 +17,7 @@ struct Trial {
 };
 
 struct TuneResult {
-  codegen::cuda::Tuning tuning;  // of what was kept
+  codegen::Tuning tuning;  // of what was kept
   std::vector<Trial> trials;
   double default_us = 0, tuned_us = 0;  // a step as it was and with all that was kept, interleaved
 };

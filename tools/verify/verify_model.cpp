@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "codegen/backend.h"
 #include "ir/verify.h"
+#include "tools/compiler/plan_inputs.h"
 
 namespace heddle::tools {
 
@@ -11,7 +13,7 @@ Result<std::unique_ptr<ir::Module>> reference_module(const std::string& path, co
   HEDDLE_ASSIGN(auto module, lower(model, options));
   HEDDLE_ASSIGN(std::vector<passes::Step> steps, steps_for(module->target, options));
   std::erase_if(steps, [](const passes::Step& step) { return !passes::Registry::global().find(step.pass)->approximates; });
-  const auto questions = questions_for(module->target);
+  const auto questions = codegen::backend(module->target).questions(module->target);
   passes::RunOptions run;
   run.disabled = options.disabled;
   HEDDLE_ASSIGN([[maybe_unused]] const auto report, passes::run_pipeline(*module, steps, questions.get(), run));

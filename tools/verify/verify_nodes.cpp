@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "codegen/backend.h"
 #include "ir/text/text.h"
 #include "tools/verify/device_values.h"
 #include "tools/verify/plan_weights.h"
@@ -69,7 +70,7 @@ class EntryVerifier {
       NodeCheck& node = report_.nodes.emplace_back();
       node.node = i;
       const plan::KernelSpec& spec = plan.kernels[plan.entries[entry].nodes[i].kernel].spec;
-      const bool halves = multiplies_halves(spec, plan.target);
+      const bool halves = codegen::backend(plan.backend).multiplies_halves(spec);
       node.kernel = spec.name;
       node.label = body[i].str("label");
       for (const Value* value : body[i].results())

@@ -4,8 +4,6 @@
 #include <cmath>
 #include <limits>
 
-#include "codegen/cuda/kernels/attention/prefill_attention.h"
-
 namespace heddle::tools {
 namespace {
 
@@ -34,12 +32,6 @@ double ratio(double difference, double scale) {
 }  // namespace
 
 std::span<const Tolerance> tolerances() { return table; }
-
-bool multiplies_halves(const plan::KernelSpec& spec, const std::string& target) {
-  if (!target.starts_with("cuda:")) return false;
-  if (spec.gemm()) return spec.gemm()->activations == DType::f16_128;
-  return spec.attention() && (spec.args[spec.attention()->kv].dtype == DType::f16 || codegen::cuda::flash_wanted(spec));
-}
 
 double tolerance_of(DType type, bool halves) {
   const auto* found = std::ranges::find(table, type, &Tolerance::type);

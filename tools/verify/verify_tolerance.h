@@ -21,8 +21,8 @@ std::span<const Tolerance> tolerances();
 
 /// What a kernel that multiplies halves on the matrix units may be off on top: it rounds weights, keys or probabilities that the IR has in
 /// float32, each by 2^-12 on the average, which leaves the worst of many sums some 2e-3 off; silu(gate) * up takes two of them.
+/// codegen::Backend::multiplies_halves knows which kernels do.
 inline constexpr double halves_tolerance = 1e-2;
-bool multiplies_halves(const plan::KernelSpec& spec, const std::string& target);
 
 double tolerance_of(DType type, bool halves = false);
 

@@ -1,7 +1,10 @@
 #pragma once
 #include <memory>
 
-#include "codegen/cuda/emit.h"
+#include "codegen/cuda/kernel_text.h"
+#include "ir/base/error.h"
+#include "ir/target.h"
+#include "runtime/plan/plan.h"
 
 namespace heddle::codegen::cuda {
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <functional>
 
 #include "ir/base/check.h"
 
@@ -79,6 +78,42 @@ void Program::add_input(const plan::Input& input, std::int64_t n, const Binding&
   values_.push_back(value);
 }
 
+/// Fills a step by its op. One function an op: a new one does not compile until it is here.
+struct Program::Prepare {
+  Step& step;
+  Value& value;  // the result
+  std::int64_t n;
+  std::span<const float> vector;  // the op's weight vector, empty if it has none
+  RopeTables& ropes;
+
+  void operator()(const Elementwise& op) const {
+    step.kind = Step::scalar_op;
+    step.op = op.op;
+    step.scalar = value.scalar = std::all_of(step.scalar_operand, step.scalar_operand + step.operand_count, [](bool scalar) { return scalar; });
+  }
+  void operator()(const RmsNorm& op) const {
+    step.kind = Step::rms_norm;
+    step.eps = float(op.eps);
+    step.period = std::int64_t(vector.size());
+  }
+  void operator()(const RmsScale& op) const {
+    step.kind = Step::rms_scale;
+    step.eps = float(op.eps);
+    step.period = n;
+    step.scalar = value.scalar = true;
+  }
+  void operator()(const Quantize& op) const {
+    step.kind = Step::quantize;
+    step.format = value.dtype = op.format;
+  }
+  void operator()(const Rope& op) const {
+    step.kind = Step::rope;
+    step.period = op.head_dim;
+    step.adjacent = op.pairing == Pairing::adjacent;
+    step.table = ropes.get(op.theta, op.dims, vector);
+  }
+};
+
 void Program::add_step(const plan::Instr& instr, std::int64_t n, const Binding& binding) {
   Step step;
   step.result = unsigned(values_.size());
@@ -87,48 +122,13 @@ void Program::add_step(const plan::Instr& instr, std::int64_t n, const Binding& 
     step.operands[i] = instr.operands[i];
     step.scalar_operand[i] = values_[instr.operands[i]].scalar;
   }
+  std::span<const float> vector;
+  if (!instr.as<Elementwise>() && instr.operands.size() == 2) {
+    const Value& last = values_[instr.operands[1]];
+    vector = {reinterpret_cast<const float*>(last.base), std::size_t(last.row_bytes) / sizeof(float)};
+  }
   Value value;
-  const auto vector = [&]() -> std::span<const float> {  // the last operand, a weight vector
-    const Value& last = values_[instr.operands.back()];
-    return {reinterpret_cast<const float*>(last.base), std::size_t(last.row_bytes) / sizeof(float)};
-  };
-  const struct {  // one function an op: a new one does not compile until it is here
-    Program::Value& value;
-    Step& step;
-    std::int64_t n;
-    const Binding& binding;
-    const plan::Instr& instr;
-    const std::function<std::span<const float>()> vector;
-
-    void operator()(const Elementwise& op) const {
-      step.kind = Step::scalar_op;
-      step.op = op.op;
-      step.scalar = std::all_of(step.scalar_operand, step.scalar_operand + instr.operands.size(), [](bool scalar) { return scalar; });
-      value.scalar = step.scalar;
-    }
-    void operator()(const RmsNorm& op) const {
-      step.kind = Step::rms_norm;
-      step.eps = float(op.eps);
-      step.period = std::int64_t(vector().size());
-    }
-    void operator()(const RmsScale& op) const {
-      step.kind = Step::rms_scale;
-      step.eps = float(op.eps);
-      step.period = n;
-      step.scalar = value.scalar = true;
-    }
-    void operator()(const Quantize& op) const {
-      step.kind = Step::quantize;
-      step.format = value.dtype = op.format;
-    }
-    void operator()(const Rope& op) const {
-      step.kind = Step::rope;
-      step.period = op.head_dim;
-      step.adjacent = op.pairing == Pairing::adjacent;
-      step.table = binding.ropes->get(op.theta, op.dims, instr.operands.size() == 2 ? vector() : std::span<const float>());
-    }
-  } prepare{value, step, n, binding, instr, vector};
-  std::visit(prepare, instr.op);
+  std::visit(Prepare{step, value, n, vector, *binding.ropes}, instr.op);
   values_.push_back(value);
   steps_.push_back(step);
 }

@@ -57,6 +57,7 @@ class Program {
   std::int64_t row_bytes(unsigned number) const { return values_[number].row_bytes; }
 
  private:
+  struct Prepare;
   enum class Home : std::uint8_t { loop, rows, vector, row_scalar, constant, scratch };
   struct Value {
     Home home = Home::scratch;

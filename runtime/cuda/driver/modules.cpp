@@ -1,15 +1,13 @@
 #include "runtime/cuda/driver/modules.h"
 
-#include <charconv>
+#include "ir/base/cuda_card.h"
 
 namespace heddle::runtime::cuda {
 namespace {
 
-/// 90 of "cuda:sm_90".
+/// 90 of "cuda:sm_90" and of "cuda:h200".
 Result<int> architecture_of(std::string_view target) {
-  constexpr std::string_view prefix = "cuda:sm_";
-  int architecture = 0;
-  if (target.starts_with(prefix)) std::from_chars(target.data() + prefix.size(), target.data() + target.size(), architecture);
+  const int architecture = cuda_architecture(target).value_or(0);
   if (architecture < 10) return error("the plan is for target '{}', wanted cuda:sm_NN", target);
   return architecture;
 }

@@ -1,6 +1,7 @@
 // A decode step of every architecture, as the pipeline makes it for a GPU, run on the host by the emulator, against the interpreter.
 #include <gtest/gtest.h>
 
+#include "codegen/cuda/backend.h"
 #include "codegen/cuda/questions.h"
 #include "codegen/cuda/target.h"
 #include "codegen/write_plan.h"
@@ -20,7 +21,7 @@ Result<PreparedCase> prepare_model(const GgufWriter& file, DType activations, st
   HEDDLE_ASSIGN(out.module, frontends::build_ir(model, {.entries = {{EntryKind::decode, rows}}, .kv = DType::f32, .target = target}));
   const codegen::cuda::CudaQuestions questions(target);
   passes::register_builtin_passes(passes::Registry::global());
-  HEDDLE_ASSIGN([[maybe_unused]] const auto report, passes::run_pipeline(*out.module, passes::default_pipeline(target), &questions, {}));
+  HEDDLE_ASSIGN([[maybe_unused]] const auto report, passes::run_pipeline(*out.module, passes::default_pipeline(codegen::cuda::backend().extra_passes()), &questions, {}));
   for (const ir::Value* weight : out.module->weights()) out.weights.push_back(random_weight(*weight));
   const auto places = [](const std::string&) { return codegen::TensorPlace{}; };  // no file is read
   HEDDLE_TRY(codegen::write_plan(*out.module, places, out.plan));

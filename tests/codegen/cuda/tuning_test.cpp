@@ -9,8 +9,11 @@
 namespace heddle::testing {
 namespace {
 
-using codegen::cuda::parse_tuning;
-using codegen::cuda::Tuning;
+using codegen::Tuning;
+
+Result<Tuning> parse_tuning(std::string_view text, std::string_view place) {
+  return codegen::parse_tuning(text, place, codegen::cuda::knob_names());
+}
 
 plan::Knob knob(const std::string& name, int value) {
   plan::Knob out;
@@ -80,8 +83,13 @@ TEST(Tuning, TheNewerChoiceStands) {
 }
 
 TEST(Tuning, WhatIsShippedIsForItsTarget) {
-  EXPECT_EQ(codegen::cuda::shipped_tuning(*codegen::cuda::target_named("cuda:sm_90")).target, "cuda:sm_90");
-  EXPECT_TRUE(codegen::cuda::shipped_tuning(*codegen::cuda::target_named("cuda:sm_80")).kernels.empty());
+  const auto shipped_for = [](std::string_view target) { return codegen::cuda::shipped_tuning(*codegen::cuda::target_named(target)); };
+  EXPECT_EQ(shipped_for("cuda:h100").target, "cuda:h100");
+  EXPECT_EQ(shipped_for("cuda:sm_90").target, "cuda:h100");
+  // Its own, or that of the same architecture, which says whose it is.
+  EXPECT_EQ(codegen::cuda::architecture_of(*codegen::cuda::target_named(shipped_for("cuda:h200").target)), "sm_90");
+  EXPECT_FALSE(shipped_for("cuda:h200").kernels.empty());
+  EXPECT_TRUE(shipped_for("cuda:sm_80").kernels.empty());
 }
 
 /// A knob changes the text of its kernel, and of no other.

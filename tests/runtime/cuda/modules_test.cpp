@@ -93,6 +93,13 @@ TEST_F(LoadModules, LoadsOnlyWhatNodesUse) {
   EXPECT_EQ(fake.live(), "2 module, 1 context");
 }
 
+TEST_F(LoadModules, APlanForACardRunsOnItsArchitecture) {
+  p.plan->target = "cuda:h200";  // the fake is an H100
+  EXPECT_TRUE(load().ok());
+  p.plan->target = "cuda:b200";
+  EXPECT_EQ(why(), "the plan is for sm_100, GPU 0 (Fake H100) is sm_90: compile it with --target cuda:sm_90");
+}
+
 TEST_F(LoadModules, RefusesOtherTargets) {
   p.plan->target = "cpu", p.plan->backend = BackendKind::cpu;
   EXPECT_EQ(why(), "the plan is for target 'cpu', wanted cuda:sm_NN");

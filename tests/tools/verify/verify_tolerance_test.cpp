@@ -5,6 +5,8 @@
 #include <cmath>
 #include <limits>
 
+#include "codegen/backend.h"
+
 namespace heddle::tools {
 namespace {
 
@@ -69,12 +71,13 @@ TEST(Tolerances, KernelsThatMultiplyHalvesMayBeFurtherOff) {
   spec.rows = 64;
   spec.loop = plan::Gemm{};
   spec.gemm()->activations = DType::f16_128;
-  EXPECT_TRUE(multiplies_halves(spec, "cuda:sm_90"));
-  EXPECT_FALSE(multiplies_halves(spec, "cpu"));
+  const codegen::Backend& cuda = codegen::backend(BackendKind::cuda);
+  EXPECT_TRUE(cuda.multiplies_halves(spec));
+  EXPECT_FALSE(codegen::backend(BackendKind::cpu).multiplies_halves(spec));
   spec.gemm()->activations = DType::q8_16;
-  EXPECT_FALSE(multiplies_halves(spec, "cuda:sm_90"));
+  EXPECT_FALSE(cuda.multiplies_halves(spec));
   spec.loop = plan::Rowwise{};
-  EXPECT_FALSE(multiplies_halves(spec, "cuda:sm_90"));
+  EXPECT_FALSE(cuda.multiplies_halves(spec));
 }
 
 }  // namespace

@@ -2,41 +2,24 @@
 // its own with its own running maximum and sums: on tensor cores where the cache is f16 and heads fit their tiles
 // (decode_attention_mma.cpp), otherwise on lanes, which share a key by 16 bytes each, with the keys of several positions side by side in a
 // warp. The block merges its warps; of several splits the last block to finish merges all and runs the epilogue.
+#include "codegen/cuda/kernels/attention/decode_attention.h"
+
 #include <algorithm>
 #include <bit>
 #include <numeric>
 
-#include "codegen/cuda/kernels/attention/decode_attention_mma.h"
 #include "codegen/cuda/kernels/rows/column_program.h"
-#include "codegen/cuda/emit.h"
 #include "codegen/cuda/device/prelude.h"
 #include "codegen/cuda/target.h"
 #include "codegen/cuda/tuning.h"
+#include "codegen/spec_text.h"
 
 namespace heddle::codegen::cuda {
 namespace {
 
-struct Shape {
-  std::int64_t head_dim, group;  // query heads of a block, which share the key/value head
-  std::int64_t groups;           // blocks along the heads
-  int bytes;                     // that a lane loads at once
-  int elements, lanes, chunks;   // of such a load; lanes on a key; loads of a lane
-  int warps = 8, unroll = 4;
-  int splits = 1, alone = 64;              // blocks along the context; positions up to which one has all
-  bool mma = false;                        // on tensor cores
-  int stages = 0;                          // of their ring
-  int keys() const { return 32 / lanes; }  // of a warp, side by side
-  int round() const { return mma ? warps * mma_keys : warps * keys() * unroll; }  // positions that a block looks at together
-  std::int64_t columns() const { return group * head_dim; }
-  std::int64_t stride() const { return mma ? head_dim + 4 : head_dim; }  // of a head in shared memory: away from the same banks
-  std::int64_t ring_bytes() const { return mma ? warps * stages * mma_stage_bytes(head_dim) : 0; }
-  std::int64_t ring_at() const { return ((2 * (warps + splits) * group + warps * group * stride() + columns()) * 4 + 15) / 16 * 16; }
-  std::int64_t shared_bytes() const { return ring_at() + ring_bytes(); }
-};
-
-Shape shape_of(const plan::KernelSpec& spec, const ir::Target& target) {
+DecodeAttentionPlan shape_of(const plan::KernelSpec& spec, const ir::Target& target) {
   const plan::Attention& loop = *spec.attention();
-  Shape shape{};
+  DecodeAttentionPlan shape{};
   shape.head_dim = loop.head_dim;
   const std::int64_t shared = loop.heads / loop.kv_heads;
   for (shape.group = std::min<std::int64_t>(shared, 8); shared % shape.group != 0;) --shape.group;
@@ -290,7 +273,7 @@ INLINE void numbers(float* x, const Piece& p) {
 }
 )";
 
-std::string pieces(const Shape& shape, bool f16) {
+std::string pieces(const DecodeAttentionPlan& shape, bool f16) {
   const int words = shape.bytes / 4;
   return filled(f16 ? pieces_f16 : pieces_f32, {{"word", words == 4   ? "uint4"
                                                          : words == 2 ? "uint2"
@@ -303,29 +286,41 @@ std::string pieces(const Shape& shape, bool f16) {
 
 }  // namespace
 
-Emitted emit_attention(const plan::KernelSpec& spec, const ir::Target& target) {
+std::variant<DecodeAttentionPlan, Refusal> plan_decode_attention(const plan::KernelSpec& spec, const ir::Target& target) {
   const plan::Attention& loop = *spec.attention();
   const Program program(spec.parts.front().epilogue, spec, spec.parts.front().n);
   if (auto refused = check_columns(program, false)) return *refused;
   const DType dtype = spec.args[loop.kv].dtype;
-  if (dtype != DType::f16 && dtype != DType::f32) return CannotEmit{"attention", fmt::format("a cache of {} cannot be read", dtype)};
-  const Shape shape = shape_of(spec, target);
+  if (dtype != DType::f16 && dtype != DType::f32) return refused_loop(spec, fmt::format("a cache of {} cannot be read", dtype));
+  DecodeAttentionPlan shape = shape_of(spec, target);
   if (shape.bytes < 4)
-    return CannotEmit{"attention", fmt::format("a head of {} elements in {} is no multiple of 4 bytes", loop.head_dim, dtype)};
+    return refused_loop(spec, fmt::format("a head of {} elements in {} is no multiple of 4 bytes", loop.head_dim, dtype));
   const std::int64_t shared = shape.shared_bytes();
   if ((!shape.mma && 2 * shape.group * shape.chunks * shape.elements > 192) || shared > limits_of(target).shared_bytes)
-    return CannotEmit{"attention", fmt::format("{} heads of {} elements on one key do not fit into registers", shape.group, loop.head_dim)};
+    return refused_loop(spec, fmt::format("{} heads of {} elements on one key do not fit into registers", shape.group, loop.head_dim));
+  shape.counters = (spec.rows * shape.groups * 4 + 255) / 256 * 256;
+  shape.launch.grid = {std::uint32_t(shape.splits), std::uint32_t(shape.groups), std::uint32_t(spec.rows)};
+  shape.launch.block = {std::uint32_t(shape.warps * 32), 1, 1};
+  shape.launch.dynamic_shared_bytes = std::uint32_t(shared);
+  shape.launch.scratch_bytes =
+      std::uint64_t(shape.counters + spec.rows * shape.groups * shape.splits * shape.group * (loop.head_dim + 2) * 4);
+  shape.launch.programmatic = target.has("programmatic_launch");
+  return shape;
+}
 
+CudaText print_decode_attention(const plan::KernelSpec& spec, const DecodeAttentionPlan& shape, const ir::Target& target) {
+  const plan::Attention& loop = *spec.attention();
+  const Program program(spec.parts.front().epilogue, spec, spec.parts.front().n);
+  const DType dtype = spec.args[loop.kv].dtype;
   // Scores in powers of two.
   constexpr double log2e = 1.4426950408889634;
   const bool capped = loop.softcap > 0;
   const std::string scale = float_literal(capped ? loop.scale / loop.softcap : loop.scale * log2e);
   const std::string score = capped ? fmt::format("tanhf(s) * {}", float_literal(loop.softcap * log2e)) : "s";
   const std::string begin = loop.window > 0 ? fmt::format("max(0, position + 1 - {})", loop.window) : "0";
-  const std::int64_t counters = (spec.rows * shape.groups * 4 + 255) / 256 * 256;
 
   Text out;
-  out.put(header_comment(spec));
+  out.put(spec_text(spec));
   out.put(prelude(target));
   if (!shape.mma) out.put(pieces(shape, dtype == DType::f16));
   out.put(program_prelude);
@@ -339,7 +334,7 @@ Emitted emit_attention(const plan::KernelSpec& spec, const ir::Target& target) {
   out.line("constexpr int ELEMENTS = {}, LANES = {}, CHUNKS = {}, LOADS = {}, KEYS = {}, UNROLL = {}, WIDE = {};", shape.elements,
            shape.lanes, shape.chunks, loop.head_dim / shape.elements, shape.keys(), shape.unroll, shape.elements % 4 == 0 ? 4 : 1);
   out.line("constexpr int WARPS = {}, ROUND = {}, SPLITS = {}, ALONE = {}, COUNTERS = {};", shape.warps, shape.round(), shape.splits,
-           shape.alone, counters);
+           shape.alone, shape.counters);
   out.line("constexpr float LOWEST = -1e30f;");
   out.line("constexpr int ROWS = {}, STRIDE = {}, STAGES = {}, RING = {};", spec.rows, shape.stride(), shape.stages, shape.ring_at());
   out.put(places);
@@ -360,16 +355,7 @@ Emitted emit_attention(const plan::KernelSpec& spec, const ir::Target& target) {
                  .first = "group * (HEADS * HEAD_DIM)",
                  .count = shape.columns()});
   out.close();
-
-  CudaText text;
-  text.entry = spec.name;
-  text.text = out.str();
-  text.grid = {std::uint32_t(shape.splits), std::uint32_t(shape.groups), std::uint32_t(spec.rows)};
-  text.block = {std::uint32_t(shape.warps * 32), 1, 1};
-  text.dynamic_shared_bytes = std::uint32_t(shared);
-  text.scratch_bytes = std::uint64_t(counters + spec.rows * shape.groups * shape.splits * shape.group * (loop.head_dim + 2) * 4);
-  text.programmatic = target.has("programmatic_launch");
-  return text;
+  return {shape.launch, spec.name, out.str()};
 }
 
 }  // namespace heddle::codegen::cuda

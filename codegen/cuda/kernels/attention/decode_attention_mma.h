@@ -2,7 +2,7 @@
 #include <cstdint>
 #include <string_view>
 
-/// The loop of attention.cpp over the positions of a block, on tensor cores (mma m16n8k16, f16).
+/// The loop of decode_attention.cpp over the positions of a block, on tensor cores (mma m16n8k16, f16).
 namespace heddle::codegen::cuda {
 
 inline constexpr int mma_keys = 16;  // positions that a warp looks at together

@@ -14,6 +14,7 @@
 #include "codegen/cuda/device/prelude.h"
 #include "codegen/cuda/target.h"
 #include "codegen/cuda/kernels/rows/tile_epilogue.h"
+#include "codegen/spec_text.h"
 
 namespace heddle::codegen::cuda {
 namespace {
@@ -29,15 +30,8 @@ INLINE int least_of_warp(int x) {
 }
 )";
 
-/// Where things lie in shared memory, in bytes but for `keys` of a stage and `results` (floats of a row).
-struct Room {
-  FlashForm form;
-  int rows, warps;
-  std::int64_t keys, pitch, stage, results, meta, weights, weight_pitch, met, bytes;
-};
-
-Room room_for(std::int64_t head_dim, int rows, std::int64_t keys) {
-  Room room{};
+PrefillAttentionPlan room_for(std::int64_t head_dim, int rows, std::int64_t keys) {
+  PrefillAttentionPlan room{};
   room.form = head_dim > most_of_warps ? FlashForm::pairs : FlashForm::warps;
   room.rows = rows, room.warps = rows / (room.form == FlashForm::pairs ? 8 : 16);
   room.keys = keys, room.pitch = head_dim * 2 + 16, room.results = head_dim + 4;
@@ -58,29 +52,41 @@ bool flash_wanted(const plan::KernelSpec& spec) {
   return spec.rows % most_rows == 0 && loop.head_dim % 16 == 0 && loop.head_dim <= most_of_pairs;
 }
 
-Emitted emit_flash(const plan::KernelSpec& spec, const ir::Target& target) {
+std::variant<PrefillAttentionPlan, Refusal> plan_prefill_attention(const plan::KernelSpec& spec, const ir::Target& target) {
   const plan::Attention& loop = *spec.attention();
   const Program program(spec.parts.front().epilogue, spec, spec.parts.front().n);
   std::int64_t together = 1;
-  if (auto refused = check_tile_epilogue(spec, program, "attention", together)) return *refused;
+  if (auto refused = check_tile_epilogue(program, "attention", together)) return *refused;
   if (together > loop.head_dim)
-    return CannotEmit{"rope", fmt::format("it works on {} columns together, and a head has {}", together, loop.head_dim)};
-  if (program.find<Quantize>() && loop.head_dim % 32 != 0)
-    return CannotEmit{"quantize", fmt::format("it stores pieces of 32 columns, and a head has {}", loop.head_dim)};
+    return program.refused(*program.find<heddle::Rope>(),
+                           fmt::format("it works on {} columns together, and a head has {}", together, loop.head_dim));
+  if (const plan::Instr* quantize = program.find<Quantize>(); quantize && loop.head_dim % 32 != 0)
+    return program.refused(*quantize, fmt::format("it stores pieces of 32 columns, and a head has {}", loop.head_dim));
   const DType dtype = spec.args[loop.kv].dtype;
-  if (dtype != DType::f16 && dtype != DType::f32) return CannotEmit{"attention", fmt::format("a cache of {} cannot be read", dtype)};
+  if (dtype != DType::f16 && dtype != DType::f32) return refused_loop(spec, fmt::format("a cache of {} cannot be read", dtype));
 
   const std::int64_t head_dim = loop.head_dim;
-  Room room = room_for(head_dim, least_rows, 64);
+  PrefillAttentionPlan room = room_for(head_dim, least_rows, 64);
   if (room.form == FlashForm::pairs && room.bytes > limits_of(target).shared_bytes) room = room_for(head_dim, least_rows, 32);
   // Every block reads the keys and values of its rows: large tiles read less, as long as there is work for all multiprocessors.
   if (room.form == FlashForm::warps && spec.rows / most_rows * loop.heads >= 2 * target.workers) {
-    const Room large = room_for(head_dim, most_rows, 64);
+    const PrefillAttentionPlan large = room_for(head_dim, most_rows, 64);
     if (large.bytes <= limits_of(target).shared_bytes) room = large;
   }
   if (room.bytes > limits_of(target).shared_bytes)
-    return CannotEmit{"attention", fmt::format("heads of {} elements do not fit into shared memory", head_dim)};
+    return refused_loop(spec, fmt::format("heads of {} elements do not fit into shared memory", head_dim));
+  room.launch.grid = {std::uint32_t(loop.heads), std::uint32_t(spec.rows / room.rows), 1};
+  room.launch.block = {std::uint32_t(room.warps * 32), 1, 1};
+  room.launch.dynamic_shared_bytes = std::uint32_t(room.bytes);
+  room.launch.programmatic = target.has("programmatic_launch");
+  return room;
+}
 
+CudaText print_prefill_attention(const plan::KernelSpec& spec, const PrefillAttentionPlan& room, const ir::Target& target) {
+  const plan::Attention& loop = *spec.attention();
+  const Program program(spec.parts.front().epilogue, spec, spec.parts.front().n);
+  const std::int64_t head_dim = loop.head_dim;
+  const DType dtype = spec.args[loop.kv].dtype;
   // Scores in powers of two. A pair's cap is made of a power and an inverse, 1 - 2 / (e^2x + 1): off by 2e-7 at most, which 2^x does not
   // see, where tanhf takes two branches.
   constexpr double log2e = 1.4426950408889634;
@@ -94,7 +100,7 @@ Emitted emit_flash(const plan::KernelSpec& spec, const ir::Target& target) {
   }
   const plan::KernelSpec one = of_one_tile(spec, room.rows, "tile_");
   Text out;
-  out.put(header_comment(one));
+  out.put(spec_text(one));
   out.line("// tiles of {} rows, of which there are as many as the grid says", room.rows);
   out.put(prelude(target, matrix_prelude(0)));
   out.put(program_prelude);
@@ -123,15 +129,7 @@ Emitted emit_flash(const plan::KernelSpec& spec, const ir::Target& target) {
                       {"partly", loop.window > 0 ? " || key < nearest" : ""}}));
   print_tile_epilogue(out, one, program, {room.rows, room.warps, int(room.results), 0, head_dim, program.n(), true});
   out.close();
-
-  CudaText text;
-  text.entry = one.name;
-  text.text = out.str();
-  text.grid = {std::uint32_t(loop.heads), std::uint32_t(spec.rows / room.rows), 1};
-  text.block = {std::uint32_t(threads), 1, 1};
-  text.dynamic_shared_bytes = std::uint32_t(room.bytes);
-  text.programmatic = target.has("programmatic_launch");
-  return text;
+  return {room.launch, one.name, out.str()};
 }
 
 }  // namespace heddle::codegen::cuda

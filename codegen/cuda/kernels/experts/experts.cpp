@@ -1,14 +1,15 @@
 // Products with the experts that every row chose. Which weights are read is known only behind the wait, so there is no ring to fill before
 // it: a warp takes some columns of one expert, and asks for all pieces of a round at once. A block has the activation of its row in shared
 // memory: without gates that of one expert's product, with gates the slices of all, whose products each warp adds up.
+#include "codegen/cuda/kernels/experts/experts.h"
+
 #include <algorithm>
 #include <set>
 
-#include "codegen/cuda/emit.h"
-#include "codegen/cuda/device/lane_formats.h"
 #include "codegen/cuda/device/prelude.h"
 #include "codegen/cuda/expression.h"
 #include "codegen/cuda/target.h"
+#include "codegen/spec_text.h"
 #include "ir/base/scalar_ops.h"
 
 namespace heddle::codegen::cuda {
@@ -16,91 +17,63 @@ namespace {
 
 constexpr int warps = 8;
 
+std::optional<Refusal> plan_part(const plan::KernelSpec& spec, const plan::Part& part, ExpertsPlan& plan) {
+  const plan::Gemm& loop = *spec.gemm();
+  const Program epilogue(part.epilogue, spec, part.n);
+  for (const auto& instr : part.epilogue.instrs)
+    if (!instr.as<Elementwise>()) return epilogue.refused(instr, "behind a product with experts it is not emitted");
+  for (const auto& store : part.epilogue.stores)
+    if (store.kind != plan::StoreKind::buffer || spec.args[store.index].dtype != DType::f32 || !epilogue[store.value].columns)
+      return refused_loop(spec, "behind a product with experts rows of f32 are stored");
+  for (unsigned v = 0; v < epilogue.inputs(); ++v) {
+    const plan::InputKind kind = epilogue[v].input->kind;
+    if (epilogue[v].dtype != DType::f32 && kind == plan::InputKind::rows)
+      return refused_loop(spec, fmt::format("its epilogue reads {} as numbers", name(epilogue[v].dtype)));
+  }
+  for (const auto& segment : part.segments) {
+    const plan::Arg& weight = spec.args[segment.weight];
+    const std::int64_t rows = weight.shape[0] * weight.shape[1];
+    auto format = format_of(weight.dtype, weight.layout, rows, loop.k);
+    if (!format.ok()) return refused_loop(spec, format.error().message());
+    if (rows * (loop.k / format->elements) > INT32_MAX) return refused_loop(spec, "the experts have more pieces than an index counts");
+    if (!plan.formats.empty() && plan.formats.front().elements != format->elements)
+      return refused_loop(spec, fmt::format("weights in {} and {} do not share a unit", plan.formats.front().name, format->name));
+    plan.formats.push_back(std::move(*format));
+    plan.weights.push_back(segment.weight);
+  }
+  return std::nullopt;
+}
+
 class ExpertsKernel {
  public:
-  ExpertsKernel(const plan::KernelSpec& spec, const ir::Target& target) : spec_(spec), target_(target), loop_(*spec.gemm()) {}
+  ExpertsKernel(const plan::KernelSpec& spec, const ExpertsPlan& plan, const ir::Target& target)
+      : spec_(spec), plan_(plan), target_(target), loop_(*spec.gemm()) {}
 
-  Emitted emit() {
-    if (auto refused = check()) return *refused;
-    n_ = loop_.gates >= 0 ? spec_.parts[0].n : spec_.parts[0].n / loop_.chosen;
-    slices_ = loop_.gates >= 0 ? loop_.chosen : 1;
-    together_ = slices_ > 1 ? 1 : 2;
-    shared_ = slices_ * loop_.k * 4;
-    if (shared_ > limits_of(target_).shared_bytes)
-      return CannotEmit{"matmul", fmt::format("activations of {} experts do not fit into shared memory", slices_)};
-
+  CudaText print() {
     Text out;
-    out.put(header_comment(spec_));
+    out.put(spec_text(spec_));
     out.put(prelude(target_));
-    out.put(format_prelude(loop_.k, formats_.front().elements));
+    out.put(format_prelude(loop_.k, plan_.formats.front().elements));
     std::set<std::string> done;
-    for (const Format& format : formats_)
+    for (const Format& format : plan_.formats)
       if (done.insert(format.name).second) out.put(format.text);
     out.put(program_prelude);
     print_ops(out, programs_of(spec_));
     print_signature(out, spec_, warps * 32, 1, false);
     print_body(out);
     out.close();
-
-    CudaText text;
-    text.entry = spec_.name;
-    text.text = out.str();
-    const std::int64_t columns = warps * together_;
-    text.grid = {std::uint32_t((n_ + columns - 1) / columns), std::uint32_t(spec_.rows),
-                 std::uint32_t(loop_.gates >= 0 ? 1 : loop_.chosen)};
-    text.block = {std::uint32_t(warps * 32), 1, 1};
-    text.dynamic_shared_bytes = std::uint32_t(shared_);
-    text.programmatic = target_.has("programmatic_launch");
-    return text;
+    return {plan_.launch, spec_.name, out.str()};
   }
 
  private:
-  std::optional<CannotEmit> check() {
-    const auto refuse = [](std::string reason) { return CannotEmit{"matmul", std::move(reason)}; };
-    if (loop_.activations != DType::f32) return refuse(fmt::format("experts are multiplied with f32, not with {}", loop_.activations));
-    const plan::Program& before = loop_.prologue;
-    if (before.inputs.size() != 1 || !before.instrs.empty() || !before.stores.empty() || before.inputs[0].kind != plan::InputKind::rows)
-      return refuse("nothing can stand before a product with experts");
-    for (const auto& part : spec_.parts) {
-      if (part.n != spec_.parts[0].n) return refuse("products with experts of different widths are kernels of their own");
-      if (auto refused = check_part(part)) return refused;
-    }
-    return std::nullopt;
-  }
-
-  std::optional<CannotEmit> check_part(const plan::Part& part) {
-    const auto refuse = [](std::string reason) { return CannotEmit{"matmul", std::move(reason)}; };
-    const Program epilogue(part.epilogue, spec_, part.n);
-    for (const auto& instr : part.epilogue.instrs)
-      if (!instr.as<Elementwise>()) return CannotEmit{std::string(name(instr.op)), "behind a product with experts it is not emitted"};
-    for (const auto& store : part.epilogue.stores)
-      if (store.kind != plan::StoreKind::buffer || spec_.args[store.index].dtype != DType::f32 || !epilogue[store.value].columns)
-        return refuse("behind a product with experts rows of f32 are stored");
-    for (unsigned v = 0; v < epilogue.inputs(); ++v)
-      if (epilogue[v].dtype != DType::f32 && epilogue[v].input->kind == plan::InputKind::rows)
-        return refuse(fmt::format("its epilogue reads {} as numbers", name(epilogue[v].dtype)));
-    for (const auto& segment : part.segments) {
-      const plan::Arg& weight = spec_.args[segment.weight];
-      const std::int64_t rows = weight.shape[0] * weight.shape[1];
-      auto format = format_of(weight.dtype, weight.layout, rows, loop_.k);
-      if (!format.ok()) return refuse(format.error().message());
-      if (rows * (loop_.k / format->elements) > INT32_MAX) return refuse("the experts have more pieces than an index counts");
-      if (!formats_.empty() && formats_.front().elements != format->elements)
-        return refuse(fmt::format("weights in {} and {} do not share a unit", formats_.front().name, format->name));
-      formats_.push_back(std::move(*format));
-      weights_.push_back(segment.weight);
-    }
-    return std::nullopt;
-  }
-
   void print_body(Text& out) {
-    const int elements = formats_.front().elements;
+    const int elements = plan_.formats.front().elements;
     const std::int64_t pieces = loop_.k / elements;
     const plan::Input& x = loop_.prologue.inputs[0];
-    const std::size_t segments = formats_.size();
+    const std::size_t segments = plan_.formats.size();
     out.line("DYNAMIC_SHARED;");
-    out.line("constexpr int N = {}, PIECES = {}, CHOSEN = {}, SLICES = {}, COLUMNS = {}, WARPS = {};", n_, pieces, loop_.chosen, slices_,
-             together_, warps);
+    out.line("constexpr int N = {}, PIECES = {}, CHOSEN = {}, SLICES = {}, COLUMNS = {}, WARPS = {};", plan_.columns, pieces, loop_.chosen,
+             plan_.slices, plan_.together, warps);
     out.line("const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;");
     out.line("const int row = blockIdx.y, place = blockIdx.z, first = (blockIdx.x * WARPS + warp) * COLUMNS;");
     out.line("float* const all = (float*)shared;  // [SLICES][K], each as the weights' pieces read it");
@@ -118,22 +91,22 @@ class ExpertsKernel {
     out.open("for (int j = 0; j < SLICES; ++j) {{");
     // Kernels that are timed alone find anything in their buffers.
     out.line("const u32 chosen = (u32)__ldcg(experts + {});", loop_.gates >= 0 ? "j" : "place");
-    out.line("const int expert = chosen < {0} ? (int)chosen : {0} - 1;", spec_.args[weights_.front()].shape[0]);
+    out.line("const int expert = chosen < {0} ? (int)chosen : {0} - 1;", spec_.args[plan_.weights.front()].shape[0]);
     out.line("const float* const x = all + j * {};", loop_.k);
     out.line("float sums[{}][COLUMNS] = {{}};", segments);
     out.line("#pragma unroll 2");
     out.open("for (int piece = lane; piece < PIECES; piece += 32) {{");
-    for (std::size_t s = 0; s < segments; ++s) out.line("P_{} q{}[COLUMNS];", formats_[s].name, s);
+    for (std::size_t s = 0; s < segments; ++s) out.line("P_{} q{}[COLUMNS];", plan_.formats[s].name, s);
     out.line("#pragma unroll");
     out.open("for (int c = 0; c < COLUMNS; ++c) {{");
     out.line("const u32 b = (u32)(expert * N + min(first + c, N - 1)) * PIECES + piece;");
     for (std::size_t s = 0; s < segments; ++s)
-      out.line("q{}[c] = load_{}({}, b);", s, formats_[s].name, formats_[s].planes_of(fmt::format("a{}", weights_[s])));
+      out.line("q{}[c] = load_{}({}, b);", s, plan_.formats[s].name, plan_.formats[s].planes_of(fmt::format("a{}", plan_.weights[s])));
     out.close();
     out.line("#pragma unroll");
     out.open("for (int c = 0; c < COLUMNS; ++c) {{");
     for (std::size_t s = 0; s < segments; ++s)
-      out.line("sums[{0}][c] = {1}(sums[{0}][c], unpack_{2}(q{0}[c], piece), x, piece * {3});", s, formats_[s].dot(), formats_[s].name,
+      out.line("sums[{0}][c] = {1}(sums[{0}][c], unpack_{2}(q{0}[c], piece), x, piece * {3});", s, plan_.formats[s].dot(), plan_.formats[s].name,
                elements);
     out.close();
     out.close();
@@ -191,16 +164,41 @@ class ExpertsKernel {
   }
 
   const plan::KernelSpec& spec_;
+  const ExpertsPlan& plan_;
   const ir::Target& target_;
   const plan::Gemm& loop_;
-  std::vector<Format> formats_;    // of the segments of all parts
-  std::vector<unsigned> weights_;  // their arguments
-  std::int64_t n_ = 0, slices_ = 1, shared_ = 0;
-  int together_ = 1;  // columns of a warp
 };
 
 }  // namespace
 
-Emitted emit_experts(const plan::KernelSpec& spec, const ir::Target& target) { return ExpertsKernel(spec, target).emit(); }
+std::variant<ExpertsPlan, Refusal> plan_experts(const plan::KernelSpec& spec, const ir::Target& target) {
+  const plan::Gemm& loop = *spec.gemm();
+  if (loop.activations != DType::f32) return refused_loop(spec, fmt::format("experts are multiplied with f32, not with {}", loop.activations));
+  const plan::Program& before = loop.prologue;
+  if (before.inputs.size() != 1 || !before.instrs.empty() || !before.stores.empty() || before.inputs[0].kind != plan::InputKind::rows)
+    return refused_loop(spec, "nothing can stand before a product with experts");
+  ExpertsPlan plan{};
+  for (const auto& part : spec.parts) {
+    if (part.n != spec.parts[0].n) return refused_loop(spec, "products with experts of different widths are kernels of their own");
+    if (auto refused = plan_part(spec, part, plan)) return *refused;
+  }
+  const bool gates = loop.gates >= 0;
+  plan.columns = gates ? spec.parts[0].n : spec.parts[0].n / loop.chosen;
+  plan.slices = gates ? loop.chosen : 1;
+  plan.together = plan.slices > 1 ? 1 : 2;
+  const std::int64_t shared = plan.slices * loop.k * 4;
+  if (shared > limits_of(target).shared_bytes)
+    return refused_loop(spec, fmt::format("activations of {} experts do not fit into shared memory", plan.slices));
+  const std::int64_t columns = warps * plan.together;  // of a block
+  plan.launch.grid = {std::uint32_t((plan.columns + columns - 1) / columns), std::uint32_t(spec.rows), std::uint32_t(gates ? 1 : loop.chosen)};
+  plan.launch.block = {std::uint32_t(warps * 32), 1, 1};
+  plan.launch.dynamic_shared_bytes = std::uint32_t(shared);
+  plan.launch.programmatic = target.has("programmatic_launch");
+  return plan;
+}
+
+CudaText print_experts(const plan::KernelSpec& spec, const ExpertsPlan& plan, const ir::Target& target) {
+  return ExpertsKernel(spec, plan, target).print();
+}
 
 }  // namespace heddle::codegen::cuda

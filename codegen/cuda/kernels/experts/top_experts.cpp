@@ -1,6 +1,9 @@
 // The experts of every row from its logits: one warp for each row, whose lanes hold the logits and find the largest one after the other.
-#include "codegen/cuda/emit.h"
+#include "codegen/cuda/kernels/experts/top_experts.h"
+
 #include "codegen/cuda/device/prelude.h"
+#include "codegen/cuda/expression.h"
+#include "codegen/spec_text.h"
 
 namespace heddle::codegen::cuda {
 namespace {
@@ -54,29 +57,30 @@ for (int place = lane; place < CHOSEN; place += 32) ((float*)a$gates)[row * CHOS
 
 }  // namespace
 
-Emitted emit_route(const plan::KernelSpec& spec, const ir::Target& target) {
+std::variant<TopExpertsPlan, Refusal> plan_top_experts(const plan::KernelSpec& spec, const ir::Target& target) {
+  const std::int64_t n = spec.args[spec.top_experts()->logits].shape.back(), each = (n + 31) / 32;
+  if (each > 32) return refused_loop(spec, fmt::format("{} columns are more than a warp's lanes mark, 1024", n));
+  Launch launch;
+  launch.grid = {std::uint32_t(spec.rows), 1, 1};
+  launch.block = {32, 1, 1};
+  launch.programmatic = target.has("programmatic_launch");
+  return TopExpertsPlan{n, each, launch};
+}
+
+CudaText print_top_experts(const plan::KernelSpec& spec, const TopExpertsPlan& plan, const ir::Target& target) {
   const plan::TopExperts& loop = *spec.top_experts();
-  const std::int64_t n = spec.args[loop.logits].shape.back(), chosen = spec.args[loop.experts].shape.back(), each = (n + 31) / 32;
-  if (each > 32) return CannotEmit{"top_k", fmt::format("{} columns are more than a warp's lanes mark, 1024", n)};
   Text out;
-  out.put(header_comment(spec));
+  out.put(spec_text(spec));
   out.put(prelude(target));
   out.put(program_prelude);
   print_signature(out, spec, 32, 1, false);
-  out.line("constexpr int N = {}, EACH = {}, CHOSEN = {};", n, each, chosen);
+  out.line("constexpr int N = {}, EACH = {}, CHOSEN = {};", plan.columns, plan.each, spec.args[loop.experts].shape.back());
   out.line("constexpr bool NORMALIZED = {};", loop.normalized);
   out.line("constexpr float LOWEST = -3.4e38f;");
   out.put(body,
           {{"logits", std::to_string(loop.logits)}, {"experts", std::to_string(loop.experts)}, {"gates", std::to_string(loop.gates)}});
   out.close();
-
-  CudaText text;
-  text.entry = spec.name;
-  text.text = out.str();
-  text.grid = {std::uint32_t(spec.rows), 1, 1};
-  text.block = {32, 1, 1};
-  text.programmatic = target.has("programmatic_launch");
-  return text;
+  return {plan.launch, spec.name, out.str()};
 }
 
 }  // namespace heddle::codegen::cuda

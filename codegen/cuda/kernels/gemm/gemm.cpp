@@ -7,6 +7,7 @@
 #include "codegen/cuda/device/matrix_units.h"
 #include "codegen/cuda/device/prelude.h"
 #include "codegen/cuda/kernels/rows/tile_epilogue.h"
+#include "codegen/spec_text.h"
 
 namespace heddle::codegen::cuda {
 namespace {
@@ -212,9 +213,9 @@ class Kernel {
  public:
   Kernel(const plan::KernelSpec& spec, const TilePlan& plan, const ir::Target& target) : spec_(spec), plan_(plan), target_(target) {}
 
-  CudaText emit(std::int64_t rows) {
+  CudaText print() {
     Text out;
-    out.put(header_comment(spec_));
+    out.put(spec_text(spec_));
     out.line("// tiles of {} rows of weights by {} activation rows, of which there are as many as the grid says", plan_.warps * 16,
              plan_.tokens);
     out.put(prelude(target_, matrix_prelude(plan_.warpgroups ? plan_.tokens : 0)));
@@ -231,20 +232,8 @@ class Kernel {
     const auto programs = programs_of(spec_);
     print_ops(out, programs);
     print_rope_tables(out, programs);
-    const int threads = plan_.teams * plan_.warps * 32;
-    print_kernel(out, threads);
-
-    CudaText text;
-    text.entry = spec_.name;
-    text.text = out.str();
-    text.grid = {std::uint32_t(rows / plan_.tokens), std::uint32_t(plan_.tiles), std::uint32_t(plan_.splits)};
-    text.block = {std::uint32_t(threads), 1, 1};
-    text.cluster = std::uint32_t(plan_.splits);
-    text.dynamic_shared_bytes = std::uint32_t(plan_.shared_bytes + plan_.tokens * 8);
-    text.programmatic = target_.has("programmatic_launch");
-    text.even_start = threads <= 256;  // more threads have all registers of a multiprocessor
-    text.architecture_only = plan_.warpgroups;
-    return text;
+    print_kernel(out, plan_.teams * plan_.warps * 32);
+    return {plan_.launch, spec_.name, out.str()};
   }
 
  private:
@@ -370,12 +359,9 @@ class Kernel {
 
 }  // namespace
 
-Emitted emit_tiles(const plan::KernelSpec& spec, const ir::Target& target) {
-  auto plan = plan_tiles(spec, target);
-  if (auto* refused = std::get_if<CannotEmit>(&plan)) return *refused;
-  const plan::KernelSpec one = of_one_tile(spec, std::get<TilePlan>(plan).tokens, "tile_");
-  // Parts keep references into the spec that they were planned from: both outlive the kernel's text.
-  return Kernel(one, std::get<TilePlan>(plan), target).emit(spec.rows);
+CudaText print_tiles(const plan::KernelSpec& spec, const TilePlan& plan, const ir::Target& target) {
+  const plan::KernelSpec one = of_one_tile(spec, plan.tokens, "tile_");
+  return Kernel(one, plan, target).print();
 }
 
 }  // namespace heddle::codegen::cuda

@@ -3,9 +3,10 @@
 #include <variant>
 #include <vector>
 
-#include "codegen/cuda/emit.h"
 #include "codegen/cuda/device/lane_formats.h"
 #include "codegen/cuda/expression.h"
+#include "codegen/cuda/kernel_text.h"
+#include "ir/target.h"
 
 /// Products of many activation rows on the matrix units. A block computes a tile: 64 to 256 rows of weights by `tokens` activation rows.
 /// Each warp has 16 rows of weights: every lane loads 32 neighbouring elements of two rows straight from memory, a block of 128 columns
@@ -21,6 +22,7 @@ struct TilePart {
   const plan::Part* spec;
   Program epilogue;
   std::vector<Format> formats;      // of the segments, all of one type
+  std::int64_t together = 1;        // columns that the epilogue must see at once
   int share = 128;                  // rows of the tile for a segment
   int columns = 128;                // of them used: a multiple of what the epilogue must see together
   std::int64_t begin = 0, end = 0;  // tiles
@@ -39,6 +41,8 @@ struct TilePlan {
   int ring_bytes, shared_bytes;
   std::vector<TilePart> parts;
   std::int64_t tiles = 0;
+  double us = 0;  // about what the kernel takes
+  Launch launch;
   /// Columns between rows of the tile of sums: odd in units of 4, so that neither side meets a bank twice.
   int pitch() const { return warps * 16 + 4; }
 };
@@ -49,9 +53,7 @@ constexpr std::int64_t least_tile_rows = 16;
 /// Whether a weight [n, k] of this type can be multiplied so.
 bool has_tiles(DType type, std::int64_t k);
 
-std::variant<TilePlan, CannotEmit> plan_tiles(const plan::KernelSpec& spec, const ir::Target& target);
-
-/// About the microseconds that such a kernel takes; none if it cannot be emitted.
-std::optional<double> tiles_us(const plan::KernelSpec& spec, const ir::Target& target);
+std::variant<TilePlan, Refusal> plan_tiles(const plan::KernelSpec& spec, const ir::Target& target);
+CudaText print_tiles(const plan::KernelSpec& spec, const TilePlan& plan, const ir::Target& target);
 
 }  // namespace heddle::codegen::cuda

@@ -1,10 +1,11 @@
-// Products of a few activation rows with weight matrices, see gemm.h for the structure.
+// Products of a few activation rows with weight matrices, see gemv.h for the structure.
 #include "codegen/cuda/kernels/gemv/gemv_kernel.h"
 
 #include <algorithm>
 #include <set>
 
 #include "codegen/cuda/device/prelude.h"
+#include "codegen/spec_text.h"
 #include "ir/base/scalar_ops.h"
 
 namespace heddle::codegen::cuda {
@@ -66,16 +67,16 @@ template <int LANES, int N> INLINE float sum_of_rows(float (&x)[N]) {
 
 }  // namespace
 
-CudaText GemmKernel::emit() {
+CudaText GemvKernel::print() {
   Text out;
-  out.put(header_comment(spec_));
+  out.put(spec_text(spec_));
   out.put(prelude(target_));
   out.put(format_prelude(plan_.k, plan_.x_piece));
   if (plan_.mma) out.put(tile_prelude(plan_.blocks));
   std::set<std::string> done;
-  for (const GemmClass& c : plan_.classes)
+  for (const GemvClass& c : plan_.classes)
     if (plan_.mma && done.insert(c.tile.text).second) out.put(c.tile.text);
-  for (const GemmPart& part : plan_.parts)
+  for (const GemvPart& part : plan_.parts)
     for (const Format& format : part.formats)
       if (done.insert(format.name).second) out.put(format.text);
   out.put(program_prelude);
@@ -84,21 +85,11 @@ CudaText GemmKernel::emit() {
   print_ops(out, programs);
   print_rope_tables(out, programs);
   print_kernel(out);
-
-  CudaText text;
-  text.entry = spec_.name;
-  text.text = out.str();
-  text.grid_per_sm = 1;
-  text.block = {std::uint32_t(plan_.warps * 32), 1, 1};
-  text.dynamic_shared_bytes = std::uint32_t(plan_.shared_bytes);
-  text.programmatic = target_.has("programmatic_launch");
-  return text;
+  return {plan_.launch, spec_.name, out.str()};
 }
 
-Emitted emit_gemm(const plan::KernelSpec& spec, const ir::Target& target) {
-  auto plan = plan_gemm(spec, target);
-  if (auto* refused = std::get_if<CannotEmit>(&plan)) return *refused;
-  return GemmKernel(spec, std::get<GemmPlan>(plan), target).emit();
+CudaText print_gemv(const plan::KernelSpec& spec, const GemvPlan& plan, const ir::Target& target) {
+  return GemvKernel(spec, plan, target).print();
 }
 
 }  // namespace heddle::codegen::cuda

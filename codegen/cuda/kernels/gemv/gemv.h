@@ -4,10 +4,11 @@
 #include <variant>
 #include <vector>
 
-#include "codegen/cuda/emit.h"
 #include "codegen/cuda/device/lane_formats.h"
 #include "codegen/cuda/device/tile_formats.h"
 #include "codegen/cuda/expression.h"
+#include "codegen/cuda/kernel_text.h"
+#include "ir/target.h"
 
 /// How a product is laid out over a GPU: one block on each multiprocessor; units of output rows dealt round-robin over all warps of the
 /// grid; each lane copies its own pieces of the weights into a ring of its warp, which is filled before the kernel waits for its
@@ -18,7 +19,7 @@
 namespace heddle::codegen::cuda {
 
 /// A part's epilogue in units: a unit is one row of each segment, or two rows that a rope turns together.
-struct GemmPart {
+struct GemvPart {
   const plan::Part* spec;
   Program epilogue;
   std::optional<EmittedRope> rope;
@@ -28,7 +29,7 @@ struct GemmPart {
 };
 
 /// Parts with the same formats and pairs share the loop's text.
-struct GemmClass {
+struct GemvClass {
   std::vector<unsigned> parts;
   int pair = 1;                     // rows of a segment in a unit
   int streams = 1;                  // segments * pair; stream s is row s % pair of segment s / pair
@@ -43,7 +44,7 @@ struct GemmClass {
   int teams() const { return 32 / lanes; }
 };
 
-struct GemmPlan {
+struct GemvPlan {
   std::int64_t k;
   int rows, chunk, padded;  // activation rows, rows at once, the same as a power of two
   int warps, stages;
@@ -57,18 +58,21 @@ struct GemmPlan {
   int first_at, last_at, ds_at, x_at, partials_at, ring_at, factors_at, shared_bytes;  // offsets in shared memory
   std::optional<Program> prologue;
   std::vector<unsigned> reductions;  // values of the prologue that need sums over whole rows
-  std::vector<GemmPart> parts;
-  std::vector<GemmClass> classes;
+  std::vector<GemvPart> parts;
+  std::vector<GemvClass> classes;
+  Launch launch;
   int group_warps() const { return warps / chunk; }  // that prepare one row
 };
 
-std::variant<GemmPlan, CannotEmit> plan_gemm(const plan::KernelSpec& spec, const ir::Target& target);
+/// For activations in q8_16 or f32.
+std::variant<GemvPlan, Refusal> plan_gemv(const plan::KernelSpec& spec, const ir::Target& target);
+CudaText print_gemv(const plan::KernelSpec& spec, const GemvPlan& plan, const ir::Target& target);
 
 /// The prologue: `early` stands before the wait, `late` behind it and ends with the activation in shared memory and a barrier. Afterwards
 /// the row scalars of the lane's row that epilogues read are constants p<number>.
 struct PrologueText {
   Text early, late;
 };
-PrologueText print_prologue(const plan::KernelSpec& spec, const GemmPlan& plan);
+PrologueText print_prologue(const plan::KernelSpec& spec, const GemvPlan& plan);
 
 }  // namespace heddle::codegen::cuda

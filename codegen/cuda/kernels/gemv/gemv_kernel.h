@@ -6,11 +6,11 @@
 namespace heddle::codegen::cuda {
 
 /// The text of a product's kernel.
-class GemmKernel {
+class GemvKernel {
  public:
-  GemmKernel(const plan::KernelSpec& spec, const GemmPlan& plan, const ir::Target& target) : spec_(spec), plan_(plan), target_(target) {}
+  GemvKernel(const plan::KernelSpec& spec, const GemvPlan& plan, const ir::Target& target) : spec_(spec), plan_(plan), target_(target) {}
 
-  CudaText emit();
+  CudaText print();
 
  private:
   bool in_chunks() const { return plan_.rows > plan_.chunk; }
@@ -49,7 +49,7 @@ class GemmKernel {
     if (spec_.slots_arg >= 0) out.line("const int slot = __ldcg(a{} + my_row);", spec_.slots_arg);
     out.put(prologue.late.str());
     out.line("int unit = first, at = 0;");
-    for (const GemmClass& c : plan_.classes) plan_.mma ? print_tile_class(out, c) : print_class(out, c);
+    for (const GemvClass& c : plan_.classes) plan_.mma ? print_tile_class(out, c) : print_class(out, c);
     if (in_chunks()) out.close();
     out.close();
   }
@@ -62,7 +62,7 @@ class GemmKernel {
   }
 
   /// Row `i` of a unit, an expression over u and i.
-  static std::string row_of(const GemmPart& part, int pair) {
+  static std::string row_of(const GemvPart& part, int pair) {
     if (pair == 1) return "u";
     if (!part.rope || !part.rope->halves) return "2 * u + i";
     const auto& r = *part.rope;
@@ -80,7 +80,7 @@ class GemmKernel {
     out.line("char* const to = ring + next_slot * STAGE;");
     if (plan_.classes.size() > 1) out.line("int pieces;");
     for (std::size_t i = 0; i < plan_.classes.size(); ++i) {
-      const GemmClass& c = plan_.classes[i];
+      const GemvClass& c = plan_.classes[i];
       if (plan_.classes.size() > 1) {
         if (i + 1 < plan_.classes.size()) out.open("{}if (next < {}) {{", i == 0 ? "" : "else ", c.end);
         else out.open("else {{");
@@ -96,9 +96,9 @@ class GemmKernel {
     out.close("};");
   }
 
-  void print_fetch_of(Text& out, const GemmClass& c) {
+  void print_fetch_of(Text& out, const GemvClass& c) {
     const std::int64_t per_row = plan_.k / c.elements;
-    const GemmPart& model = plan_.parts[c.parts.front()];
+    const GemvPart& model = plan_.parts[c.parts.front()];
     if (plan_.classes.size() > 1) out.line("pieces = {};", c.pieces);
     out.line("const u32 piece = {} + {} * {};", lane_of_row(c), slice_of("next_piece"), c.lanes);
     const bool several = c.parts.size() > 1;
@@ -106,7 +106,7 @@ class GemmKernel {
       for (std::size_t p = 0; p < model.formats[s].planes.size(); ++p) out.line("const char* p{}_{};", s, p);
     out.line("u32 row[{}];", c.pair);
     for (std::size_t i = 0; i < c.parts.size(); ++i) {
-      const GemmPart& part = plan_.parts[c.parts[i]];
+      const GemvPart& part = plan_.parts[c.parts[i]];
       if (several) {
         if (i + 1 < c.parts.size()) out.open("{}if (next < {}) {{", i == 0 ? "" : "else ", part.end);
         else out.open("else {{");
@@ -142,7 +142,7 @@ class GemmKernel {
     out.line("float* const parts = (float*)(shared + {});  // [2][WARPS][streams][32]", plan_.factors_at);
     out.line("int half = 0;  // of `parts`: the next sums must not overtake the first warp's reading");
   }
-  void print_meeting(Text& out, const GemmClass& c) {
+  void print_meeting(Text& out, const GemvClass& c) {
     out.line("float* const mine = parts + (half * WARPS + warp) * {} + lane;", 32 * c.streams);
     out.line("half ^= 1;");
     for (int s = 0; s < c.streams; ++s) out.line("mine[{}] = total[{}];", 32 * s, s);
@@ -153,9 +153,9 @@ class GemmKernel {
     out.close();
   }
 
-  static std::string lane_of_row(const GemmClass& c) { return c.lanes == 32 ? "lane" : fmt::format("lane % {}", c.lanes); }
+  static std::string lane_of_row(const GemvClass& c) { return c.lanes == 32 ? "lane" : fmt::format("lane % {}", c.lanes); }
   /// The unit of this lane's team, held inside the part.
-  std::string unit_of(const GemmClass& c, const GemmPart& part, std::string_view warp_unit) const {
+  std::string unit_of(const GemvClass& c, const GemvPart& part, std::string_view warp_unit) const {
     const std::string from = part.begin == 0 ? std::string(warp_unit) : fmt::format("({} - {})", warp_unit, part.begin);
     if (plan_.mma) return fmt::format("{} * {} + local", from, c.tile_units());
     if (c.teams() == 1) return from;
@@ -166,7 +166,7 @@ class GemmKernel {
   // ---- A class: products, then the epilogue of the unit's part
 
   /// Inputs of a part's epilogue that are fetched at the start of a unit, in order.
-  std::vector<unsigned> fetched(const GemmPart& part) const {
+  std::vector<unsigned> fetched(const GemvPart& part) const {
     std::vector<unsigned> out;
     for (unsigned v = 0; v < part.epilogue.inputs(); ++v) {
       const Value& value = part.epilogue[v];
@@ -175,12 +175,12 @@ class GemmKernel {
     return out;
   }
 
-  void print_class(Text& out, const GemmClass& c) {
+  void print_class(Text& out, const GemvClass& c) {
     const std::int64_t per_row = plan_.k / c.elements;
-    const GemmPart& model = plan_.parts[c.parts.front()];
+    const GemvPart& model = plan_.parts[c.parts.front()];
     out.open("for (; unit < {}; unit += step) {{", c.end);
     print_unit_variables(out, c);
-    for_each_part(out, c, [&](const GemmPart& part) { print_unit_start(out, c, part); });
+    for_each_part(out, c, [&](const GemvPart& part) { print_unit_start(out, c, part); });
     out.line("float sums[{}][{}] = {{}};", c.streams, plan_.padded);
     out.line("#pragma unroll 1");
     out.open("for (int i = 0; i < {}; ++i) {{", c.pieces);
@@ -228,7 +228,7 @@ class GemmKernel {
     if (plan_.slices > 1) print_meeting(out, c);
     const std::string live = in_chunks() ? fmt::format(" && first_row + my_m < {}", plan_.rows) : plan_.slices > 1 ? " && slice == 0" : "";
     out.open("if ({} < {}{}) {{", lane_of_row(c), plan_.chunk, live);
-    for_each_part(out, c, [&](const GemmPart& part) { print_epilogue(out, c, part); });
+    for_each_part(out, c, [&](const GemvPart& part) { print_epilogue(out, c, part); });
     out.close();
     if (ahead()) out.line("ahead(unit + step);");
     out.close();
@@ -238,13 +238,13 @@ class GemmKernel {
 
   void print_team(Text& out);
   void print_tile_fetch(Text& out);
-  void print_tile_copies(Text& out, const GemmClass& c);
-  void print_tile_class(Text& out, const GemmClass& c);
-  void print_tile_products(Text& out, const GemmClass& c);
+  void print_tile_copies(Text& out, const GemvClass& c);
+  void print_tile_class(Text& out, const GemvClass& c);
+  void print_tile_products(Text& out, const GemvClass& c);
 
-  void for_each_part(Text& out, const GemmClass& c, auto&& print) {
+  void for_each_part(Text& out, const GemvClass& c, auto&& print) {
     for (std::size_t i = 0; i < c.parts.size(); ++i) {
-      const GemmPart& part = plan_.parts[c.parts[i]];
+      const GemvPart& part = plan_.parts[c.parts[i]];
       if (c.parts.size() > 1) {
         if (i + 1 < c.parts.size()) out.open("{}if (unit < {}) {{", i == 0 ? "" : "else ", part.end);
         else out.open("else {{");
@@ -254,14 +254,14 @@ class GemmKernel {
     }
   }
 
-  static bool is_rows(const GemmPart& part, unsigned v) { return part.epilogue[v].input->kind == plan::InputKind::rows; }
+  static bool is_rows(const GemvPart& part, unsigned v) { return part.epilogue[v].input->kind == plan::InputKind::rows; }
   static std::string if_turning(const EmittedRope& rope) {
     return rope.dims < rope.head_dim ? fmt::format("if (u % {} < {}) ", rope.head_dim / 2, rope.dims / 2) : std::string();
   }
 
   /// What the epilogue reads is under way before the products: rows of the step here, weights since the unit before, or since before the
   /// wait: they come from memory, behind whose latency a short product would wait.
-  void print_unit_start(Text& out, const GemmClass& c, const GemmPart& part) {
+  void print_unit_start(Text& out, const GemvClass& c, const GemvPart& part) {
     out.line("u = {};", unit_of(c, part, "unit"));
     const auto inputs = fetched(part);
     if (std::ranges::any_of(inputs, [&](unsigned v) { return is_rows(part, v); })) {
@@ -279,7 +279,7 @@ class GemmKernel {
     out.line("{}turn(turns * position, turn_c, turn_s);", if_turning(*part.rope));
   }
   /// Weights that the epilogue of unit `u` reads: w<input>, and half turns of a rope from position to position.
-  void print_weights(Text& out, const GemmClass& c, const GemmPart& part) {
+  void print_weights(Text& out, const GemvClass& c, const GemvPart& part) {
     const auto inputs = fetched(part);
     if (!std::ranges::all_of(inputs, [&](unsigned v) { return is_rows(part, v); })) {
       out.line("#pragma unroll");
@@ -294,15 +294,15 @@ class GemmKernel {
   }
 
   /// Whether a warp has at most one round of a tile's epilogue, so that it can read ahead for it.
-  bool early(const GemmClass& c) const { return plan_.slices >= rounds(c); }
-  int rounds(const GemmClass& c) const { return c.tile_units() * plan_.padded / 32; }
+  bool early(const GemvClass& c) const { return plan_.slices >= rounds(c); }
+  int rounds(const GemvClass& c) const { return c.tile_units() * plan_.padded / 32; }
   bool reads_weights() const {
-    return std::ranges::any_of(plan_.parts, [&](const GemmPart& part) {
+    return std::ranges::any_of(plan_.parts, [&](const GemvPart& part) {
       return part.rope || !std::ranges::all_of(fetched(part), [&](unsigned v) { return is_rows(part, v); });
     });
   }
   bool ahead() const {
-    return reads_weights() && (!plan_.mma || std::ranges::all_of(plan_.classes, [&](const GemmClass& c) { return early(c); }));
+    return reads_weights() && (!plan_.mma || std::ranges::all_of(plan_.classes, [&](const GemvClass& c) { return early(c); }));
   }
   void print_weight_variables(Text& out, const std::vector<unsigned>& parts, int pair) {
     std::size_t most = 0;
@@ -320,14 +320,14 @@ class GemmKernel {
     if (!ahead()) return;
     std::vector<unsigned> parts;
     int pair = 1;
-    for (const GemmClass& c : plan_.classes) parts.insert(parts.end(), c.parts.begin(), c.parts.end()), pair = std::max(pair, c.pair);
+    for (const GemvClass& c : plan_.classes) parts.insert(parts.end(), c.parts.begin(), c.parts.end()), pair = std::max(pair, c.pair);
     print_weight_variables(out, parts, pair);
     if (plan_.mma) out.line("const int local = slice * {} + lane / {};", 32 / plan_.padded, plan_.padded);
     out.open("auto ahead = [&](int unit) {{  // weights of the epilogue of that unit");
-    for (const GemmClass& c : plan_.classes) {
+    for (const GemvClass& c : plan_.classes) {
       out.open("{}if (unit < {}{}) {{", &c == &plan_.classes.front() ? "" : "else ", c.end,
                plan_.mma ? fmt::format(" && slice < {}", rounds(c)) : "");
-      for_each_part(out, c, [&](const GemmPart& part) {
+      for_each_part(out, c, [&](const GemvPart& part) {
         out.line("const int u = {};", unit_of(c, part, "unit"));
         print_weights(out, c, part);
       });
@@ -336,7 +336,7 @@ class GemmKernel {
     out.close("};");
     out.line("ahead(first);");
   }
-  void print_unit_variables(Text& out, const GemmClass& c) {
+  void print_unit_variables(Text& out, const GemvClass& c) {
     std::size_t most = 0;
     bool rope = false;
     for (unsigned p : c.parts) {
@@ -351,7 +351,7 @@ class GemmKernel {
     if (rope) out.line("float turn_c = 1, turn_s = 0;");
   }
 
-  void print_epilogue(Text& out, const GemmClass& c, const GemmPart& part) {
+  void print_epilogue(Text& out, const GemvClass& c, const GemvPart& part) {
     const Program& program = part.epilogue;
     const auto inputs = fetched(part);
     for (unsigned v = 0; v < program.size(); ++v) {
@@ -404,7 +404,7 @@ class GemmKernel {
   }
 
   const plan::KernelSpec& spec_;
-  const GemmPlan& plan_;
+  const GemvPlan& plan_;
   const ir::Target& target_;
 };
 

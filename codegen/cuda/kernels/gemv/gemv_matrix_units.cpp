@@ -7,7 +7,7 @@
 
 namespace heddle::codegen::cuda {
 
-void GemmKernel::print_team(Text& out) {
+void GemvKernel::print_team(Text& out) {
   const int s = plan_.slices;
   out.line(
       "constexpr int SLICES = {}, BLOCKS = {}, TILE_STAGES = {};  // warps of a team; blocks of 32 columns in a stage; stages of a row", s,
@@ -17,14 +17,14 @@ void GemmKernel::print_team(Text& out) {
   out.line("const int first = team * gridDim.x + blockIdx.x, step = gridDim.x * {};  // tiles of this team", plan_.warps / s);
 }
 
-void GemmKernel::print_tile_fetch(Text& out) {
+void GemvKernel::print_tile_fetch(Text& out) {
   out.line("int next = first, next_piece = slice, next_slot = 0;");
   out.open("auto fetch = [&]() {{");
   out.open("if (next < {}) {{", plan_.classes.back().end);
   out.line("char* const to = ring + next_slot * STAGE;");
   out.line("const int b = lane % BLOCKS;");
   for (std::size_t i = 0; i < plan_.classes.size(); ++i) {
-    const GemmClass& c = plan_.classes[i];
+    const GemvClass& c = plan_.classes[i];
     if (plan_.classes.size() > 1) {
       if (i + 1 < plan_.classes.size()) out.open("{}if (next < {}) {{", i == 0 ? "" : "else ", c.end);
       else out.open("else {{");
@@ -40,12 +40,12 @@ void GemmKernel::print_tile_fetch(Text& out) {
   out.close("};");
 }
 
-void GemmKernel::print_tile_copies(Text& out, const GemmClass& c) {
+void GemvKernel::print_tile_copies(Text& out, const GemvClass& c) {
   const std::int64_t per_row = plan_.k / 32;
   const int at_once = 32 / plan_.blocks;  // rows
   if (per_row % plan_.blocks != 0) out.open("if (next_piece * BLOCKS + b < {}) {{", per_row);
   for (std::size_t i = 0; i < c.parts.size(); ++i) {
-    const GemmPart& part = plan_.parts[c.parts[i]];
+    const GemvPart& part = plan_.parts[c.parts[i]];
     if (c.parts.size() > 1) {
       if (i + 1 < c.parts.size()) out.open("{}if (next < {}) {{", i == 0 ? "" : "else ", part.end);
       else out.open("else {{");
@@ -66,7 +66,7 @@ void GemmKernel::print_tile_copies(Text& out, const GemmClass& c) {
   if (per_row % plan_.blocks != 0) out.close();
 }
 
-void GemmKernel::print_tile_products(Text& out, const GemmClass& c) {
+void GemvKernel::print_tile_products(Text& out, const GemvClass& c) {
   const std::int64_t per_row = plan_.k / 32;
   const std::string& name = plan_.parts[c.parts.front()].formats.front().name;
   out.line("float sums[4] = {{}};");
@@ -104,7 +104,7 @@ void GemmKernel::print_tile_products(Text& out, const GemmClass& c) {
   out.close();
 }
 
-void GemmKernel::print_tile_class(Text& out, const GemmClass& c) {
+void GemvKernel::print_tile_class(Text& out, const GemvClass& c) {
   const int at_once = 32 / plan_.padded;
   const auto finish = [&] {
     const std::string live = in_chunks() ? fmt::format(" && first_row + my_m < {}", plan_.rows) : "";
@@ -115,7 +115,7 @@ void GemmKernel::print_tile_class(Text& out, const GemmClass& c) {
     out.line("const float* const from = factors + (s - slice) * 256 + local * 8 + my_m;");
     for (int s = 0; s < c.streams; ++s) out.line("total[{}] += from[{}];", s, 64 * s);
     out.close();
-    for_each_part(out, c, [&](const GemmPart& part) { print_epilogue(out, c, part); });
+    for_each_part(out, c, [&](const GemvPart& part) { print_epilogue(out, c, part); });
     out.close();
   };
   out.open("for (; unit < {}; unit += step) {{", c.end);
@@ -123,7 +123,7 @@ void GemmKernel::print_tile_class(Text& out, const GemmClass& c) {
     if (!ahead()) out.line("const int local = slice * {} + lane / {};", at_once, plan_.padded);
     print_unit_variables(out, c);
     out.open("if (slice < {}) {{", rounds(c));
-    for_each_part(out, c, [&](const GemmPart& part) { print_unit_start(out, c, part); });
+    for_each_part(out, c, [&](const GemvPart& part) { print_unit_start(out, c, part); });
     out.close();
   }
   print_tile_products(out, c);
@@ -139,7 +139,7 @@ void GemmKernel::print_tile_class(Text& out, const GemmClass& c) {
     out.open("for (int round = slice; round < {}; round += SLICES) {{", rounds(c));
     out.line("const int local = round * {} + lane / {};", at_once, plan_.padded);
     print_unit_variables(out, c);
-    for_each_part(out, c, [&](const GemmPart& part) { print_unit_start(out, c, part); });
+    for_each_part(out, c, [&](const GemvPart& part) { print_unit_start(out, c, part); });
     finish();
     out.close();
   }

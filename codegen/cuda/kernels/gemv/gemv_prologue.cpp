@@ -11,7 +11,7 @@ namespace {
 
 class Prologue {
  public:
-  Prologue(const plan::KernelSpec& spec, const GemmPlan& plan, PrologueText& out)
+  Prologue(const plan::KernelSpec& spec, const GemvPlan& plan, PrologueText& out)
       : spec_(spec), plan_(plan), program_(*plan.prologue), early_(out.early), late_(out.late), activation_(spec.gemm()->activation) {}
 
   void print() {
@@ -282,7 +282,7 @@ class Prologue {
   void print_row_scalars() {
     std::vector<bool> needed(program_.size());
     bool any = false;
-    for (const GemmPart& part : plan_.parts)
+    for (const GemvPart& part : plan_.parts)
       for (const auto& input : part.epilogue.program().inputs)
         if (input.kind == plan::InputKind::row_scalar) {
           program_.mark_needed(input.index, needed);
@@ -307,7 +307,7 @@ class Prologue {
   }
 
   const plan::KernelSpec& spec_;
-  const GemmPlan& plan_;
+  const GemvPlan& plan_;
   const Program& program_;
   Text &early_, &late_;
   unsigned activation_;
@@ -320,7 +320,7 @@ class Prologue {
 
 }  // namespace
 
-PrologueText print_prologue(const plan::KernelSpec& spec, const GemmPlan& plan) {
+PrologueText print_prologue(const plan::KernelSpec& spec, const GemvPlan& plan) {
   PrologueText out;
   Prologue(spec, plan, out).print();
   return out;

@@ -15,27 +15,26 @@ template <int WARPS> INLINE float sum_of_block(float x, float* partials) {
 }
 )";
 
-std::optional<CannotEmit> check_columns(const Program& program, bool whole_rows) {
+std::optional<Refusal> check_columns(const Program& program, bool whole_rows) {
   const plan::KernelSpec& spec = program.spec();
   for (unsigned v = 0; v < program.size(); ++v) {
     const Value& value = program[v];
     if (value.input) {
       if (value.input->kind == plan::InputKind::rows && value.dtype != DType::f32)
-        return CannotEmit{"", fmt::format("it reads {} as numbers", name(value.dtype))};
-      if (value.input->kind == plan::InputKind::row_scalar) return CannotEmit{"", "it reads a value of a prologue"};
+        return Refusal{.reason = fmt::format("it reads {} as numbers", name(value.dtype))};
+      if (value.input->kind == plan::InputKind::row_scalar) return Refusal{.reason = "it reads a value of a prologue"};
       continue;
     }
     const plan::Instr& instr = *value.instr;
-    const std::string op(name(instr.op));
-    if ((instr.as<RmsNorm>() || instr.as<RmsScale>()) && !whole_rows) return CannotEmit{op, "it needs whole rows, and a block has some columns"};
+    if ((instr.as<RmsNorm>() || instr.as<RmsScale>()) && !whole_rows) return program.refused(instr, "it needs whole rows, and a block has some columns");
     if (instr.as<Quantize>() && value.dtype != DType::q8_16 && value.dtype != DType::f16_128)
-      return CannotEmit{op, fmt::format("{} is not a format of this target", name(value.dtype))};
+      return program.refused(instr, fmt::format("{} is not a format of this target", name(value.dtype)));
   }
   for (const auto& store : program.program().stores) {
     const DType dtype = spec.args[store.index].dtype;
     const bool to_cache = store.kind != plan::StoreKind::buffer;
     if (dtype != DType::f32 && !(to_cache ? dtype == DType::f16 : dtype == DType::q8_16 || dtype == DType::f16_128))
-      return CannotEmit{"", fmt::format("it stores {}", dtype)};
+      return Refusal{.reason = fmt::format("it stores {}", dtype)};
   }
   return std::nullopt;
 }

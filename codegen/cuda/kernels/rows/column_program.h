@@ -15,7 +15,7 @@ struct ColumnSite {
 };
 
 /// `whole_rows`: whether the block sees all n columns, so that sums over rows are possible.
-std::optional<CannotEmit> check_columns(const Program& program, bool whole_rows);
+std::optional<Refusal> check_columns(const Program& program, bool whole_rows);
 
 /// Values v0, v1, ... and the stores. `slot` and `position` are variables where the program needs them.
 void print_columns(Text& out, const Program& program, const ColumnSite& site);

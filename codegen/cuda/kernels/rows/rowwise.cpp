@@ -1,11 +1,13 @@
 // Programs without a loop. A block has a row's columns of one part: all of them where a value needs a sum over the row, some heads where
 // norms or ropes of heads are computed, else as many as it has threads.
+#include "codegen/cuda/kernels/rows/rowwise.h"
+
 #include <algorithm>
 #include <numeric>
 
 #include "codegen/cuda/kernels/rows/column_program.h"
-#include "codegen/cuda/emit.h"
 #include "codegen/cuda/device/prelude.h"
+#include "codegen/spec_text.h"
 
 namespace heddle::codegen::cuda {
 namespace {
@@ -30,7 +32,7 @@ std::int64_t columns_of_block(std::int64_t n, std::int64_t unit, std::int64_t wa
 
 }  // namespace
 
-Emitted emit_rowwise(const plan::KernelSpec& spec, const ir::Target& target) {
+std::variant<RowwisePlan, Refusal> plan_rowwise(const plan::KernelSpec& spec, const ir::Target& target) {
   std::vector<Program> parts;
   std::vector<std::int64_t> units;
   std::int64_t widest = 0;
@@ -45,15 +47,23 @@ Emitted emit_rowwise(const plan::KernelSpec& spec, const ir::Target& target) {
   // Of heads a block has few, so that many multiprocessors share a row.
   const std::int64_t most = heads ? std::max<std::int64_t>(128, *std::ranges::max_element(units)) : 1024;
   const int threads = int((std::min(most, widest) + 31) / 32 * 32);
-  std::vector<std::int64_t> columns;
-  std::vector<std::int64_t> firsts{0};  // blocks of the parts
+  RowwisePlan plan{.parts = {}, .threads = threads, .launch = {}};
+  std::int64_t blocks = 0;
   for (std::size_t i = 0; i < parts.size(); ++i) {
-    columns.push_back(columns_of_block(parts[i].n(), units[i], threads));
-    firsts.push_back(firsts.back() + parts[i].n() / columns.back());
+    const std::int64_t n = parts[i].n(), columns = columns_of_block(n, units[i], threads), first = blocks;
+    blocks += n / columns;
+    plan.parts.push_back({std::move(parts[i]), columns, first, blocks});
   }
+  plan.launch.grid = {std::uint32_t(spec.rows), std::uint32_t(blocks), 1};
+  plan.launch.block = {std::uint32_t(threads), 1, 1};
+  plan.launch.programmatic = target.has("programmatic_launch");
+  return plan;
+}
 
+CudaText print_rowwise(const plan::KernelSpec& spec, const RowwisePlan& plan, const ir::Target& target) {
+  const auto& [parts, threads, launch] = plan;
   Text out;
-  out.put(header_comment(spec));
+  out.put(spec_text(spec));
   out.put(prelude(target));
   out.put(program_prelude);
   out.put(column_prelude);
@@ -66,8 +76,8 @@ Emitted emit_rowwise(const plan::KernelSpec& spec, const ir::Target& target) {
   bool staged = false;
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const std::string mine =
-        parts.size() > 1 ? fmt::format("blockIdx.y >= {} && blockIdx.y < {}", firsts[i], firsts[i + 1]) : std::string();
-    staged |= print_column_weights(out, parts[i], threads, names(i), mine);
+        parts.size() > 1 ? fmt::format("blockIdx.y >= {} && blockIdx.y < {}", parts[i].first, parts[i].end) : std::string();
+    staged |= print_column_weights(out, parts[i].program, threads, names(i), mine);
   }
   out.line("wait();");
   out.line("trigger();");
@@ -75,21 +85,16 @@ Emitted emit_rowwise(const plan::KernelSpec& spec, const ir::Target& target) {
   if (spec.positions_arg >= 0) out.line("const int position = __ldcg(a{} + row);", spec.positions_arg);
   if (staged) out.line("__syncthreads();");
   for (std::size_t i = 0; i < parts.size(); ++i) {
-    if (parts.size() > 1) out.open("{}if (blockIdx.y < {}) {{", i == 0 ? "" : "else ", firsts[i + 1]);
-    const std::string block = firsts[i] == 0 ? std::string("int(blockIdx.y)") : fmt::format("int(blockIdx.y - {})", firsts[i]);
-    const std::string first = columns[i] < parts[i].n() ? fmt::format("{} * {}", block, columns[i]) : "0";
-    print_columns(out, parts[i], {.threads = threads, .row = "row", .loop = {}, .first = first, .count = columns[i], .staged = names(i)});
+    const RowwisePlan::Part& part = parts[i];
+    if (parts.size() > 1) out.open("{}if (blockIdx.y < {}) {{", i == 0 ? "" : "else ", part.end);
+    const std::string block = part.first == 0 ? std::string("int(blockIdx.y)") : fmt::format("int(blockIdx.y - {})", part.first);
+    const std::string first = part.columns < part.program.n() ? fmt::format("{} * {}", block, part.columns) : "0";
+    print_columns(out, part.program,
+                  {.threads = threads, .row = "row", .loop = {}, .first = first, .count = part.columns, .staged = names(i)});
     if (parts.size() > 1) out.close();
   }
   out.close();
-
-  CudaText text;
-  text.entry = spec.name;
-  text.text = out.str();
-  text.grid = {std::uint32_t(spec.rows), std::uint32_t(firsts.back()), 1};
-  text.block = {std::uint32_t(threads), 1, 1};
-  text.programmatic = target.has("programmatic_launch");
-  return text;
+  return {launch, spec.name, out.str()};
 }
 
 }  // namespace heddle::codegen::cuda

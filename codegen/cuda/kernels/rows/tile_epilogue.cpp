@@ -8,33 +8,33 @@
 
 namespace heddle::codegen::cuda {
 
-std::optional<CannotEmit> check_tile_epilogue(const plan::KernelSpec& spec, const Program& program, std::string_view loop,
-                                              std::int64_t& together) {
+std::optional<Refusal> check_tile_epilogue(const Program& program, std::string_view loop, std::int64_t& together) {
+  const plan::KernelSpec& spec = program.spec();
   for (unsigned v = 0; v < program.size(); ++v) {
     const Value& value = program[v];
     if (value.input) {
       if (value.input->kind == plan::InputKind::rows && value.dtype != DType::f32)
-        return CannotEmit{std::string(loop), fmt::format("its epilogue reads {} as numbers", name(value.dtype))};
+        return refused_loop(spec, fmt::format("its epilogue reads {} as numbers", name(value.dtype)));
       continue;
     }
     const plan::Instr& instr = *value.instr;
     if (instr.as<Elementwise>()) continue;
     if (const auto* rope = instr.as<heddle::Rope>()) {
-      if (rope->head_dim % 2 != 0) return CannotEmit{std::string(name(instr.op)), fmt::format("a head has {} elements, which is odd", rope->head_dim)};
+      if (rope->head_dim % 2 != 0) return program.refused(instr, fmt::format("a head has {} elements, which is odd", rope->head_dim));
       together = std::max(together, rope->head_dim);
     } else if (const auto* quantize = instr.as<Quantize>()) {
       if (quantize->format != tile_activations)
-        return CannotEmit{std::string(name(instr.op)), fmt::format("behind a tile of {} it makes {}", loop, tile_activations)};
+        return program.refused(instr, fmt::format("behind a tile of {} it makes {}", loop, tile_activations));
     } else {
-      return CannotEmit{std::string(name(instr.op)), fmt::format("behind a tile of {} it needs more columns together than there are", loop)};
+      return program.refused(instr, fmt::format("behind a tile of {} it needs more columns together than there are", loop));
     }
   }
   for (const auto& store : program.program().stores) {
-    if (!program[store.value].columns) return CannotEmit{std::string(loop), "its epilogue stores a value of one column"};
+    if (!program[store.value].columns) return refused_loop(spec, "its epilogue stores a value of one column");
     const DType dtype = spec.args[store.index].dtype;
     const bool known =
         store.kind == plan::StoreKind::buffer ? dtype == DType::f32 || dtype == tile_activations : dtype == DType::f32 || dtype == DType::f16;
-    if (!known) return CannotEmit{std::string(loop), fmt::format("its epilogue stores {}", dtype)};
+    if (!known) return refused_loop(spec, fmt::format("its epilogue stores {}", dtype));
   }
   return std::nullopt;
 }

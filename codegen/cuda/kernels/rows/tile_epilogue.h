@@ -1,5 +1,4 @@
 #pragma once
-#include "codegen/cuda/emit.h"
 #include "codegen/cuda/expression.h"
 
 /// What stands behind a tile of results (activation rows by columns) that a block holds in shared memory: products of tiles, attention of
@@ -16,8 +15,7 @@ struct TileSite {
 };
 
 /// Which op stands in the way, or none. `together`: columns that the program must see together, a multiple of which begins every tile.
-std::optional<CannotEmit> check_tile_epilogue(const plan::KernelSpec& spec, const Program& program, std::string_view loop,
-                                              std::int64_t& together);
+std::optional<Refusal> check_tile_epilogue(const Program& program, std::string_view loop, std::int64_t& together);
 void print_tile_epilogue(Text& out, const plan::KernelSpec& spec, const Program& program, const TileSite& site);
 
 /// The spec of one tile of `rows` rows, named with `prefix`: its text serves all numbers of rows that are made of such tiles.

@@ -4,9 +4,10 @@
 // enough, and puts them in order in shared memory; otherwise the cuts are found by bisection over that number.
 #include "codegen/cuda/kernels/sample/sampler.h"
 
-#include "codegen/cuda/emit.h"
+#include "codegen/cuda/expression.h"
 #include "codegen/cuda/device/prelude.h"
 #include "codegen/spec.h"
+#include "codegen/spec_text.h"
 
 namespace heddle::codegen::cuda {
 namespace {
@@ -361,18 +362,29 @@ fence_system();
 
 }  // namespace
 
-Emitted emit_sample(const plan::KernelSpec& spec, const ir::Target& target) {
+// As many runs as the list has places; one for each warp of a large vocabulary's blocks.
+static constexpr std::int64_t runs = 1024;
+
+std::variant<SamplerPlan, Refusal> plan_sampler(const plan::KernelSpec& spec, const ir::Target& target) {
+  const std::int64_t vocabulary = spec.args[spec.sample()->logits].shape.back(), rows = spec.rows;
+  SamplerPlan plan{.vocabulary = vocabulary,
+                   .blocks = vocabulary >= 32768 ? runs / 32 : vocabulary >= 8192 ? 8 : 1,
+                   .counters = (rows * 4 + 255) / 256 * 256,
+                   .launch = {}};
+  plan.launch.grid = {std::uint32_t(plan.blocks), std::uint32_t(rows), 1};
+  plan.launch.block = {1024, 1, 1};
+  plan.launch.scratch_bytes = std::uint64_t(plan.counters + rows * (runs * 8 + plan.blocks * 4 + vocabulary * 4));
+  plan.launch.programmatic = target.has("programmatic_launch");
+  return plan;
+}
+
+CudaText print_sampler(const plan::KernelSpec& spec, const SamplerPlan& plan, const ir::Target& target) {
   const plan::Sample& loop = *spec.sample();
-  const std::int64_t vocabulary = spec.args[loop.logits].shape.back(), rows = spec.rows;
-  // As many runs as the list has places; one for each warp of a large vocabulary's blocks.
-  constexpr std::int64_t runs = 1024;
-  const std::int64_t blocks = vocabulary >= 32768 ? runs / 32 : vocabulary >= 8192 ? 8 : 1;
-  const std::int64_t counters = (rows * 4 + 255) / 256 * 256;
   Text out;
-  out.put(header_comment(spec));
+  out.put(spec_text(spec));
   out.put(prelude(target));
-  out.line("constexpr int V = {}, ROWS = {}, BLOCKS = {}, RUN = {}, COUNTERS = {};", vocabulary, rows, blocks,
-           (vocabulary + runs - 1) / runs, counters);
+  out.line("constexpr int V = {}, ROWS = {}, BLOCKS = {}, RUN = {}, COUNTERS = {};", plan.vocabulary, spec.rows,
+           plan.blocks, (plan.vocabulary + runs - 1) / runs, plan.counters);
   out.put(device_functions);
   print_signature(out, spec, 1024, 1, true);
   out.put(body, {{"logits", std::to_string(loop.logits)},
@@ -380,15 +392,7 @@ Emitted emit_sample(const plan::KernelSpec& spec, const ir::Target& target) {
                  {"slots", std::to_string(loop.slots)},
                  {"positions", std::to_string(loop.positions)}});
   out.close();
-
-  CudaText text;
-  text.entry = spec.name;
-  text.text = out.str();
-  text.grid = {std::uint32_t(blocks), std::uint32_t(rows), 1};
-  text.block = {1024, 1, 1};
-  text.scratch_bytes = std::uint64_t(counters + rows * (runs * 8 + blocks * 4 + vocabulary * 4));
-  text.programmatic = target.has("programmatic_launch");
-  return text;
+  return {plan.launch, spec.name, out.str()};
 }
 
 plan::KernelSpec sample_spec(std::int64_t rows, std::int64_t vocabulary) {
