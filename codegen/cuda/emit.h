@@ -14,7 +14,7 @@
 #include "codegen/cuda/kernels/rows/gather_rows.h"
 #include "codegen/cuda/kernels/rows/rowwise.h"
 #include "codegen/cuda/kernels/sample/sampler.h"
-#include "codegen/questions.h"
+#include "codegen/refusal.h"
 #include "ir/base/error.h"
 #include "ir/target.h"
 

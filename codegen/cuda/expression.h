@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "codegen/cuda/source_text.h"
-#include "codegen/questions.h"
+#include "codegen/refusal.h"
 #include "ir/base/dtype.h"
 #include "runtime/plan/plan.h"
 

@@ -4,7 +4,7 @@
 
 #include "codegen/cuda/device/lane_formats.h"
 #include "codegen/cuda/kernel_text.h"
-#include "codegen/questions.h"
+#include "codegen/refusal.h"
 #include "ir/target.h"
 
 /// Products with the experts that every row chose.

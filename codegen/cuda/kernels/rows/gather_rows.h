@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "codegen/cuda/kernel_text.h"
-#include "codegen/questions.h"
+#include "codegen/refusal.h"
 #include "ir/target.h"
 
 /// Rows chosen among those of a step.

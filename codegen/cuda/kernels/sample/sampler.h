@@ -2,7 +2,7 @@
 #include <variant>
 
 #include "codegen/cuda/kernel_text.h"
-#include "codegen/questions.h"
+#include "codegen/refusal.h"
 #include "ir/target.h"
 #include "runtime/plan/plan.h"
 
