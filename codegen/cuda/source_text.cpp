@@ -31,7 +31,7 @@ void Text::put(std::string_view lines) {
   while (!lines.empty()) {
     const std::size_t end = std::min(lines.find('\n'), lines.size());
     const std::string_view one = lines.substr(0, end);
-    if (!one.empty()) text_.append(std::size_t(2 * level_), ' ').append(one);
+    if (!one.empty()) text_.append(2 * std::size_t(level_), ' ').append(one);
     text_ += '\n';
     lines.remove_prefix(std::min(end + 1, lines.size()));
   }

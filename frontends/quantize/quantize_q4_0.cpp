@@ -38,7 +38,8 @@ float fit(const float* x) {
   for (int i = 0; i < size; ++i) extreme = std::fabs(x[i]) > std::fabs(extreme) ? x[i] : extreme;
   float best = 0, least = std::numeric_limits<float>::infinity();
   for (int step = 0; step < 2 * 13 && extreme != 0; ++step) {
-    float d = extreme / (6 + 0.25f * float(step / 2)) * (step % 2 == 0 ? -1 : 1);
+    const int quarters = step / 2;
+    float d = extreme / (6 + 0.25f * float(quarters)) * (step % 2 == 0 ? -1 : 1);
     for (int round = 0; round < 3; ++round) {
       d = to_float(to_f16(d));  // as a reader will see it
       if (d == 0 || !std::isfinite(1 / d)) break;

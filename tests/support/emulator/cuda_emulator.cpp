@@ -1,6 +1,7 @@
 #include "tests/support/emulator/cuda_emulator.h"
 
 #include <dlfcn.h>
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <algorithm>
@@ -46,29 +47,42 @@ struct Copy {
   int bytes;
 };
 struct Fiber {
-  ucontext_t context;
-  std::unique_ptr<char[]> stack;  // kept from block to block
-  Waits waits = Waits::nothing;
-  unsigned offered = 0, team = 0;  // threads of the team
-  unsigned arrived = 0;            // times, at the barrier of its cluster
+  ucontext_t begin;  // of its function
+  jmp_buf here;      // where it waits, once it runs
+  bool runs = false;
+  std::unique_ptr<char[]> stack;          // kept from block to block
+  unsigned team = 0;                      // threads of it, at its barrier
+  unsigned arrived = 0;                   // times, at the barrier of its cluster
   std::vector<std::vector<Copy>> groups;  // of copies under way; the last one is open
 };
 
 struct Scheduler {
   EmulatorCore core{};
   std::vector<Fiber> fibers;   // of a cluster's blocks, one block after the other
-  std::vector<unsigned> seen;  // what the lanes offered when their warp met last
-  ucontext_t context;
+  // Of each fiber; apart from them, since all are looked through at every barrier.
+  std::vector<Waits> waits;
+  std::vector<unsigned> offered, seen;  // of a lane to its warp: now, and when the warp met last
+  jmp_buf here;
   Fiber* current = nullptr;
+  unsigned index = 0;  // of it
   bool late_copies = false;
   void (*kernel)(void**) = nullptr;
   void** parameters = nullptr;
 
-  void stop_until(Waits what) {
-    current->waits = what;
-    swapcontext(&current->context, &context);
+  // swapcontext keeps the signal mask, two system calls for each switch, and kernels switch at every exchange of a warp: contexts only begin
+  // a fiber.
+  [[gnu::noinline]] void stop_until(Waits what) {
+    waits[index] = what;
+    if (_setjmp(current->here) == 0) _longjmp(here, 1);
   }
-  unsigned index() const { return unsigned(current - fibers.data()); }
+  [[gnu::noinline]] void go_on(unsigned i) {
+    Fiber& fiber = fibers[i];
+    current = &fiber, index = i;
+    if (_setjmp(here) != 0) return;
+    if (fiber.runs) _longjmp(fiber.here, 1);
+    fiber.runs = true;
+    setcontext(&fiber.begin);
+  }
   void run_cluster(unsigned blocks, unsigned threads, bool backwards);
 };
 Scheduler scheduler;
@@ -85,8 +99,8 @@ void team_barrier(unsigned threads) {
   scheduler.stop_until(Waits::team);
 }
 unsigned exchange(unsigned offered, unsigned from) {
-  scheduler.current->offered = offered;
-  const unsigned warp = scheduler.index() / 32 * 32;
+  scheduler.offered[scheduler.index] = offered;
+  const unsigned warp = scheduler.index / 32 * 32;
   scheduler.stop_until(Waits::warp);
   return scheduler.seen[warp + from];
 }
@@ -114,22 +128,24 @@ void groups_left(int most) {
 void Scheduler::run_cluster(unsigned blocks, unsigned threads_of_block, bool backwards) {
   const unsigned threads = blocks * threads_of_block, first_block = core.block.z;
   if (fibers.size() < threads) fibers.resize(threads);
+  waits.assign(fibers.size(), Waits::nothing);
+  offered.assign(fibers.size(), 0);
   seen.assign(fibers.size(), 0);
   for (unsigned i = 0; i < threads; ++i) {
     Fiber& f = fibers[i];
     constexpr std::size_t bytes = 64 * 1024;
     if (!f.stack) f.stack = std::make_unique<char[]>(bytes);
-    f.waits = Waits::nothing;
     f.arrived = 0;
     f.groups.assign(1, {});
-    getcontext(&f.context);
-    f.context.uc_stack.ss_sp = f.stack.get();
-    f.context.uc_stack.ss_size = bytes;
-    f.context.uc_link = nullptr;
-    makecontext(&f.context, run_fiber, 0);
+    f.runs = false;
+    getcontext(&f.begin);
+    f.begin.uc_stack.ss_sp = f.stack.get();
+    f.begin.uc_stack.ss_size = bytes;
+    f.begin.uc_link = nullptr;
+    makecontext(&f.begin, run_fiber, 0);
   }
   const auto all_wait = [&](unsigned begin, unsigned end, Waits what, Waits or_what) {
-    return std::all_of(fibers.begin() + begin, fibers.begin() + end, [&](const Fiber& f) { return f.waits == what || f.waits == or_what; });
+    return std::all_of(waits.begin() + begin, waits.begin() + end, [&](Waits one) { return one == what || one == or_what; });
   };
   // A warp runs until all its lanes are at a barrier of the block or of a team, or done, far ahead of the others.
   while (!all_wait(0, threads, Waits::done, Waits::done)) {
@@ -138,35 +154,34 @@ void Scheduler::run_cluster(unsigned blocks, unsigned threads_of_block, bool bac
       for (bool together = true; together;) {
         for (unsigned l = 0; l < 32; ++l) {
           const unsigned i = warp + (backwards ? 31 - l : l);
-          if (fibers[i].waits != Waits::nothing) continue;
-          current = &fibers[i];
+          if (waits[i] != Waits::nothing) continue;
           core.thread = {i % threads_of_block, 0, 0};
           core.block.z = first_block + i / threads_of_block;
           core.shared = dynamic_shared[i / threads_of_block];
-          swapcontext(&context, &current->context);
+          go_on(i);
         }
         together = all_wait(warp, warp + 32, Waits::warp, Waits::warp);
-        for (unsigned i = warp; together && i < warp + 32; ++i) seen[i] = fibers[i].offered, fibers[i].waits = Waits::nothing;
+        for (unsigned i = warp; together && i < warp + 32; ++i) seen[i] = offered[i], waits[i] = Waits::nothing;
       }
     }
     bool released = false;
     for (unsigned i = 0; i < threads; ++i) {
-      if (fibers[i].waits != Waits::team || i % fibers[i].team != 0 || !all_wait(i, i + fibers[i].team, Waits::team, Waits::team)) continue;
-      for (unsigned member = i; member < i + fibers[i].team; ++member) fibers[member].waits = Waits::nothing;
+      if (waits[i] != Waits::team || i % fibers[i].team != 0 || !all_wait(i, i + fibers[i].team, Waits::team, Waits::team)) continue;
+      for (unsigned member = i; member < i + fibers[i].team; ++member) waits[member] = Waits::nothing;
       released = true;
     }
     for (unsigned begin = 0; begin < threads; begin += threads_of_block) {
       const unsigned end = begin + threads_of_block;
       if (!all_wait(begin, end, Waits::block, Waits::done)) continue;
       for (unsigned i = begin; i < end; ++i)
-        if (fibers[i].waits == Waits::block) fibers[i].waits = Waits::nothing, released = true;
+        if (waits[i] == Waits::block) waits[i] = Waits::nothing, released = true;
     }
     // Who waits has arrived, and goes on when all have as often.
     for (unsigned i = 0; i < threads; ++i) {
-      if (fibers[i].waits != Waits::cluster) continue;
+      if (waits[i] != Waits::cluster) continue;
       const auto as_often = [&](const Fiber& f) { return f.arrived >= fibers[i].arrived; };
       if (!std::all_of(fibers.begin(), fibers.begin() + threads, as_often)) continue;
-      fibers[i].waits = Waits::nothing, released = true;
+      waits[i] = Waits::nothing, released = true;
     }
     if (!released && !all_wait(0, threads, Waits::done, Waits::done)) stop("its threads wait for each other");
   }
@@ -199,7 +214,12 @@ Result<std::unique_ptr<EmulatedKernels>> EmulatedKernels::build(const std::vecto
   }
   const std::string file = folder.file("kernels.cpp"), library = folder.file("kernels.so"), log = folder.file("log");
   HEDDLE_TRY(write_file_atomically(file, std::as_bytes(std::span(source))));
-  const std::string command = fmt::format("{} -std=c++17 -O1 -w -shared -fPIC -o {} {} >{} 2>&1", HEDDLE_CXX, library, file, log);
+#ifdef __x86_64__
+  const bool has_f16 = __builtin_cpu_supports("f16c");  // a call of a function for each conversion else
+#else
+  const bool has_f16 = false;
+#endif
+  const std::string command = fmt::format("{} -std=c++17 -O1{} -w -shared -fPIC -o {} {} >{} 2>&1", HEDDLE_CXX, has_f16 ? " -mf16c" : "", library, file, log);
   if (std::system(command.c_str()) != 0) {
     auto text = read_text_file(log);
     return error("{}\n{}", command, text.ok() ? *text : text.error().message());

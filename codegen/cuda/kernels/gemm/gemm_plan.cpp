@@ -85,7 +85,8 @@ double about_us(const plan::KernelSpec& spec, const TilePlan& plan, const ir::Ta
   const std::int64_t blocks = plan.tiles * (spec.rows / plan.tokens) * plan.splits;
   const std::int64_t of_one = (blocks + target.workers - 1) / target.workers;
   const double together = double(std::min<std::int64_t>(plan.per_sm, of_one));
-  const double columns = double((plan.k / 128 + plan.teams * plan.splits - 1) / (plan.teams * plan.splits));
+  const auto columns_of_one = (plan.k / 128 + plan.teams * plan.splits - 1) / (plan.teams * plan.splits);
+  const double columns = double(columns_of_one);
   // Two barriers, and sums through other blocks' shared memory about as fast as out of the second-level cache.
   const double merging = plan.splits == 1 ? 0 : double(of_one) * (1.5 + tokens * weight_rows * 4 / 39e3);
   return double(of_one) / together * columns * std::max(alone, together * plan.teams * busy) + plan.teams + merging;
